@@ -1,0 +1,43 @@
+"""What every stage script shares: errors as one line, exit statuses, progress bars."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from comflp.errors import ComflpError
+
+progress = partial(tqdm, mininterval=1.0, dynamic_ncols=True, delay=3)
+"""Bar for loops of more than a few seconds; passed to the library's ``progress`` arguments."""
+
+
+def run(main) -> None:
+    """Call ``main``; a ComflpError becomes one line on stderr and exit status 1, Ctrl-C status 130."""
+    try:
+        main()
+    except ComflpError as error:
+        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"{Path(sys.argv[0]).name}: interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """An ArgumentParser as all stage scripts have it: defaults in --help, no abbreviated options, --force."""
+    made = argparse.ArgumentParser(
+        description=description, allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    made.add_argument("--force", action="store_true", help="make the results again even if others are there")
+    return made
+
+
+def true_or_false(text: str) -> bool:
+    """argparse type for options that take ``true`` or ``false``."""
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text == "true"
