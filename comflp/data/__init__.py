@@ -1,0 +1,1 @@
+"""Kaldi data directories, audio reading and length-sorted batching."""

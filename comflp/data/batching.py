@@ -1,0 +1,71 @@
+"""Batches of similar lengths: what is padded is little, and how much memory a batch takes is bounded."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from comflp.data.audio import read_audio
+from comflp.errors import ComflpError
+
+
+@dataclass(frozen=True)
+class AudioBatch:
+    """``waveforms`` (B, T) float32, zero after each utterance's end; ``num_samples`` (B,) int64; ``utterances`` of length B."""
+
+    utterances: tuple
+    waveforms: torch.Tensor
+    num_samples: torch.Tensor
+
+    def __len__(self):
+        return len(self.utterances)
+
+    def to(self, device):
+        """The same batch with its tensors on ``device``."""
+        return AudioBatch(self.utterances, self.waveforms.to(device), self.num_samples.to(device))
+
+
+def make_batches(utterances, max_seconds=60.0, max_utterances=64, max_padding=0.05):
+    """Cut utterances into batches of similar length, the longest first.
+
+    A batch is closed when one more utterance would make its padded size (utterances x longest) exceed ``max_seconds``,
+    its count exceed ``max_utterances``, or its share of padding exceed ``max_padding``. An utterance longer than
+    ``max_seconds`` is a batch of its own. The same utterances give the same batches, in whatever order they come.
+
+    Returns
+    -------
+    list of lists of Utterance
+
+    >>> from comflp.data.data_dir import Utterance
+    >>> lengths = {"a": 1.0, "b": 3.0, "c": 2.99, "d": 1.0, "e": 9.0}
+    >>> batches = make_batches([Utterance(i, "", "", "", s) for i, s in lengths.items()], max_seconds=6.0)
+    >>> [[u.utt_id for u in batch] for batch in batches]
+    [['e'], ['b', 'c'], ['a', 'd']]
+    """
+    if max_seconds <= 0 or max_utterances < 1 or not 0 <= max_padding < 1:
+        raise ComflpError("batches need max_seconds > 0, max_utterances >= 1 and 0 <= max_padding < 1, not "
+                          f"{max_seconds}, {max_utterances} and {max_padding}")
+    batches = []
+    spoken = 0.0
+    for utterance in sorted(utterances, key=lambda u: (-u.duration, u.utt_id)):
+        if batches:
+            batch = batches[-1]
+            padded = batch[0].duration * (len(batch) + 1)
+            if (padded <= max_seconds and len(batch) < max_utterances
+                    and padded - spoken - utterance.duration <= max_padding * padded):
+                batch.append(utterance)
+                spoken += utterance.duration
+                continue
+        batches.append([utterance])
+        spoken = utterance.duration
+    return batches
+
+
+def load_batch(utterances, sample_rate, allow_pipes=False):
+    """Read the audio of some utterances into one zero-padded AudioBatch, in the order given."""
+    waveforms = [read_audio(utterance, sample_rate, allow_pipes) for utterance in utterances]
+    num_samples = np.array([len(waveform) for waveform in waveforms], dtype=np.int64)
+    padded = np.zeros((len(waveforms), num_samples.max()), dtype=np.float32)
+    for row, waveform in zip(padded, waveforms):
+        row[:len(waveform)] = waveform
+    return AudioBatch(tuple(utterances), torch.from_numpy(padded), torch.from_numpy(num_samples))
