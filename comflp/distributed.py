@@ -1,0 +1,76 @@
+"""Several processes, one result: which share of the work is this process's, and how shares come together.
+
+Work is cut into batches before it is shared out, and results are put together
+in the order of the batches, so any number of processes gives the numbers that
+one gives. Functions that can share their work take ``ranks``; the default is
+to be alone, so nothing waits for others unless the caller said so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Iterator, Sequence
+
+import torch
+import torch.distributed
+
+_LONGEST_WAIT = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process's place among those that share the work. ``rank`` is 0 to ``size`` - 1."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """True in the one process that writes the results."""
+        return self.rank == 0
+
+    def share(self, items: Sequence) -> Sequence:
+        """Every ``size``-th item, this process's.
+
+        >>> Ranks(rank=1, size=2).share(range(5))
+        range(1, 5, 2)
+        """
+        return items[self.rank :: self.size]
+
+    def gather(self, value: Any) -> list:
+        """The values of all processes in the order of ranks, in every process."""
+        if self.size == 1:
+            return [value]
+        gathered: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(gathered, value)
+        return gathered
+
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            torch.distributed.barrier()
+
+
+ALONE = Ranks()
+
+
+@contextlib.contextmanager
+def processes() -> Iterator[Ranks]:
+    """Join the processes that ``torchrun`` started, for the time of the block; ``ALONE`` without torchrun.
+
+    Only Python objects are exchanged, so the backend is gloo on GPUs too; each
+    process takes the GPU of its LOCAL_RANK.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield ALONE
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    torch.distributed.init_process_group("gloo", timeout=_LONGEST_WAIT)
+    try:
+        yield Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    finally:
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""Stage 1: the time-averaged output of every layer, for each utterance of the probe set."""
+
+from pathlib import Path
+
+from cli import progress, run
+from inference_options import inference_parser, load_model, read_data
+
+from comflp import hidden_states
+from comflp.artifacts import Stage, fingerprint_model, require
+from comflp.distributed import processes
+
+
+def main():
+    arguments = inference_parser(__doc__)
+    arguments.add_argument("--model", required=True, help="directory of the deep model")
+    arguments.add_argument("--data", required=True, help="Kaldi data directory of the probe set")
+    arguments.add_argument("--out", required=True, help="directory for hidden.ark, hidden.scp and frame_cosine.npy")
+    arguments.add_argument("--padded-mean", action="store_true",
+                           help="average over padded frames too, as the released code does; a vector then depends on its batch")
+    options = arguments.parse_args()
+    with processes() as ranks:
+        dump(options, ranks)
+
+
+def dump(options, ranks):
+    out = Path(options.out)
+    data = read_data(options.data, options, require_text=False)
+    stage = Stage(
+        out / "record.json",
+        "stage1_dump_hidden_states",
+        options={"padded_mean": options.max_seconds if options.padded_mean else False},
+        inputs={"model": fingerprint_model(require(options.model, "stage 0 (deep model)")), "probe": data.fingerprint()},
+        force=options.force,
+    )
+    if stage.up_to_date():
+        print(f"{out} is up to date")
+        return
+    paths = hidden_states.dump(
+        load_model(options.model, options), data, out, options.max_seconds, options.padded_mean,
+        ranks, options.allow_pipes, progress,
+    )
+    if ranks.is_main:
+        stage.finish(paths, num_utterances=len(data), audio_seconds=data.seconds, num_processes=ranks.size)
+        print(f"wrote {out}/hidden.ark, hidden.scp and frame_cosine.npy: {len(data)} utterances")
+
+
+run(main)

@@ -1,0 +1,51 @@
+"""Fixtures that tests of several subjects share: a small model with random weights, and noise to decode."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from comflp.data.data_dir import Utterance, read_data_dir, write_data_dir
+
+SAMPLE_RATE = 8000
+
+
+@pytest.fixture
+def make_model():
+    """``make_model(num_layers=4, seed=0)``: a TransformerCTC of random weights whose layers all change its output."""
+    from comflp.models.sentencepiece_tokenizer import SentencePieceTokenizer
+    from comflp.models.transformer_ctc import Architecture, TransformerCTC
+
+    def make(num_layers=4, seed=0):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            architecture = Architecture(sample_rate=SAMPLE_RATE, n_mels=20, d_model=16, nhead=2, d_ffn=32, num_layers=num_layers)
+            model = TransformerCTC(SentencePieceTokenizer.train(["abc de"]), architecture)
+            for layer in model.layer_modules:
+                layer.linear2.weight.data.mul_(3)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture
+def make_data(tmp_path):
+    """``make_data(num_utterances=12, seed=0)``: a data directory of noise and tones, 0.3 to 1 s, texts of a to e."""
+
+    def make(num_utterances=12, seed=0, name="data"):
+        rng = np.random.default_rng(seed)
+        directory = tmp_path / name
+        utterances = []
+        for number in range(num_utterances):
+            seconds = float(np.round(rng.uniform(0.3, 1.0), 3))
+            time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+            tone = np.sin(2 * np.pi * rng.uniform(200, 2000) * time * (1 + time))
+            wav = tmp_path / f"{name}-wav" / f"u{number:03d}.wav"
+            wav.parent.mkdir(exist_ok=True)
+            soundfile.write(wav, 0.3 * tone + 0.1 * rng.standard_normal(len(time)), SAMPLE_RATE)
+            text = "".join(rng.choice(list("abcde"), size=rng.integers(2, 6)))
+            utterances.append(Utterance(f"u{number:03d}", str(wav), text, f"s{number % 3}", len(time) / SAMPLE_RATE))
+        write_data_dir(directory, utterances)
+        return read_data_dir(directory)
+
+    return make

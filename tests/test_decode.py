@@ -1,0 +1,79 @@
+"""comflp.decode: CTC collapse, independence of batching, resuming, sharing."""
+
+import pytest
+import torch
+
+from comflp.decode import decode, evaluation, greedy_search, load_batches
+
+
+class Letters:
+    """Ids 1.. are letters, 0 is the blank."""
+
+    vocab_size, blank_id = 4, 0
+
+    def decode(self, ids):
+        return "".join("-abc"[i] for i in ids)
+
+
+def test_greedy_search_merges_repeats_removes_blanks_and_reads_no_padding():
+    labels = torch.tensor([[1, 1, 0, 1, 2, 2, 3], [0, 3, 3, 0, 1, 1, 1]])
+    logits = torch.nn.functional.one_hot(labels, 4).float()
+    assert greedy_search(logits, torch.tensor([7, 4]), Letters()) == ["aabc", "c"]
+
+
+def test_texts_are_those_of_each_utterance_alone_whatever_the_batches(make_model, make_data):
+    model, data = make_model(), make_data()
+    alone = {}
+    with evaluation(model):
+        for utterance, batch in zip(data, load_batches(model, [[utterance] for utterance in data])):
+            output = model(batch)
+            alone[utterance.utt_id] = greedy_search(output.logits, output.num_frames, model.tokenizer)[0]
+    assert len(set(alone.values())) > 3
+    for max_seconds in (0.5, 2.0, 100.0):
+        assert decode(model, data, max_seconds=max_seconds) == alone
+
+
+def test_seconds_are_counted_and_the_mode_comes_back(make_model, make_data):
+    model, data = make_model().train(), make_data()
+    hypotheses = decode(model, data)
+    assert model.training
+    assert list(hypotheses) == sorted(hypotheses)
+    assert hypotheses.audio_seconds == pytest.approx(data.seconds)
+    assert hypotheses.rtf == hypotheses.decode_seconds / hypotheses.audio_seconds > 0
+
+
+def killed_after(count):
+    """A ``progress`` that stops the run after ``count`` batches."""
+
+    def wrap(iterable, desc, total):
+        for number, item in enumerate(iterable):
+            if number == count:
+                raise KeyboardInterrupt
+            yield item
+
+    return wrap
+
+
+def counting(seen):
+    def wrap(iterable, desc, total):
+        seen.append(total)
+        return iterable
+
+    return wrap
+
+
+def test_a_killed_run_goes_on_and_a_torn_line_is_dropped(make_model, make_data, tmp_path):
+    model, data = make_model(), make_data()
+    work = tmp_path / "work"
+    options = {"max_seconds": 2.0, "work": work}
+    with pytest.raises(KeyboardInterrupt):
+        decode(model, data, **options, progress=killed_after(2))
+    (journal,) = work.iterdir()
+    with open(journal, "ab") as file:
+        file.write(b'{"index": 3, "result": {"te')
+    totals = []
+    assert decode(model, data, **options, progress=counting(totals)) == decode(model, data)
+    decode(model, data, **options, progress=counting(totals))
+    assert totals[1] == 0 < totals[0]
+    decode(make_model(seed=1), data, **options, progress=counting(totals))
+    assert totals[2] == totals[0] + 2, "another model's partial results were used"
