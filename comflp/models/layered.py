@@ -111,13 +111,29 @@ class LayeredCTC(torch.nn.Module, ABC):
     def head(self, state: LayerState) -> torch.Tensor:
         """(B, T, V) logits from H_L: final norm where the family has one, and projection."""
 
+    def logit_frames(self, state: LayerState) -> torch.Tensor:
+        """(B,) int64 frames of the logits that :meth:`head` makes of ``state``.
+
+        As many as H_L has, except in families whose head changes the frame rate
+        (SEW upsamples, adapters shorten).
+        """
+        return state.num_frames
+
     @abstractmethod
     def num_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
-        """(B,) int64 frames that utterances of ``num_samples`` samples become."""
+        """(B,) int64 frames of logits that utterances of ``num_samples`` samples become."""
 
     @abstractmethod
     def keep_layers(self, kept: Sequence[int]) -> None:
         """Shorten this model in place to the layers ``kept`` (1-based, ascending), config included."""
+
+    @abstractmethod
+    def reinitialize(self, seed: int, keep_frontend: bool) -> None:
+        """Draw the weights anew in place, as for training from scratch; ``keep_frontend`` spares the front end's."""
+
+    @abstractmethod
+    def freeze_feature_extractor(self) -> None:
+        """Keep the convolutional feature extractor as it is in training."""
 
     @abstractmethod
     def save(self, directory: str | Path) -> None:
@@ -164,7 +180,7 @@ class LayeredCTC(torch.nn.Module, ABC):
                     state = layer(state)
             if return_hidden:
                 hidden.append(state.hidden)
-        return CTCOutput(self.head(state), state.num_frames, tuple(hidden) if return_hidden else None)
+        return CTCOutput(self.head(state), self.logit_frames(state), tuple(hidden) if return_hidden else None)
 
     def prune(self, proposal: PruningProposal) -> LayeredCTC:
         """A new model without the proposal's layers; this one is left as it is.

@@ -1,0 +1,74 @@
+"""Training checkpoints that appear whole, in the order of training and not of the clock; and their average."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+
+import torch
+from speechbrain.utils.checkpoints import Checkpoint, Checkpointer, average_checkpoints
+from speechbrain.utils.distributed import if_main_process
+
+_TEMPORARY = ".tmp-saving"
+
+
+def training_order(checkpoint: Checkpoint) -> tuple[int, int]:
+    """Sort key: (epoch, step) of a checkpoint; the end of an epoch counts as its last step."""
+    meta = checkpoint.meta
+    return meta["epoch"], (1 << 62) if meta["end-of-epoch"] else meta["step"]
+
+
+class AtomicCheckpointer(Checkpointer):
+    """SpeechBrain's Checkpointer, saving beside and renaming.
+
+    SpeechBrain writes a checkpoint's meta file before its parameters and takes
+    the meta file for a sign of wholeness; here a killed save leaves only a
+    directory that is never listed, and the previous checkpoint.
+    ``meta`` of every save must hold ``epoch`` and ``step``.
+    """
+
+    def save_checkpoint(self, meta={}, end_of_epoch=True, name=None, verbosity=logging.INFO):
+        """Save all recoverables; returns the Checkpoint at its final place (None off the main process)."""
+        final_directory = self.checkpoints_dir
+        temporary = final_directory / _TEMPORARY
+        if if_main_process():
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+        name = name or f"epoch{meta['epoch']:04d}" + ("" if end_of_epoch else f"-step{meta['step']:06d}")
+        self.checkpoints_dir = temporary
+        try:
+            saved = super().save_checkpoint(meta, end_of_epoch, name, verbosity)
+        finally:
+            self.checkpoints_dir = final_directory
+        if saved is None:
+            return None
+        for file in saved.path.iterdir():
+            with open(file, "rb") as written:
+                os.fsync(written.fileno())
+        target = final_directory / saved.path.name
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(saved.path, target)
+        temporary.rmdir()
+        return Checkpoint(target, saved.meta, {key: target / path.name for key, path in saved.paramfiles.items()})
+
+    def recover_latest(self, device) -> Checkpoint | None:
+        """Load the checkpoint furthest in training, if there is any."""
+        return self.recover_if_possible(importance_key=training_order)
+
+
+def average_best(checkpointer: Checkpointer, count: int, key: str = "error_rate") -> tuple[dict, list[Checkpoint]]:
+    """Uniform mean of the weights of the ``count`` end-of-epoch checkpoints of lowest ``key``.
+
+    Returns the averaged state dict of the recoverable ``model`` and the checkpoints that entered, best first.
+    """
+    best = checkpointer.find_checkpoints(
+        importance_key=lambda checkpoint: (-checkpoint.meta[key], -checkpoint.meta["epoch"]),
+        max_num_checkpoints=count,
+        ckpt_predicate=lambda checkpoint: checkpoint.meta["end-of-epoch"],
+    )
+    return average_checkpoints(best, "model", parameter_loader=_load_weights), best
+
+
+def _load_weights(path, map_location):
+    return torch.load(path, map_location=map_location, weights_only=True)

@@ -1,0 +1,102 @@
+"""What a training loop draws its batches from: utterances with their label ids, batched by duration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import torch
+from speechbrain.dataio.sampler import DynamicBatchSampler
+from torch.utils.data import Dataset
+
+from comflp.data.batching import AudioBatch, load_batch
+from comflp.data.data_dir import Utterance
+from comflp.errors import ComflpError
+
+
+@dataclass(frozen=True)
+class LabelledBatch:
+    """A padded batch with CTC targets: ``labels`` (B, U) int64, zero padded, ``num_labels`` (B,) int64."""
+
+    audio: AudioBatch
+    labels: torch.Tensor
+    num_labels: torch.Tensor
+
+    def to(self, device) -> LabelledBatch:
+        """The same batch with its tensors on ``device``."""
+        return LabelledBatch(self.audio.to(device), self.labels.to(device), self.num_labels.to(device))
+
+    def required_frames(self) -> torch.Tensor:
+        """(B,) int64: the fewest frames that CTC can align each target with (a blank between repeats)."""
+        repeats = (self.labels[:, 1:] == self.labels[:, :-1]) & (
+            torch.arange(1, self.labels.shape[1], device=self.labels.device) < self.num_labels[:, None]
+        )
+        return self.num_labels + repeats.sum(dim=1)
+
+
+class LabelledDataset(Dataset):
+    """Utterances that a model can be trained on.
+
+    Utterances too short for their text under CTC are left out; ``skipped`` has their ids.
+    A character outside the vocabulary is a ComflpError that names the utterance.
+    """
+
+    def __init__(self, utterances: Sequence[Utterance], model, allow_pipes: bool = False):
+        self.sample_rate = model.sample_rate
+        self.allow_pipes = allow_pipes
+        self.utterances, self.labels, self.skipped = [], [], []
+        for utterance in utterances:
+            try:
+                labels = model.tokenizer.encode(utterance.text)
+            except ComflpError as error:
+                raise ComflpError(f"utterance {utterance.utt_id}: {error}") from None
+            samples = torch.tensor([int(utterance.duration * model.sample_rate)])
+            needed = len(labels) + sum(a == b for a, b in zip(labels, labels[1:]))
+            if not labels or int(model.num_frames(samples)) < needed:
+                self.skipped.append(utterance.utt_id)
+                continue
+            self.utterances.append(utterance)
+            self.labels.append(torch.tensor(labels, dtype=torch.int64))
+        if not self.utterances:
+            raise ComflpError(
+                f"none of {len(self.skipped)} utterances is long enough for its text under CTC; "
+                f"check that text and wav.scp belong together"
+            )
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: int) -> tuple[Utterance, torch.Tensor]:
+        return self.utterances[index], self.labels[index]
+
+    def collate(self, items: Sequence[tuple[Utterance, torch.Tensor]]) -> LabelledBatch:
+        """Read the audio of a batch and pad audio and labels."""
+        utterances, labels = zip(*items)
+        return LabelledBatch(
+            load_batch(utterances, self.sample_rate, allow_pipes=self.allow_pipes),
+            torch.nn.utils.rnn.pad_sequence(labels, batch_first=True),
+            torch.tensor([len(ids) for ids in labels]),
+        )
+
+
+def batch_sampler(
+    dataset: LabelledDataset, max_seconds: float, max_utterances: int | None, order: str, seed: int
+) -> DynamicBatchSampler:
+    """Batches of similar durations: at most ``max_seconds`` of padded audio and ``max_utterances`` each.
+
+    order: ``random`` (batches shuffled each epoch by seed and epoch), ``ascending`` or ``descending``.
+    """
+    durations = [utterance.duration for utterance in dataset.utterances]
+    low, high = min(durations), max(durations)
+    steps = 20
+    boundaries = sorted({low + (high - low) * (step + 1) / steps + 1e-3 for step in range(steps)})
+    return DynamicBatchSampler(
+        dataset,
+        max_batch_length=max_seconds,
+        bucket_boundaries=boundaries,
+        lengths_list=durations,
+        max_batch_ex=max_utterances,
+        shuffle=True,
+        batch_ordering=order,
+        seed=seed,
+    )

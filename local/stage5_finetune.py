@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Stage 5: remove a proposal's layers from the deep model and fine-tune what is left.
+
+Usage as SpeechBrain's recipes: stage5_finetune.py [options] conf/finetune.yaml [--key value ...]
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import hparams
+import numpy as np
+from cli import parser, run
+from training_log import EpochReport
+
+import comflp.models
+from comflp.artifacts import Stage, atomic_path, fingerprint_model, read_json, require, write_json, write_text
+from comflp.data.data_dir import read_data_dir
+from comflp.distill import KINDS, Distillation
+from comflp.errors import ComflpError
+from comflp.finetune import fit
+from comflp.hidden_states import collect
+from comflp.measures import correlation_matrix
+from comflp.models.surgery import verify_saved
+from comflp.proposal import PruningProposal
+from comflp.scoring import UNIT_OF_METRIC
+
+SCRATCH = ("scratch", "scratch_frontend")
+
+
+def options_and_overrides():
+    arguments = parser(__doc__)
+    arguments.add_argument("config", help="HyperPyYAML file; any of its keys may follow as --key value")
+    arguments.add_argument("--exp", required=True, help="experiment directory of the deep model")
+    arguments.add_argument("--num-prune", type=int, required=True, help="N, number of layers to remove")
+    arguments.add_argument(
+        "--proposal",
+        required=True,
+        help="a name under prune<N> (dc_fine, svcca_coarse, glp, top, ...), layers such as 1,3-4,7, scratch "
+        "(same depth, all weights random) or scratch_frontend (random layers and head under the deep front end)",
+    )
+    arguments.add_argument("--train", default="data/train", help="data directory to train on")
+    arguments.add_argument("--dev", default="data/dev", help="data directory that the best epochs are chosen by")
+    arguments.add_argument("--probe", default="data/probe", help="data directory for correlation snapshots")
+    arguments.add_argument("--metric", choices=("cer", "wer"), default="cer", help="error rate on the dev set")
+    arguments.add_argument("--distill", choices=KINDS, default="none", help="also learn from the deep model")
+    arguments.add_argument("--tag", default="", help="appended to the directory's name, to keep several runs")
+    return arguments.parse_known_args()
+
+
+def find_proposal(exp, num_prune, wanted, num_layers):
+    """(name, proposal) of ``--proposal``: one that stage 4 left, typed layers, or none for scratch."""
+    prune = exp / f"prune{num_prune}"
+    if wanted in SCRATCH:
+        return wanted, PruningProposal.from_layers(range(num_layers - num_prune + 1, num_layers + 1), num_layers)
+    if re.fullmatch(r"[\d,-]+", wanted):
+        proposal = PruningProposal.parse(wanted, num_layers=num_layers)
+        if proposal.num_removed != num_prune:
+            raise ComflpError(f"--proposal {wanted} removes {proposal.num_removed} layers, --num-prune is {num_prune}")
+        return f"layers_{wanted}", proposal
+    chosen = read_json(require(prune / wanted / "proposal.json", "stage 4 (fine search)"))
+    return wanted, PruningProposal.parse(chosen["proposal"], num_layers=num_layers)
+
+
+def main():
+    options, overrides = options_and_overrides()
+    configuration = hparams.load(options.config, overrides)
+    values, exp = configuration.values, Path(options.exp)
+    deep_directory = require(exp / "deep", "stage 0 (data preparation)")
+    train, dev, probe = (read_data_dir(path) for path in (options.train, options.dev, options.probe))
+    deep = comflp.models.load(deep_directory)
+    name, proposal = find_proposal(exp, options.num_prune, options.proposal, deep.num_layers)
+    suffixes = [f"distill_{options.distill}"] if options.distill != "none" else []
+    out = exp / f"prune{options.num_prune}" / "_".join([name, *suffixes, *filter(None, [options.tag])])
+    source = exp / f"prune{options.num_prune}" / name / "stage4.record.json"
+    stage = Stage(
+        out / "stage5.record.json",
+        "stage5_finetune",
+        options={
+            **configuration.options(),
+            "proposal": str(proposal),
+            "start": name,
+            "distill": options.distill,
+            "metric": options.metric,
+        },
+        inputs={
+            "model": fingerprint_model(deep_directory),
+            "training data": train.fingerprint(),
+            "dev data": dev.fingerprint(),
+        },
+        upstream=[source],
+        force=options.force,
+    )
+    if stage.up_to_date():
+        print(f"{out} is up to date")
+        return
+    if options.force:
+        shutil.rmtree(out / "train", ignore_errors=True)
+
+    student = deep.prune(proposal)
+    if name in SCRATCH:
+        student.reinitialize(values["seed"], keep_frontend=name == "scratch_frontend")
+    student.save(out / "pruned")
+    verify_saved(student, out / "pruned")
+    if not (out / "proposal.json").exists():
+        write_json(out / "proposal.json", {"name": out.name, "proposal": str(proposal),
+                   "num_layers": deep.num_layers, "num_prune": options.num_prune})
+    write_text(out / "train" / "hyperparams.yaml", configuration.resolved)
+
+    def take_snapshot(model, epoch):
+        matrix = correlation_matrix(collect(model, probe), measure=values["snapshot_measure"], seed=values["seed"])
+        path = out / "train" / "snapshots" / f"{values['snapshot_measure']}_epoch{epoch:04d}.npy"
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, matrix)
+
+    result = fit(
+        student,
+        train,
+        dev,
+        out / "train",
+        values,
+        UNIT_OF_METRIC[options.metric],
+        distillation=Distillation.of_kind(
+            options.distill,
+            deep,
+            proposal.kept,
+            ctc_weight=values["distill_ctc_weight"],
+            hidden_weight=values["distill_hidden_weight"],
+            temperature=values["distill_temperature"],
+        ),
+        take_snapshot=take_snapshot,
+        run_opts=configuration.run_opts,
+        report=EpochReport(out / "train" / "tensorboard", options.metric),
+    )
+    result.model.save(out / "finetuned")
+    verify_saved(result.model, out / "finetuned")
+    stage.finish(
+        [out / "pruned", out / "finetuned"],
+        epochs=result.log,
+        averaged_epochs=result.averaged_epochs,
+        skipped_utterances=result.skipped,
+    )
+    best = min(row["valid_error_rate"] for row in result.log)
+    print(f"wrote {out / 'finetuned'}: {student.num_layers} of {deep.num_layers} layers ({proposal} removed), "
+          f"best dev {options.metric.upper()} {best:.2f}%, epochs averaged: {result.averaged_epochs}")
+
+
+run(main)
