@@ -75,6 +75,17 @@ def dump(
     return paths
 
 
+def collect(model: LayeredCTC, data: DataDir, max_seconds: float = MAX_SECONDS, allow_pipes: bool = False) -> np.ndarray:
+    """The (n, L+1, D) float32 time averages of ``data``, in memory and in the order of its utterances."""
+    batches = make_batches(data.utterances, max_seconds=max_seconds)
+    means = {}
+    with evaluation(model):
+        for batch in load_batches(model, batches, allow_pipes):
+            averages, _, _ = average(model, batch)
+            means.update(zip((utterance.utt_id for utterance in batch.utterances), averages))
+    return np.stack([means[utterance.utt_id] for utterance in data.utterances])
+
+
 def average(model: LayeredCTC, batch: AudioBatch, padded_mean: bool = False) -> tuple[np.ndarray, np.ndarray, int]:
     """One batch's (B, L+1, D) float32 means, its (L+1, L+1) float64 sum of frame cosines, and its number of frames."""
     states = [model.frontend(batch)]
