@@ -52,10 +52,10 @@ def read_audio(utterance_or_path, sample_rate, allow_pipes=False):
     except AudioError as error:
         raise error if utt_id is None else AudioError(f"utterance {utt_id!r}: {error}") from error
     if samples.shape[1] > 1:
-        warnings.warn(f"audio of {samples.shape[1]} channels is mixed down to one", AudioWarning, stacklevel=2)
+        warnings.warn(f"audio of {samples.shape[1]} channels is mixed down to one", AudioWarning, stacklevel=1)
     waveform = np.ascontiguousarray(samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0])
     if rate != sample_rate:
-        warnings.warn(f"audio at {rate} Hz is resampled to {sample_rate} Hz", AudioWarning, stacklevel=2)
+        warnings.warn(f"audio at {rate} Hz is resampled to {sample_rate} Hz", AudioWarning, stacklevel=1)
         waveform = soxr.resample(waveform, rate, sample_rate)
     return waveform
 
