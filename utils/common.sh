@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# common.sh: what every run.sh says and asks the same way. Source it: `. utils/common.sh`.
+
+log() { # MESSAGE...: the time and the message, on stderr
+  printf '%s %s\n' "$(date '+%H:%M:%S')" "$*" >&2
+}
+
+in_stage() { # NUMBER: true when this run includes that stage (the script's options stage and stop_stage)
+  # shellcheck disable=SC2154
+  [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]
+}
