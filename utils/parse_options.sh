@@ -39,7 +39,8 @@ _options_help() {
       '#'*) printf '\n  %s\n' "${line#\# }" ;;
       *)
         name=${line%%=*}
-        printf '  --%-22s %s [%s]\n' "$(printf %s "$name" | tr _ -)" "${line#* \# }" "${!name}"
+        line=${line#* \# }
+        printf '  --%-22s %s [%s]\n' "$(printf %s "$name" | tr _ -)" "${line#\[path\] }" "${!name}"
         ;;
     esac
   done
@@ -52,12 +53,17 @@ _options_check_stage() { # NAME
   esac
 }
 
-while [ $# -gt 0 ]; do
-  case $1 in
+for _options_word in "$@"; do # before any option is set, so that the defaults shown are the script's
+  case $_options_word in
     --help | -h)
       _options_help
       exit 0
       ;;
+  esac
+done
+
+while [ $# -gt 0 ]; do
+  case $1 in
     --*=*) _options_fail "no option $1: write the value after a space, ${1%%=*} ${1#*=}" ;;
     --*) ;;
     *) _options_fail "what is '$1'? Options are written as --name value" ;;
@@ -71,6 +77,7 @@ while [ $# -gt 0 ]; do
     _options_fail "$1 needs a value"
   fi
   case $2 in
+    --*' '*) ;; # options to be passed on, as one value
     --*) _options_fail "$1 needs a value, and $2 follows it" ;;
   esac
   _options_value=$2
