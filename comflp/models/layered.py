@@ -88,11 +88,13 @@ class LayeredCTC(torch.nn.Module, ABC):
     tokenizer: Tokenizer.
     sample_rate: int, Hz, of the waveforms that the front end takes.
     origin: dict, JSON-able; how this model came to be (source, proposals applied).
+    library_note: Markdown for the model card: how the library of origin loads the directory.
     """
 
     tokenizer: Tokenizer
     sample_rate: int
     origin: dict
+    library_note: str = ""
 
     @abstractmethod
     def frontend(self, batch: AudioBatch) -> LayerState:

@@ -1,0 +1,321 @@
+"""How each family of transformers gets from waveforms to H_0, runs a layer, and gets from H_L to logits.
+
+Every method follows the library's forward pass of its family line by line; tests hold the two equal.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+from transformers import (
+    ParakeetFeatureExtractor,
+    ParakeetProcessor,
+    ParakeetTokenizer,
+    SeamlessM4TFeatureExtractor,
+    Wav2Vec2BertProcessor,
+    Wav2Vec2CTCTokenizer,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2Processor,
+)
+from transformers.masking_utils import create_bidirectional_mask
+
+from comflp.data.batching import AudioBatch
+from comflp.errors import ComflpError
+from comflp.models.huggingface import HuggingFaceCTC
+from comflp.models.huggingface_processor import normalised_waveforms
+from comflp.models.layered import LayerState
+
+
+class WaveformFamily(HuggingFaceCTC):
+    """Families whose front end is a stack of convolutions over the waveform.
+
+    The feature extractor decides whether padding is masked. Models with a
+    group norm in the first convolution (wav2vec2-base, HuBERT-base) get no
+    attention mask: the norm runs over the padded length and attention sees the
+    padded frames, here as in the library's own batches, so their logits depend
+    slightly on the batch. ``num_frames`` counts an utterance's own frames in
+    either case, so time averages and decoding never read padding.
+    """
+
+    feature_extractor_class = Wav2Vec2FeatureExtractor
+    tokenizer_class = Wav2Vec2CTCTokenizer
+    processor_class = Wav2Vec2Processor
+    front_parts = ("feature_extractor", "feature_projection")
+
+    def encoder_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
+        return self.convolved_frames(num_samples)
+
+    def convolved_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
+        """(B,) int64 frames that the waveform convolutions make."""
+        frames = num_samples
+        for kernel, stride in zip(self.model.config.conv_kernel, self.model.config.conv_stride):
+            frames = (frames - kernel) // stride + 1
+        return frames
+
+    def convolve(self, batch: AudioBatch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Waveforms to features (B, T, C), and the mask (B, T) bool of own frames, None for models without one."""
+        self.frames_of(batch)
+        extractor = self.processor.feature_extractor
+        features = self.base.feature_extractor(normalised_waveforms(batch, extractor)).transpose(1, 2)
+        if not extractor.return_attention_mask:
+            return features, None
+        frames = torch.arange(features.shape[1], device=features.device)
+        return features, frames[None, :] < self.convolved_frames(batch.num_samples)[:, None]
+
+    def state(self, batch: AudioBatch, hidden: torch.Tensor, layer_arguments: dict, **context) -> LayerState:
+        """H_0 with what the layers and the head read besides."""
+        return LayerState(
+            hidden,
+            self.encoder_frames(batch.num_samples),
+            {"layer_arguments": layer_arguments, "logit_frames": self.num_frames(batch.num_samples), **context},
+        )
+
+    def project(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Adapter where there is one, dropout and CTC projection."""
+        if self.adapter is not None:
+            hidden = self.adapter(hidden)
+        return self.model.lm_head(self.model.dropout(hidden))
+
+
+class Wav2Vec2Family(WaveformFamily):
+    """wav2vec2, HuBERT, data2vec-audio, UniSpeech and UniSpeech-SAT.
+
+    Two kinds: post-norm (base) models apply the encoder's norm to what enters
+    the first layer, so it belongs to the front end and every H_i is normalised;
+    "stable layer norm" (large) models are pre-norm and apply it to what leaves
+    the last layer, so it belongs to the head and H_L is taken before it.
+    """
+
+    @property
+    def pre_norm(self) -> bool:
+        """Whether the encoder's norm follows the last layer (stable layer norm)."""
+        return getattr(self.model.config, "do_stable_layer_norm", False)
+
+    @property
+    def front_parts(self) -> tuple[str, ...]:
+        parts = (*super().front_parts, "encoder.pos_conv_embed")
+        return parts if self.pre_norm else (*parts, "encoder.layer_norm")
+
+    def frontend(self, batch: AudioBatch) -> LayerState:
+        features, mask = self.convolve(batch)
+        projected = self.base.feature_projection(features)
+        hidden = _without_padding(projected[0] if isinstance(projected, tuple) else projected, mask)
+        arguments = self.layer_arguments(hidden, mask)
+        hidden = hidden + self.encoder.pos_conv_embed(hidden)
+        if not self.pre_norm:
+            hidden = self.encoder.layer_norm(hidden)
+        return self.state(batch, self.encoder.dropout(hidden), arguments)
+
+    def layer_arguments(self, hidden: torch.Tensor, mask: torch.Tensor | None) -> dict:
+        """What every layer of the family takes beside the hidden states."""
+        return {"attention_mask": _attention_mask(self.encoder, hidden, mask)}
+
+    def head(self, state: LayerState) -> torch.Tensor:
+        return self.project(self.encoder.layer_norm(state.hidden) if self.pre_norm else state.hidden)
+
+
+class WavLMFamily(Wav2Vec2Family):
+    """WavLM: layer 1 owns the relative position bias that all layers add to their attention.
+
+    The front end computes it once a batch. Whatever becomes the first layer by
+    pruning takes the bias over.
+    """
+
+    def layer_arguments(self, hidden: torch.Tensor, mask: torch.Tensor | None) -> dict:
+        batch_size, length, _ = hidden.shape
+        bias = self.layer_modules[0].attention.compute_bias(length, length)
+        return {"attention_mask": mask, "position_bias": bias.repeat(batch_size, 1, 1)}
+
+    def run_layer(self, module: torch.nn.Module, state: LayerState) -> LayerState:
+        hidden, _ = module(state.hidden, **state.context["layer_arguments"])
+        return state.with_hidden(hidden)
+
+    def keep_layers(self, kept) -> None:
+        owner = self.layer_modules[0].attention
+        super().keep_layers(kept)
+        first = self.layer_modules[0].attention
+        if first is not owner:
+            first.rel_attn_embed = owner.rel_attn_embed
+
+
+class SEWFamily(WaveformFamily):
+    """SEW: layers run on every ``squeeze_factor``-th frame; the head interpolates back to all of them.
+
+    H_0..H_L have floor(frames / squeeze_factor) frames; a last incomplete group
+    of frames is left out of them, as the library leaves it out of an utterance alone.
+    """
+
+    front_parts = (*WaveformFamily.front_parts, "layer_norm", "encoder.pos_conv_embed", "encoder.layer_norm")
+
+    def encoder_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
+        return self.convolved_frames(num_samples) // self.model.config.squeeze_factor
+
+    def num_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
+        return self.convolved_frames(num_samples)
+
+    def frontend(self, batch: AudioBatch) -> LayerState:
+        features, mask = self.convolve(batch)
+        features = self.base.layer_norm(features)
+        if self.base.project_features:
+            features = self.base.feature_projection(features)
+        hidden = _without_padding(self.base.feature_dropout(features), mask).transpose(1, 2)
+        squeeze = self.model.config.squeeze_factor
+        if mask is not None:
+            mask = functional.max_pool1d(mask[:, None].float(), squeeze, squeeze)[:, 0].long()
+        positions, pooled = self.encoder.pos_conv_embed(hidden), self.encoder.pool(hidden)
+        length = min(positions.shape[-1], pooled.shape[-1])
+        hidden = (pooled[..., :length] + positions[..., :length]).transpose(1, 2)
+        arguments = {"attention_mask": _attention_mask(self.encoder, hidden, mask)}
+        hidden = self.encoder.dropout(self.encoder.layer_norm(hidden))
+        return self.state(batch, hidden, arguments, length=features.shape[1])
+
+    def head(self, state: LayerState) -> torch.Tensor:
+        hidden = self.encoder.upsample(state.hidden)
+        return self.project(functional.pad(hidden, (0, 0, 0, state.context["length"] - hidden.shape[1])))
+
+
+class ConformerFamily(WaveformFamily):
+    """wav2vec2-conformer: positions go to every layer, the encoder's norm belongs to the head.
+
+    Its convolution modules see padded frames, as the library's own forward pass has it.
+    """
+
+    def frontend(self, batch: AudioBatch) -> LayerState:
+        features, mask = self.convolve(batch)
+        hidden = _without_padding(self.base.feature_projection(features)[0], mask)
+        attention_mask = _attention_mask(self.encoder, hidden, mask)
+        hidden = self.encoder.dropout(hidden)
+        positions = _positions(self.encoder, hidden)
+        return self.state(
+            batch, hidden, {"attention_mask": attention_mask, "relative_position_embeddings": positions}
+        )
+
+    def head(self, state: LayerState) -> torch.Tensor:
+        return self.project(self.encoder.layer_norm(state.hidden))
+
+
+class Wav2Vec2BertFamily(HuggingFaceCTC):
+    """wav2vec2-bert: log-mel features, two frames stacked, by the model's own feature extractor (on the CPU)."""
+
+    feature_extractor_class = SeamlessM4TFeatureExtractor
+    tokenizer_class = Wav2Vec2CTCTokenizer
+    processor_class = Wav2Vec2BertProcessor
+    front_parts = ("feature_projection",)
+
+    def encoder_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
+        window, hop = 400, 160
+        return ((num_samples - window) // hop + 1) // self.processor.feature_extractor.stride
+
+    def adapter_frames(self, frames: torch.Tensor) -> torch.Tensor:
+        if self.adapter is None:
+            return frames
+        kernel, stride = self.adapter.kernel_size, self.adapter.stride
+        for _ in self.adapter.layers:
+            frames = (frames + 2 * (kernel // 2) - kernel) // stride + 1
+        return frames
+
+    def frontend(self, batch: AudioBatch) -> LayerState:
+        frames = self.frames_of(batch)
+        waveforms = [row[:length].cpu().numpy() for row, length in zip(batch.waveforms, batch.num_samples)]
+        inputs = self.processor.feature_extractor(waveforms, sampling_rate=self.sample_rate, return_tensors="pt")
+        mask = inputs["attention_mask"].to(self.model.device)
+        hidden = self.base.feature_projection(inputs["input_features"].to(self.model.device))[0]
+        hidden = _without_padding(hidden, mask.bool())
+        attention_mask = _attention_mask(self.encoder, hidden, mask)
+        hidden = self.encoder.dropout(hidden)
+        arguments = {
+            "attention_mask": attention_mask,
+            "relative_position_embeddings": _positions(self.encoder, hidden),
+            "conv_attention_mask": mask,
+        }
+        context = {"layer_arguments": arguments, "logit_frames": self.adapter_frames(frames), "mask": mask}
+        return LayerState(hidden, frames, context)
+
+    def head(self, state: LayerState) -> torch.Tensor:
+        hidden = state.hidden
+        if self.base.intermediate_ffn is not None:
+            hidden = hidden + 0.5 * self.base.intermediate_ffn(hidden)
+        if self.adapter is not None:
+            hidden = self.adapter(hidden, attention_mask=state.context["mask"])
+        return self.model.lm_head(self.model.dropout(hidden))
+
+    def freeze_feature_extractor(self) -> None:
+        raise ComflpError("wav2vec2-bert has no convolutional feature encoder to freeze; leave the option off")
+
+
+class ParakeetFamily(HuggingFaceCTC):
+    """parakeet_ctc (Fast Conformer): log-mel features, subsampled by convolutions."""
+
+    feature_extractor_class = ParakeetFeatureExtractor
+    tokenizer_class = ParakeetTokenizer
+    processor_class = ParakeetProcessor
+    front_parts = ("encoder.subsampling",)
+
+    @property
+    def encoder(self) -> torch.nn.Module:
+        return self.model.encoder
+
+    def encoder_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
+        frames = num_samples // self.processor.feature_extractor.hop_length
+        subsampling = self.encoder.subsampling
+        for _ in range(subsampling.num_layers):
+            frames = (frames + 2 * subsampling.padding - subsampling.kernel_size) // subsampling.stride + 1
+        return torch.where(num_samples < self.processor.feature_extractor.n_fft, 0, frames)
+
+    def frontend(self, batch: AudioBatch) -> LayerState:
+        frames = self.frames_of(batch)
+        encoder, training = self.encoder, self.encoder.training
+        waveforms = [row[:length] for row, length in zip(batch.waveforms, batch.num_samples)]
+        inputs = self.processor.feature_extractor(
+            waveforms, sampling_rate=self.sample_rate, device=self.model.device, return_tensors="pt"
+        )
+        hidden = encoder.subsampling(inputs["input_features"], inputs["attention_mask"]) * encoder.input_scale
+        positions = functional.dropout(encoder.encode_positions(hidden), encoder.dropout_positions, training)
+        hidden = functional.dropout(hidden, encoder.dropout, training)
+        own = torch.arange(hidden.shape[1], device=hidden.device)[None, :] < frames[:, None]
+        arguments = {
+            "attention_mask": (own[:, :, None] & own[:, None, :])[:, None],
+            "position_embeddings": positions,
+        }
+        return LayerState(hidden, frames, {"layer_arguments": arguments, "logit_frames": frames})
+
+    def head(self, state: LayerState) -> torch.Tensor:
+        return self.model.ctc_head(state.hidden)
+
+    def keep_layers(self, kept) -> None:
+        super().keep_layers(kept)
+        self.model.config.encoder_config.num_hidden_layers = len(kept)
+
+    def freeze_feature_extractor(self) -> None:
+        """Take the subsampling convolutions out of training."""
+        self.encoder.subsampling.requires_grad_(False)
+
+
+FAMILIES: dict[str, type[HuggingFaceCTC]] = {
+    "wav2vec2": Wav2Vec2Family,
+    "hubert": Wav2Vec2Family,
+    "wavlm": WavLMFamily,
+    "data2vec-audio": Wav2Vec2Family,
+    "unispeech": Wav2Vec2Family,
+    "unispeech-sat": Wav2Vec2Family,
+    "sew": SEWFamily,
+    "wav2vec2-conformer": ConformerFamily,
+    "wav2vec2-bert": Wav2Vec2BertFamily,
+    "parakeet_ctc": ParakeetFamily,
+}
+"""``model_type`` of config.json -> the class that splits it."""
+
+
+def _without_padding(hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """``hidden`` (B, T, D) with zeros where ``mask`` (B, T) is false."""
+    return hidden if mask is None else hidden.masked_fill(~mask[:, :, None], 0.0)
+
+
+def _attention_mask(encoder: torch.nn.Module, hidden: torch.Tensor, mask: torch.Tensor | None):
+    """The mask in the form that the model's attention implementation takes."""
+    return create_bidirectional_mask(config=encoder.config, inputs_embeds=hidden, attention_mask=mask)
+
+
+def _positions(encoder: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor | None:
+    """Relative or rotary position embeddings of a conformer encoder, None where it has none."""
+    return None if encoder.embed_positions is None else encoder.embed_positions(hidden)

@@ -1,0 +1,57 @@
+"""README.md of a saved model: which layers went, where it came from, how to load it, what it scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from comflp.artifacts import write_text
+from comflp.models.layered import LayeredCTC
+
+_LABELS = {
+    "data": "Data",
+    "seed": "Seed",
+    "command": "Command",
+}
+"""Facts with a line of their own, in this order; any other fact follows under its own name."""
+
+
+def model_card(model: LayeredCTC, **facts: Any) -> str:
+    """Markdown model card of ``model``.
+
+    What ``model.origin`` says (source, pruning steps and whatever else was put
+    there) is always included; ``facts`` add to it: ``metric`` ("cer" or "wer")
+    with ``error_rate`` (percent), ``data`` (what it was scored or trained on),
+    ``seed``, ``command``, or anything else. A fact that is None is left out.
+    """
+    facts = {key: value for key, value in {**model.origin, **facts}.items() if value is not None}
+    source, pruning = facts.pop("source", None), facts.pop("pruning", [])
+    lines = ["---", "tags:", "- automatic-speech-recognition", "- ctc", "- layer-pruning", "- comflp", "---", ""]
+    lines += ["# Layer-pruned CTC speech recognition model" if pruning else "# CTC speech recognition model", ""]
+    lines += [f"{model.num_layers} encoder layers, {model.num_parameters:,} parameters, {model.sample_rate} Hz audio."]
+    if source:
+        lines += ["", f"Made from: {source}"]
+    if pruning:
+        lines += ["", "## Pruning", "", "Layers removed with CoMFLP, counted from 1 in the model that each step started from:"]
+        lines += ["", "| step | layers before | removed |", "|---|---|---|"]
+        lines += [f"| {i} | {step['num_layers']} | {step['removed']} |" for i, step in enumerate(pruning, start=1)]
+    lines += _results(facts)
+    lines += ["", "## Use", "", "```python", "import comflp.models", "", 'model = comflp.models.load("path/to/this/directory")']
+    lines += ["```", ""]
+    lines += [model.library_note] if model.library_note else []
+    return "\n".join(lines)
+
+
+def write_model_card(model: LayeredCTC, directory: str | Path, **facts: Any) -> None:
+    """Write the card of a model that lies in ``directory`` anew, with facts that came after saving."""
+    write_text(Path(directory) / "README.md", model_card(model, **facts))
+
+
+def _results(facts: dict[str, Any]) -> list[str]:
+    rows = []
+    metric = str(facts.pop("metric", "error rate")).upper()
+    if "error_rate" in facts:
+        rows.append(f"- {metric}: {facts.pop('error_rate'):.2f}%")
+    rows += [f"- {label}: {facts.pop(key)}" for key, label in _LABELS.items() if key in facts]
+    rows += [f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items()]
+    return ["", "## Facts", "", *rows] if rows else []
