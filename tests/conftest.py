@@ -9,6 +9,8 @@ from comflp.data.data_dir import Utterance, read_data_dir, write_data_dir
 
 SAMPLE_RATE = 8000
 
+torch.set_num_threads(1)  # small matrices: more threads only wait for one another, and for those of other workers
+
 
 @pytest.fixture
 def make_model():
