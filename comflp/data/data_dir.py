@@ -192,8 +192,18 @@ def _id_fault(name):
     return None
 
 
-def _read_table(path, faults):
-    """Read ``<id> <value>`` lines into {id: (value, line number)}; what is wrong goes to ``faults``."""
+def read_table(path, faults):
+    """Read a file of ``<id> <value>`` lines.
+
+    Parameters
+    ----------
+    path : pathlib path of a UTF-8 file.
+    faults : list that gets a Fault for each line that is empty, not UTF-8, repeats an id or begins with an unusable one.
+
+    Returns
+    -------
+    dict {id: (value, line number)}; a value may be empty
+    """
     table = {}
     name = str(path)
     try:
@@ -240,14 +250,14 @@ def _load(path, require_text, allow_pipes, check_audio, progress=None):
     if (path / "segments").exists():
         faults.append(Fault(str(path / "segments"), 0, "segments are not supported: cut the audio into one file an utterance"))
     wav_path = path / "wav.scp"
-    wavs = _read_table(wav_path, faults)
+    wavs = read_table(wav_path, faults)
     if not wavs and not faults:
         faults.append(Fault(str(wav_path), 0, "has no utterances"))
 
     tables = {}
     for name in ("text", "utt2spk", "utt2dur"):
         if (path / name).exists() or (name == "text" and require_text):
-            tables[name] = _read_table(path / name, faults)
+            tables[name] = read_table(path / name, faults)
             _compare_ids(faults, wav_path, wavs, path / name, tables[name])
             for key, (value, number) in tables[name].items():
                 if not value:
@@ -296,7 +306,7 @@ def _check_speakers(path, utt2spk, faults):
     if not (path / "spk2utt").exists():
         return
     listed = {}
-    for speaker, (ids, number) in _read_table(path / "spk2utt", faults).items():
+    for speaker, (ids, number) in read_table(path / "spk2utt", faults).items():
         for key in ids.split():
             listed[key] = speaker
             if key not in utt2spk or utt2spk[key][0] != speaker:

@@ -1,0 +1,57 @@
+"""What the corpus preparation scripts share: paths as wav.scp keeps them, and durations from audio headers."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cli import progress
+
+from comflp.data.audio import AudioError, audio_seconds
+from comflp.data.data_dir import FAULTS_SHOWN, DataError, Utterance, validate_data_dir
+
+DATA_FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "utt2dur")
+
+
+def recipe_path(path):
+    """``path`` as wav.scp keeps it: relative inside the working directory (so the recipe can move), else absolute."""
+    path = Path(os.path.abspath(path))
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def with_durations(entries, what):
+    """Utterances of ``entries``, (utt_id, path, text, speaker) each, with durations from the audio headers.
+
+    Raises DataError listing the files that cannot be read. ``what`` names the progress bar.
+    """
+    entries = list(entries)
+    with ThreadPoolExecutor(8) as pool:
+        seconds = list(progress(pool.map(_seconds_or_error, (path for _, path, _, _ in entries)), desc=what, total=len(entries)))
+    errors = [str(value) for value in seconds if isinstance(value, AudioError)]
+    if errors:
+        more = f"\n  and {len(errors) - FAULTS_SHOWN} more" if len(errors) > FAULTS_SHOWN else ""
+        raise DataError(f"{len(errors)} audio files of {what} are unusable:\n  " + "\n  ".join(errors[:FAULTS_SHOWN]) + more)
+    return [Utterance(utt_id, recipe_path(path), text, speaker, duration)
+            for (utt_id, path, text, speaker), duration in zip(entries, seconds)]
+
+
+def _seconds_or_error(path):
+    try:
+        return audio_seconds(path)
+    except AudioError as error:
+        return error
+
+
+def data_files(*directories):
+    """The files of data directories, for a stage record."""
+    return [Path(directory) / name for directory in directories for name in DATA_FILES]
+
+
+def up_to_date(stage, *directories):
+    """Whether the stage's record says so and the audio still lies where the directories' wav.scp says."""
+    return stage.up_to_date() and not any(validate_data_dir(directory) for directory in directories)
+
+
+def describe(data):
+    """A line about a data directory: its name, utterances, speakers and hours."""
+    speakers = len({utterance.speaker for utterance in data})
+    return f"{data.path}: {len(data):,} utterances of {speakers} speakers, {data.seconds / 3600:.2f} h"

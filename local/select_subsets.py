@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""Stage 0: draw data/valid (the fine search's utterances) and data/probe (the measure's).
+
+data/valid comes from dev, or with --valid-from test from test, as the paper does; then the test set chooses the
+proposal. data/probe comes from train. What was drawn, from where and with which seed is kept in data/subsets.json.
+"""
+
+from pathlib import Path
+
+from cli import parser, run
+from corpus import data_files, describe
+
+from comflp.artifacts import Stage, require
+from comflp.data.data_dir import DataDir, read_data_dir, subset, write_data_dir
+
+
+def main():
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--data", type=Path, default=Path("data"), help="holds train/, dev/ and test/; gets valid/ and probe/")
+    options.add_argument("--valid-from", choices=("dev", "test"), default="dev", help="set that valid is drawn from")
+    options.add_argument("--num-valid", type=int, default=320, help="utterances of valid; all of the set if it has fewer")
+    options.add_argument("--num-probe", type=int, default=512, help="utterances of probe; all of train if it has fewer. The "
+                         "paper takes 9,600 for SVCCA; DC needs 40 (10 batches of 4)")
+    options.add_argument("--seed", type=int, default=1, help="seed of both draws")
+    options.add_argument("--allow-pipes", action="store_true", help="accept shell commands in wav.scp; they will be run")
+    args = options.parse_args()
+
+    wanted = {"valid": (args.valid_from, args.num_valid), "probe": ("train", args.num_probe)}
+    sources = {source: read_data_dir(require(args.data / source, "stage 0 (the recipe's local/prepare.sh)"),
+                                     allow_pipes=args.allow_pipes) for source, _ in wanted.values()}
+    used = {"valid_from": args.valid_from, "num_valid": args.num_valid, "num_probe": args.num_probe, "seed": args.seed}
+    stage = Stage(args.data / "subsets.json", "stage 0, select_subsets", used,
+                  {f"{source} data": data.fingerprint() for source, data in sources.items()}, force=args.force)
+    if stage.up_to_date():
+        print(f"{args.data}/{{valid,probe}} are up to date")
+        return
+    drawn = {}
+    for name, (source, count) in wanted.items():
+        data = sources[source]
+        if count > len(data):
+            print(f"{name}: {count} utterances asked for, {source} has {len(data)}: all of them are taken")
+        chosen = DataDir(args.data / name, subset(data, min(count, len(data)), args.seed))
+        write_data_dir(chosen.path, chosen)
+        drawn[name] = {"source": source, "num_utterances": len(chosen), "seed": args.seed}
+        print(describe(chosen) + f", drawn from {source}")
+    stage.finish(data_files(*(args.data / name for name in wanted)), drawn=drawn)
+    print(f"wrote {args.data}/{{valid,probe}} and {args.data / 'subsets.json'}")
+
+
+if __name__ == "__main__":
+    run(main)
