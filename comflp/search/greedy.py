@@ -1,0 +1,91 @@
+"""Greedy layer pruning by error rate (GLP, [28]), and the exhaustive search for small cases.
+
+Both decode with the tree walk of fine search. GLP removes, step by step, the
+layer without which the error rate is lowest: O(L N) evaluations.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+from comflp.data.batching import make_batches
+from comflp.data.data_dir import DataDir
+from comflp.decode import MAX_SECONDS
+from comflp.errors import ComflpError
+from comflp.models.layered import LayeredCTC
+from comflp.proposal import PruningProposal
+from comflp.search.evaluate import evaluate
+from comflp.search.fine import FineSearchResult, rank
+from comflp.search.prefix_tree import StateCache
+
+CACHE_BYTES = 2**30
+"""Memory for states that one step of GLP leaves to the next."""
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """A proposal without a quality, for searches that use no correlation matrix."""
+
+    proposal: PruningProposal
+    quality: None = None
+
+
+def glp(
+    model: LayeredCTC,
+    num_prune: int,
+    data: DataDir,
+    unit: str = "char",
+    seed: int = 0,
+    max_seconds: float = MAX_SECONDS,
+    cache_bytes: float = CACHE_BYTES,
+    **options,
+) -> list[FineSearchResult]:
+    """The ranked proposals of each step; ``result[n - 1].best`` is GLP's proposal for n removed layers.
+
+    Ties go to the lower layers. cache_bytes: memory for states that a step
+    leaves to the next; more of it saves layer runs, the result is the same.
+    options: ``work``, ``ranks``, ``allow_pipes``, ``progress`` of :func:`comflp.search.evaluate.evaluate`.
+    """
+    _check(model, num_prune)
+    seconds = [batch[0].duration * len(batch) for batch in make_batches(data.utterances, max_seconds=max_seconds)]
+    caches = {index: StateCache(cache_bytes * share / sum(seconds)) for index, share in enumerate(seconds)}
+    removed: tuple[int, ...] = ()
+    steps = []
+    for _ in range(num_prune):
+        left = [layer for layer in range(1, model.num_layers + 1) if layer not in removed]
+        proposals = [PruningProposal.from_layers((*removed, layer), model.num_layers) for layer in left]
+        evaluation = evaluate(model, proposals, data, unit, max_seconds=max_seconds, caches=caches, **options)
+        steps.append(rank(evaluation, list(map(Unscored, proposals)), seed))
+        removed = steps[-1].best.proposal.removed
+    return steps
+
+
+def exhaustive_cer(
+    model: LayeredCTC,
+    num_prune: int,
+    data: DataDir,
+    unit: str = "char",
+    max_proposals: int = 5000,
+    seed: int = 0,
+    **options,
+) -> FineSearchResult:
+    """Every way of removing N layers, decoded and ranked; what the other searches try to find without it.
+
+    Raises ComflpError where there are more than ``max_proposals`` ways.
+    """
+    _check(model, num_prune)
+    ways = math.comb(model.num_layers, num_prune)
+    if ways > max_proposals:
+        raise ComflpError(f"removing {num_prune} of {model.num_layers} layers can be done in {ways} ways, "
+                          f"more than the {max_proposals} allowed; use coarse search")
+    sets = itertools.combinations(range(1, model.num_layers + 1), num_prune)
+    proposals = [PruningProposal.from_layers(layers, model.num_layers) for layers in sets]
+    evaluation = evaluate(model, proposals, data, unit, **options)
+    return rank(evaluation, list(map(Unscored, proposals)), seed)
+
+
+def _check(model: LayeredCTC, num_prune: int) -> None:
+    if not 1 <= num_prune <= model.num_layers - 1:
+        raise ComflpError(f"cannot remove {num_prune} of {model.num_layers} layers; N is from 1 to {model.num_layers - 1}")
