@@ -1,5 +1,13 @@
 """Fixtures that tests of several subjects share: a small model with random weights, and noise to decode."""
 
+import os
+import sys
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # as many test processes as cores, so one thread each; read when torch is imported
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test needs a network
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # run.sh: this environment
+
 import numpy as np
 import pytest
 import soundfile

@@ -1,0 +1,100 @@
+"""utils/lock.sh: one run at a time, and no lock outlives its holder."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LOCK = Path(__file__).resolve().parents[1] / "utils" / "lock.sh"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """``start(commands)``: bash with lock.sh sourced, $FILE a lock file; everything it started ends with the test."""
+    started = []
+
+    def run(commands):
+        process = subprocess.Popen(
+            ["bash", "-c", f'set -euo pipefail; . "{LOCK}"; {commands}'],
+            cwd=tmp_path,
+            env={**os.environ, "FILE": str(tmp_path / "an exp" / ".lock"), "COMFLP_PYTHON": sys.executable},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.communicate()
+
+
+def holder(start, then="sleep 60"):
+    """A process that holds the lock."""
+    process = start(f'lock_or_stop "$FILE" 9 exp/one; echo taken; {then}')
+    assert process.stdout.readline() == "taken\n"
+    return process
+
+
+def attempt(start):
+    """A second run: its exit status and what it said."""
+    process = start('lock_or_stop "$FILE" 9 exp/one; echo taken')
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def test_the_second_run_says_who_holds_the_lock_and_stops(start):
+    first = holder(start)
+    status, out, err = attempt(start)
+    assert (status, out) == (1, "")
+    assert f"exp/one is in use by process {first.pid} on " in err and " since 20" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_run_leaves_no_lock(start, number):
+    first = holder(start)
+    os.killpg(first.pid, number)
+    first.wait(timeout=60)
+    assert attempt(start) == (0, "taken\n", "")
+
+
+def test_a_stage_that_outlived_its_run_keeps_the_lock(start):
+    first = holder(start, then="sleep 60 & echo $!; wait")
+    stage = int(first.stdout.readline())
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait(timeout=60)
+    status, _, err = attempt(start)
+    assert status == 1 and "or by a stage that it started and that still runs" in err
+    os.kill(stage, signal.SIGKILL)
+    first.stdout.read()  # ends when the stage has closed everything
+    assert attempt(start)[0] == 0
+
+
+def test_the_end_of_a_run_gives_the_lock_back(start):
+    assert attempt(start)[0] == 0
+    assert attempt(start)[0] == 0
+
+
+def test_waiting_until_the_lock_is_given_back(start, tmp_path):
+    os.mkfifo(tmp_path / "go")
+    holder(start, then="read -r line <go; unlock 9; sleep 60")
+    second = start('lock_and_wait "$FILE" 9 exp/one; echo taken')
+    assert "waiting for it" in second.stderr.readline()
+    (tmp_path / "go").write_text("go\n")
+    assert second.stdout.readline() == "taken\n"
+
+
+def test_a_place_that_cannot_be_written_is_named(start, tmp_path):
+    (tmp_path / "an exp").write_text("a file where the directory should be")
+    status, _, err = attempt(start)
+    assert status == 1 and "cannot write" in err and "an exp/.lock" in err

@@ -1,0 +1,129 @@
+"""utils/parse_options.sh, sourced by a small script as run.sh sources it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+SCRIPT = """#!/usr/bin/env bash
+# Makes nothing, prints its options.
+#
+#   ./script.sh --corpus DIR
+set -euo pipefail
+called_from=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+# options
+stage=0            # first stage
+stop_stage=7       # last stage
+# the search
+corpus=            # [path] where the speech is
+measures="dc svcca"   # correlation measures
+force=false        # make again; really
+deep_opts=         # passed on
+# end of options
+. "$UTILS/parse_options.sh"
+
+# a comment after the block
+printf '%s|' "$stage" "$stop_stage" "$corpus" "$measures" "$force" "$deep_opts"
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    """The script above, in a folder with a space and an accent in its name."""
+    path = tmp_path / "my récipe" / "script.sh"
+    path.parent.mkdir()
+    path.write_text(SCRIPT, encoding="utf-8")
+    return path
+
+
+def call(script, *arguments, cwd=None):
+    """Runs the script from ``cwd`` (default: the folder above its own), by a relative path."""
+    cwd = cwd or script.parent.parent
+    return subprocess.run(
+        ["bash", os.path.relpath(script, cwd), *arguments],
+        cwd=cwd,
+        env={**os.environ, "UTILS": str(REPOSITORY / "utils")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def test_defaults_and_given_values(script):
+    assert call(script).stdout == "0|7||dc svcca|false||"
+    done = call(script, "--stage", "3", "--stop-stage", "4", "--measures", "a $(date) 'b", "--force", "true")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3|4||a $(date) 'b|true||", "")
+
+
+def test_options_to_pass_on_are_one_value(script):
+    assert call(script, "--deep-opts", "--lr 1e-3 --epochs 2").stdout.endswith("|--lr 1e-3 --epochs 2|")
+
+
+def test_paths_start_where_the_script_was_called_from(script, tmp_path):
+    assert call(script, "--corpus", "some where").stdout.split("|")[2] == f"{tmp_path}/some where"
+    assert call(script, "--corpus", "/else/where").stdout.split("|")[2] == "/else/where"
+    assert call(script, "--corpus", "").stdout.split("|")[2] == ""
+    assert call(script, "--corpus", "x", cwd=script.parent).stdout.split("|")[2] == f"{script.parent}/x"
+
+
+def test_help_lists_every_option_with_its_own_default(script):
+    done = call(script, "--stage", "5", "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Makes nothing, prints its options.\n\n  ./script.sh --corpus DIR\n")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert "--stage first stage [0]".split() in lines
+    assert "--stop-stage last stage [7]".split() in lines
+    assert "--corpus where the speech is []".split() in lines
+    assert "--measures correlation measures [dc svcca]".split() in lines
+    assert "--force make again; really [false]".split() in lines
+    assert ["the", "search"] in lines
+    assert "after the block" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--bogus", "1"], "no option --bogus"),
+        (["--sta", "1"], "no option --sta"),
+        (["--STAGE", "1"], "no option --STAGE"),
+        (["--", "1"], "no option --"),
+        (["--$(touch x)", "1"], "no option --$(touch x)"),
+        (["--.*", "1"], "no option --.*"),
+        (["--stage=1"], "no option --stage=1: write the value after a space, --stage 1"),
+        (["--corpus"], "--corpus needs a value"),
+        (["--corpus", "--stage", "1"], "--corpus needs a value, and --stage follows it"),
+        (["data"], "what is 'data'?"),
+        (["--stage", "1", "2"], "what is '2'?"),
+        (["--stage", "8"], "--stage is 8, and the stages are 0 to 7"),
+        (["--stage", "-1"], "--stage is -1"),
+        (["--stop-stage", "two"], "--stop-stage is two"),
+        (["--stage", ""], "--stage is ,"),
+        (["--stage", "4", "--stop-stage", "3"], "--stage 4 comes after --stop-stage 3"),
+        (["--force", "yes"], "--force is true or false, not 'yes'"),
+        (["--force", ""], "--force is true or false, not ''"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_runs(script, arguments, message):
+    done = call(script, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("script.sh: ") and message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("recipe", sorted(path.parent.name for path in REPOSITORY.glob("recipes/*/run.sh")))
+def test_every_recipe_has_stages_and_help(recipe):
+    done = subprocess.run(
+        ["bash", f"recipes/{recipe}/run.sh", "--help"], cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--stage " in done.stdout and "--stop-stage " in done.stdout
+    block = (REPOSITORY / "recipes" / recipe / "run.sh").read_text(encoding="utf-8").split("# options\n")[1].split("# end of options")[0]
+    options = [line.split("=")[0].replace("_", "-") for line in block.splitlines() if line and not line.startswith("#")]
+    for option in options:
+        assert f"--{option} " in done.stdout
