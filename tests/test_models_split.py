@@ -6,6 +6,7 @@ import random
 import pytest
 import torch
 from fixtures.models import SAMPLE_RATE, make_model, make_normed_head
+from fixtures.own_forward import own_forward
 from fixtures.variants import VARIANTS
 
 import comflp.models
@@ -31,37 +32,12 @@ def load_variant(tmp_path_factory):
     return load
 
 
-def own_forward(model, batch):
-    """Logits and H_0..H_L of the library's own forward pass on what the model's own feature extractor gives."""
-    extractor, library_model = model.processor.feature_extractor, model.model
-    waveforms = [row[:n].numpy() for row, n in zip(batch.waveforms, batch.num_samples)]
-    if hasattr(extractor, "do_normalize"):
-        alone = [extractor(waveform, sampling_rate=SAMPLE_RATE)["input_values"][0] for waveform in waveforms]
-        inputs = extractor.pad({"input_values": alone}, padding=True, return_tensors="pt")
-    else:
-        inputs = extractor(waveforms, sampling_rate=SAMPLE_RATE, return_tensors="pt")
-    hidden = []
-    layers = model.layer_modules
-    hooks = [layers[0].register_forward_pre_hook(lambda _, args: hidden.append(args[0]))]
-    hooks += [
-        layer.register_forward_hook(lambda _, __, out: hidden.append(out[0] if isinstance(out, tuple) else out))
-        for layer in layers
-    ]
-    try:
-        with torch.no_grad():
-            logits = library_model(**inputs).logits
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return logits, hidden
-
-
 @pytest.mark.parametrize("lengths", BATCHES.values(), ids=BATCHES)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_equals_the_librarys_own_forward_pass(load_variant, variant, lengths):
     model = load_variant(variant)
     batch = noise_batch(SAMPLE_RATE, lengths)
-    logits, hidden = own_forward(model, batch)
+    logits, hidden = own_forward(model.model, model.processor.feature_extractor, model.layer_modules, batch)
     with torch.no_grad():
         output = model(batch, return_hidden=True)
     assert len(output.hidden) == len(hidden) == model.num_layers + 1
@@ -147,7 +123,7 @@ def test_waveforms_stay_as_they_are_without_do_normalize(load_variant):
     model = copy.deepcopy(load_variant("wav2vec2_stable"))
     model.processor.feature_extractor.do_normalize = False
     batch = noise_batch(SAMPLE_RATE, (0.6, 1.0))
-    logits, _ = own_forward(model, batch)
+    logits, _ = own_forward(model.model, model.processor.feature_extractor, model.layer_modules, batch)
     with torch.no_grad():
         torch.testing.assert_close(model(batch).logits, logits, rtol=1e-4, atol=1e-4)
 

@@ -52,16 +52,18 @@ def load(name_or_dir: str | Path, trust_hyperparams: bool = False) -> LayeredCTC
 
 def _hub_config(name: str) -> dict | None:
     """config.json of a hub repository, None where it has only hyperparams.yaml."""
-    from transformers.utils import cached_file
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
-        for file in ("config.json", "hyperparams.yaml"):
-            path = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
-            if path is not None:
-                return read_json(path) if file == "config.json" else None
+        return read_json(hf_hub_download(name, "config.json"))
+    except LocalEntryNotFoundError as error:
+        fault = f"the Hugging Face hub cannot be reached and {name} has not been downloaded before: {error}"
+    except EntryNotFoundError:
+        return None
     except (OSError, ValueError) as error:
-        raise ComflpError(f"{name} is neither a directory nor a model that the Hugging Face hub gives: {error}") from None
-    raise ComflpError(f"{name} on the Hugging Face hub has neither config.json nor hyperparams.yaml")
+        fault = str(error)
+    raise ComflpError(f"{name} is neither a directory nor a model of the Hugging Face hub ({fault})")
 
 
 def _load_speechbrain(name_or_dir: str | Path, trust_hyperparams: bool) -> LayeredCTC:

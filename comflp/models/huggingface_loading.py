@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Iterator
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCTC, PreTrainedModel, ProcessorMixin, utils
 
 from comflp.errors import ComflpError
@@ -59,11 +61,11 @@ def _load_model(name: str) -> PreTrainedModel:
 
 def _from_pretrained(model_class: type, name: str) -> tuple[PreTrainedModel, dict]:
     try:
-        with _quiet():
+        with _quiet(), torch.random.fork_rng(devices=[]):  # the library draws weights before it reads them
             return model_class.from_pretrained(
                 name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
             )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise ComflpError(f"{name} cannot be loaded as a CTC model: {error}") from error
 
 

@@ -1,0 +1,159 @@
+"""Pruned models of transformers on disk: the library of origin loads them and computes the same."""
+
+import json
+
+import pytest
+import torch
+from fixtures.models import SAMPLE_RATE, make_model, make_normed_head, make_stable_layer_norm
+from fixtures.own_forward import own_forward
+from fixtures.variants import VARIANTS
+from transformers import AutoModelForCTC, AutoProcessor, Wav2Vec2ForCTC
+
+import comflp.models
+from comflp.errors import ComflpError
+from comflp.models.huggingface_head import NormedHeadForCTC
+from comflp.models.model_card import model_card, write_model_card
+from comflp.models.surgery import noise_batch, save_verified, verify_saved
+from comflp.proposal import PruningProposal
+
+CHARACTERS = "ABCDE '"
+
+
+def load_variant(directory, variant):
+    model_type, options = VARIANTS[variant]
+    return comflp.models.load(make_model(directory, model_type, CHARACTERS, **options))
+
+
+def library_logits(directory, batch):
+    """What AutoModelForCTC and AutoProcessor compute from a directory, and the loaded model."""
+    library_model = AutoModelForCTC.from_pretrained(directory)
+    extractor = AutoProcessor.from_pretrained(directory).feature_extractor
+    encoder = getattr(library_model, "encoder", None) or library_model.base_model.encoder
+    return own_forward(library_model, extractor, encoder.layers, batch)[0], encoder
+
+
+@pytest.mark.parametrize("removed", ["1", "2-3"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_pruned_directory_loads_with_transformers_alone(tmp_path, variant, removed):
+    model = load_variant(tmp_path / "deep", variant)
+    proposal = PruningProposal.parse(removed, num_layers=4)
+    pruned = model.prune(proposal)
+    pruned.save(tmp_path / "pruned")
+    batch = noise_batch(SAMPLE_RATE, (0.6, 0.5))
+    with torch.no_grad():
+        expected = pruned(batch).logits
+    logits, encoder = library_logits(tmp_path / "pruned", batch)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+    assert len(encoder.layers) == encoder.config.num_hidden_layers == pruned.num_layers == 4 - proposal.num_removed
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_pruned_model_computes_what_skipping_the_layers_does(tmp_path, variant):
+    model = load_variant(tmp_path, variant)
+    pruned = model.prune(PruningProposal.parse("1,3", num_layers=4))
+    batch = noise_batch(SAMPLE_RATE, (0.6, 0.5))
+    with torch.no_grad():
+        state = model.frontend(batch)
+        for index in (1, 3):
+            state = model.layers[index](state)
+        torch.testing.assert_close(pruned(batch).logits, model.head(state), rtol=1e-5, atol=1e-5)
+    assert (model.num_layers, pruned.num_layers) == (4, 2)
+
+
+def test_saved_directory_has_processor_origin_and_card(tmp_path):
+    make_model(tmp_path / "deep", "hubert", CHARACTERS, num_layers=6)
+    first = comflp.models.load(tmp_path / "deep").prune(PruningProposal.parse("2,4-5", num_layers=6))
+    first.save(tmp_path / "first")
+    second = comflp.models.load(tmp_path / "first").prune(PruningProposal.parse("3", num_layers=3))
+    second.save(tmp_path / "second")
+    config = json.loads((tmp_path / "second" / "config.json").read_text())
+    assert config["num_hidden_layers"] == 2
+    assert config["comflp"] == {
+        "source": "deep",
+        "pruning": [{"num_layers": 6, "removed": "2,4-5"}, {"num_layers": 3, "removed": "3"}],
+    }
+    card = (tmp_path / "second" / "README.md").read_text()
+    assert "| 1 | 6 | 2,4-5 |" in card and "| 2 | 3 | 3 |" in card and "Made from: deep" in card
+    before, after = (AutoProcessor.from_pretrained(tmp_path / name) for name in ("deep", "second"))
+    assert after.tokenizer.get_vocab() == before.tokenizer.get_vocab()
+    assert after.feature_extractor.to_dict() == before.feature_extractor.to_dict()
+
+
+def test_wavlm_hands_the_position_bias_on_when_layer_1_goes(tmp_path):
+    model = load_variant(tmp_path, "wavlm")
+    bias = model.layer_modules[0].attention.rel_attn_embed.weight
+    pruned = model.prune(PruningProposal.parse("1-2", num_layers=4))
+    owners = [hasattr(layer.attention, "rel_attn_embed") for layer in pruned.layer_modules]
+    assert owners == [True, False]
+    assert torch.equal(pruned.layer_modules[0].attention.rel_attn_embed.weight, bias)
+    assert [hasattr(layer.attention, "rel_attn_embed") for layer in model.layer_modules] == [True, False, False, False]
+
+
+def test_fine_tuned_weights_are_what_is_saved(tmp_path):
+    for variant in ("wavlm", "wav2vec2_stable"):
+        model = load_variant(tmp_path / variant, variant).train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        model(noise_batch(SAMPLE_RATE, (0.5,))).logits.square().mean().backward()
+        optimizer.step()
+        save_verified(model, tmp_path / variant / "tuned")
+        assert model.training
+        batch = noise_batch(SAMPLE_RATE, (0.5,))
+        with torch.no_grad():
+            tuned, deep = model.eval()(batch).logits, comflp.models.load(tmp_path / variant)(batch).logits
+        assert not torch.allclose(tuned, deep, atol=1e-3)
+
+
+def test_normed_head_is_saved_in_a_form_that_plain_wav2vec2_computes(tmp_path):
+    model = comflp.models.load(make_normed_head(tmp_path / "hub", "甲乙丙", num_layers=3))
+    assert isinstance(model.model, NormedHeadForCTC)
+    pruned = model.prune(PruningProposal.parse("2", num_layers=3))
+    save_verified(pruned, tmp_path / "pruned")
+    batch = noise_batch(SAMPLE_RATE, (0.6, 0.5))
+    with torch.no_grad():
+        expected = pruned(batch).logits
+    logits, encoder = library_logits(tmp_path / "pruned", batch)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+    assert type(AutoModelForCTC.from_pretrained(tmp_path / "pruned")) is Wav2Vec2ForCTC
+    assert encoder.config.num_hidden_layers == 2
+    reloaded = comflp.models.load(tmp_path / "pruned")
+    assert isinstance(reloaded.model, NormedHeadForCTC)
+    assert reloaded.num_parameters == pruned.num_parameters
+    for name, weight in pruned.state_dict().items():
+        torch.testing.assert_close(reloaded.state_dict()[name], weight, rtol=1e-6, atol=1e-6)
+    assert "`lm_head.0`" in (tmp_path / "pruned" / "README.md").read_text()
+
+
+def test_saving_leaves_the_random_state_alone(tmp_path):
+    model = comflp.models.load(make_normed_head(tmp_path / "hub", "甲乙丙", num_layers=2))
+    state = torch.get_rng_state()
+    model.save(tmp_path / "saved")
+    comflp.models.load(tmp_path / "saved")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_large_model_prunes_and_saves(tmp_path):
+    model = comflp.models.load(make_stable_layer_norm(tmp_path / "deep", "甲乙丙"))
+    assert model.num_layers == 24
+    save_verified(model.prune(PruningProposal.parse("1-12,24", num_layers=24)), tmp_path / "pruned")
+    assert comflp.models.load(tmp_path / "pruned").num_layers == 11
+
+
+def test_verify_saved_notices_other_weights_and_other_depth(tmp_path):
+    model = load_variant(tmp_path / "deep", "wav2vec2")
+    model.save(tmp_path / "saved")
+    verify_saved(model, tmp_path / "saved")
+    with torch.no_grad():
+        model.model.lm_head.bias += 0.5
+    with pytest.raises(ComflpError, match="does not compute what the one in memory does"):
+        verify_saved(model, tmp_path / "saved")
+    with pytest.raises(ComflpError, match="holds a model of 4 layers, the one that was saved has 3"):
+        verify_saved(model.prune(PruningProposal.parse("4", num_layers=4)), tmp_path / "saved")
+
+
+def test_model_card_tells_facts_and_leaves_out_unknown_ones(tmp_path):
+    model = load_variant(tmp_path / "deep", "wav2vec2").prune(PruningProposal.parse("3", num_layers=4))
+    card = model_card(model, metric="cer", error_rate=6.543, data="data/test", command="./run.sh --stage 5", seed=None)
+    assert "- CER: 6.54%" in card and "- Data: data/test" in card and "- Command: ./run.sh --stage 5" in card
+    assert "Seed" not in card and "AutoModelForCTC.from_pretrained" in card
+    write_model_card(model, tmp_path, error_rate=1.0)
+    assert "- ERROR RATE: 1.00%" in (tmp_path / "README.md").read_text()
