@@ -7,7 +7,7 @@
 #
 # Needs python3 >= 3.10 with its venv module, and a network for the first run. COMFLP_PYTHON names another python3.
 
-COMFLP_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+COMFLP_ROOT=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 export COMFLP_ROOT
 # shellcheck source=utils/lock.sh
 . "$COMFLP_ROOT/utils/lock.sh"
