@@ -162,7 +162,7 @@ class CTCBrain(sb.Brain):
         )
         self.checkpointer.delete_checkpoints(
             num_to_keep=self.hparams.average,
-            importance_keys=[lambda c: (-c.meta["error_rate"], -c.meta["epoch"])],
+            importance_keys=[lambda c: (-c.meta["error_rate"], c.meta["epoch"])],
             ckpt_predicate=lambda c: c.meta["end-of-epoch"] and c.meta["epoch"] != epoch,
         )
 

@@ -1,0 +1,252 @@
+"""Training: what it learns, that it goes on where it was killed, what it refuses, what it averages."""
+
+import functools
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from comflp.checkpoints import AtomicCheckpointer, average_best
+from comflp.data.training import LabelledDataset, batch_sampler
+from comflp.distill import Distillation, posterior_divergence
+from comflp.errors import ComflpError
+from comflp.finetune import ctc_loss, fit
+from comflp.models.layered import CTCOutput
+from comflp.proposal import PruningProposal
+
+
+def hparams(**changes):
+    return {
+        "seed": 7,
+        "number_of_epochs": 3,
+        "layerdrop": 0.3,
+        "freeze_feature_extractor": False,
+        "augmentation": None,
+        "max_batch_seconds": 3.0,
+        "max_batch_utterances": 3,
+        "batch_order": "random",
+        "grad_accumulation_factor": 1,
+        "max_grad_norm": math.inf,
+        "gradient_checkpointing": False,
+        "optimizer": functools.partial(torch.optim.AdamW, lr=3e-3),
+        "scheduler": functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=0, factor=0.5),
+        "monitor": "loss",
+        "average": 1,
+        "early_stopping": None,
+        "snapshot_epochs": [],
+        **changes,
+    }
+
+
+def train(model, data, directory, run_opts=None, **changes):
+    return fit(model, data, data, directory, hparams(**changes), run_opts={"noprogressbar": True, **(run_opts or {})})
+
+
+def losses(result):
+    return [(row["train_loss"], row["valid_loss"], row["learning_rate"]) for row in result.log]
+
+
+class DiesAtCall:
+    """An augmentation that changes nothing and is interrupted at its n-th call."""
+
+    def __init__(self, call):
+        self.call, self.calls = call, 0
+
+    def __call__(self, waveforms, lengths):
+        self.calls += 1
+        if self.calls == self.call:
+            raise KeyboardInterrupt
+        return waveforms, lengths
+
+
+def test_loss_falls_and_the_log_is_written(make_model, make_data, tmp_path):
+    data = make_data(6)
+    result = train(make_model(2), data, tmp_path / "out", number_of_epochs=12, layerdrop=0.0)
+    assert result.log[-1]["train_loss"] < 0.7 * result.log[0]["train_loss"]
+    rows = (tmp_path / "out" / "train_log.csv").read_text().splitlines()
+    assert rows[0].startswith("epoch,learning_rate,train_loss") and len(rows) == 13
+
+
+def test_same_seed_same_losses_and_another_seed_others(make_model, make_data, tmp_path):
+    data = make_data()
+    first = train(make_model(), data, tmp_path / "a")
+    assert losses(first) == losses(train(make_model(), data, tmp_path / "b"))
+    assert losses(first) != losses(train(make_model(), data, tmp_path / "c", seed=8))
+
+
+@pytest.mark.parametrize("call", [1, 6, 9, 12])
+def test_interrupted_training_goes_on_as_if_it_had_not_been(make_model, make_data, tmp_path, call):
+    data = make_data()
+    every_step = {"ckpt_interval_steps": 1}
+    whole = train(make_model(), data, tmp_path / "whole", every_step, augmentation=DiesAtCall(0))
+    with pytest.raises(KeyboardInterrupt):
+        train(make_model(), data, tmp_path / "killed", every_step, augmentation=DiesAtCall(call))
+    resumed = train(make_model(seed=99), data, tmp_path / "killed", every_step, augmentation=DiesAtCall(0))
+    if call == 1:  # killed before anything was saved: starts over, from the weights that it is given
+        assert len(resumed.log) == len(whole.log)
+        return
+    assert losses(resumed) == losses(whole)
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, resumed.model.state_dict()[name]), name
+
+
+def test_accumulated_gradients_resume_at_a_whole_step(make_model, make_data, tmp_path):
+    data = make_data()
+    options = {"grad_accumulation_factor": 2, "ckpt_interval_steps": 1}
+    changes = {"grad_accumulation_factor": 2}
+    whole = train(make_model(), data, tmp_path / "whole", options, augmentation=DiesAtCall(0), **changes)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_model(), data, tmp_path / "killed", options, augmentation=DiesAtCall(8), **changes)
+    resumed = train(make_model(seed=5), data, tmp_path / "killed", options, augmentation=DiesAtCall(0), **changes)
+    assert losses(resumed) == losses(whole)
+
+
+def test_a_loss_that_is_not_finite_names_the_utterances_and_keeps_the_checkpoint(make_model, make_data, tmp_path):
+    data = make_data()
+    train(make_model(), data, tmp_path / "out", number_of_epochs=1)
+
+    def poison(waveforms, lengths):
+        return waveforms * float("nan"), lengths
+
+    with pytest.raises(ComflpError, match=r"loss became nan in epoch 2, batch 1, on utterances u\d+"):
+        train(make_model(), data, tmp_path / "out", augmentation=poison)
+    assert len(train(make_model(), data, tmp_path / "out").log) == 3
+
+
+def test_utterances_too_short_for_their_text_are_skipped_and_counted(make_model, make_data, tmp_path):
+    data = make_data()
+    long_text = [type(u)(u.utt_id, u.wav, "a" * 200, u.speaker, u.duration) for u in list(data)[:2]]
+    result = train(make_model(), [*long_text, *list(data)[2:]], tmp_path / "out", number_of_epochs=1)
+    assert result.skipped == ["u000", "u001"]
+    with pytest.raises(ComflpError, match="none of 2 utterances is long enough"):
+        LabelledDataset(long_text, make_model())
+
+
+def test_a_character_outside_the_vocabulary_names_utterance_and_character(make_model, make_data):
+    utterance = list(make_data(1))[0]
+    odd = type(utterance)(utterance.utt_id, utterance.wav, "abz", utterance.speaker, utterance.duration)
+    with pytest.raises(ComflpError, match="utterance u000: z in 'abz'"):
+        LabelledDataset([odd], make_model())
+
+
+def test_ctc_loss_by_hand_and_repeats_need_a_blank(make_model, make_data):
+    data = LabelledDataset(make_data(2).utterances, make_model())
+    batch = data.collate([data[0], data[1]])
+    a = torch.tensor([[2, 2], [2, 0]])
+    batch = type(batch)(batch.audio, a, torch.tensor([2, 1]))
+    assert batch.required_frames().tolist() == [3, 1]
+    # one label "2" in two frames of even odds over 4 labels: paths 22, 20, 02 of 16
+    output = CTCOutput(torch.zeros(2, 2, 4), torch.tensor([2, 2]))
+    loss, too_short = ctc_loss(output, batch, blank_id=0)
+    assert too_short == 1
+    assert loss.item() == pytest.approx(-math.log(3 / 16))
+
+
+def test_average_is_the_mean_of_the_best(make_model, tmp_path):
+    model = make_model(1)
+    saver = AtomicCheckpointer(tmp_path, {"model": model})
+    for epoch, (value, rate) in enumerate([(1.0, 30.0), (2.0, 10.0), (4.0, 20.0)], start=1):
+        model.output.bias.data.fill_(value)
+        saver.save_checkpoint(meta={"epoch": epoch, "step": epoch, "error_rate": rate})
+    weights, best = average_best(saver, 2)
+    assert [checkpoint.meta["epoch"] for checkpoint in best] == [2, 3]
+    assert torch.equal(weights["output.bias"], torch.full_like(model.output.bias, 3.0))
+
+
+def test_a_failed_save_leaves_the_previous_checkpoint(make_model, tmp_path):
+    class Full:
+        def __deepcopy__(self, memo):
+            return self
+
+    def no_space(obj, path):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    saver = AtomicCheckpointer(tmp_path, {"model": make_model(1)})
+    saver.save_checkpoint(meta={"epoch": 1, "step": 1, "error_rate": 1.0})
+    saver.add_recoverable("full", Full(), custom_save_hook=no_space, custom_load_hook=lambda *a: None)
+    with pytest.raises(OSError):
+        saver.save_checkpoint(meta={"epoch": 2, "step": 2, "error_rate": 1.0})
+    assert [checkpoint.meta["epoch"] for checkpoint in saver.list_checkpoints()] == [1]
+
+
+def test_early_stopping_and_averaging_keep_few_checkpoints(make_model, make_data, tmp_path):
+    result = train(make_model(), make_data(), tmp_path / "out", number_of_epochs=9, early_stopping=1, average=2)
+    assert len(result.log) < 9
+    assert 1 <= len(result.averaged_epochs) <= 2
+    assert len(list((tmp_path / "out" / "save").glob("CKPT+*"))) <= 3
+
+
+def test_frozen_feature_extractor_stays(make_model, make_data, tmp_path):
+    model = make_model()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    after = train(model, make_data(), tmp_path / "out", freeze_feature_extractor=True).model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and not any(name.startswith("subsampling") for name in changed)
+
+
+def test_snapshots_are_taken_at_the_start_and_at_chosen_epochs(make_model, make_data, tmp_path):
+    seen, data = [], make_data()
+    fit(
+        make_model(), data, data, tmp_path / "out", hparams(snapshot_epochs=[0, 2]),
+        take_snapshot=lambda model, epoch: seen.append((epoch, model.training)), run_opts={"noprogressbar": True},
+    )
+    assert seen == [(0, False), (2, False)]
+
+
+def test_gradient_checkpointing_changes_no_loss(make_model, make_data, tmp_path):
+    data = make_data()
+    plain = train(make_model(), data, tmp_path / "a")
+    spared = train(make_model(), data, tmp_path / "b", gradient_checkpointing=True)
+    np.testing.assert_allclose(losses(spared), losses(plain), rtol=1e-4)
+
+
+def test_divergence_of_posteriors_by_hand():
+    teacher, student = torch.tensor([[0.0, math.log(3.0)]]), torch.zeros(1, 2)
+    expected = 0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.5)
+    assert posterior_divergence(teacher, student).item() == pytest.approx(expected)
+    assert posterior_divergence(teacher, teacher, temperature=2.0).item() == pytest.approx(0.0, abs=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["ctc", "hidden", "both"])
+def test_distillation_brings_the_student_to_the_teacher(make_model, make_data, tmp_path, kind):
+    data, teacher = make_data(), make_model(4, seed=3)
+    proposal = PruningProposal.parse("2-3", num_layers=4)
+    student = teacher.prune(proposal)
+    distillation = Distillation.of_kind(kind, teacher, proposal.kept, ctc_weight=50.0, hidden_weight=50.0)
+    dataset = LabelledDataset(data.utterances, student)
+    batch = dataset.collate([dataset[i] for i in range(4)])
+    before = distillation.loss(student(batch.audio, return_hidden=True), batch.audio).item()
+    result = fit(
+        student, data, data, tmp_path / "out", hparams(layerdrop=0.2, number_of_epochs=8),
+        distillation=distillation, run_opts={"noprogressbar": True},
+    )
+    after = distillation.loss(result.model(batch.audio, return_hidden=True), batch.audio).item()
+    assert 0 < after < before
+    assert Distillation.of_kind("none", teacher, proposal.kept, ctc_weight=1.0, hidden_weight=1.0) is None
+
+
+def test_batches_cover_every_utterance_once_and_follow_the_seed(make_model, make_data):
+    dataset = LabelledDataset(make_data(20).utterances, make_model())
+    sampler = batch_sampler(dataset, 3.0, 4, "random", seed=1)
+    first = list(sampler)
+    assert sorted(index for batch in first for index in batch) == list(range(20))
+    assert max(len(batch) for batch in first) <= 4
+    assert first == list(batch_sampler(dataset, 3.0, 4, "random", seed=1))
+    sampler.set_epoch(2)
+    assert list(sampler) != first
+
+
+def test_two_processes_train_as_one(tmp_path):
+    """Two gloo processes with a batch each give the loss curve of one process with two batches a step."""
+    script = Path(__file__).with_name("train_distributed.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--rdzv-backend=c10d",
+               "--rdzv-endpoint=localhost:0", str(script), str(tmp_path)]
+    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, timeout=300)
+    subprocess.run(command, check=True, timeout=300)
+    single, double = (np.loadtxt(tmp_path / name, delimiter=",") for name in ("1.csv", "2.csv"))
+    np.testing.assert_allclose(double, single, rtol=2e-3)

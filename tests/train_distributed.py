@@ -1,0 +1,56 @@
+"""Run by test_finetune.py, alone or under torch's launcher: trains a small model and writes its loss curve as <processes>.csv."""
+
+import functools
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import speechbrain as sb
+import torch
+
+from comflp.data.data_dir import Utterance
+from comflp.finetune import fit
+from comflp.models.sentencepiece_tokenizer import SentencePieceTokenizer
+from comflp.models.transformer_ctc import Architecture, TransformerCTC
+
+RATE = 8000
+
+
+def utterances(directory):
+    """Sixteen utterances of one length, so that every batch holds as many frames and weighs as much."""
+    rng, made = np.random.default_rng(0), []
+    for number in range(16):
+        wav = directory / f"{number:02d}.wav"
+        if not wav.exists():
+            soundfile.write(wav, rng.standard_normal(RATE) * 0.1, RATE)
+        made.append(Utterance(f"u{number:02d}", str(wav), "abcd"[number % 4 :], "s", 1.0))
+    return made
+
+
+def main():
+    directory = Path(sys.argv[1])
+    torch.set_num_threads(1)
+    run_opts = {"noprogressbar": True, "distributed_launch": "RANK" in os.environ, "distributed_backend": "gloo"}
+    sb.utils.distributed.ddp_init_group(run_opts)
+    processes = torch.distributed.get_world_size() if run_opts["distributed_launch"] else 1
+    torch.manual_seed(0)
+    architecture = Architecture(sample_rate=RATE, n_mels=20, d_model=16, nhead=2, d_ffn=32, num_layers=2, dropout=0.0)
+    model = TransformerCTC(SentencePieceTokenizer.train(["abcd"]), architecture)
+    accumulation = 2 // processes
+    hparams = {
+        "seed": 1, "number_of_epochs": 4, "layerdrop": 0.0, "freeze_feature_extractor": False, "augmentation": None,
+        "max_batch_seconds": 100.0, "max_batch_utterances": 4, "batch_order": "random",
+        "grad_accumulation_factor": accumulation, "max_grad_norm": float("inf"), "gradient_checkpointing": False,
+        "optimizer": functools.partial(torch.optim.AdamW, lr=3e-3),
+        "scheduler": functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=10),
+        "monitor": "loss", "average": 1, "early_stopping": None, "snapshot_epochs": [],
+    }
+    data = utterances(directory)
+    result = fit(model, data, data, directory / f"run{processes}", hparams, run_opts=run_opts)
+    if sb.utils.distributed.if_main_process():
+        np.savetxt(directory / f"{processes}.csv", [row["valid_loss"] for row in result.log], delimiter=",")
+
+
+main()
