@@ -15,6 +15,9 @@ from comflp.errors import ComflpError
 # A damaged header can also make libsndfile claim more samples than memory holds, or a shape that numpy refuses.
 _DECODING_ERRORS = (soundfile.SoundFileError, OSError, MemoryError, ValueError, TypeError)
 
+_RATES = range(1_000, 1_000_001)
+"""Sampling rates, in Hz, that speech may come at; a damaged header names others, and the waveform would be noise."""
+
 
 class AudioWarning(UserWarning):
     """Audio was resampled or mixed down. Python shows each such message once."""
@@ -70,8 +73,7 @@ def audio_seconds(wav, allow_pipes=False):
         info = soundfile.info(wav)
     except _DECODING_ERRORS as error:
         raise _unreadable(wav, error) from error
-    if info.frames < 1:
-        raise AudioError(f"{wav} holds no audio")
+    _check(wav, info.frames, info.samplerate)
     return info.frames / info.samplerate
 
 
@@ -82,11 +84,18 @@ def _decode(wav, allow_pipes):
         samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
     except _DECODING_ERRORS as error:
         raise _unreadable(wav, error) from error
-    if samples.shape[0] == 0:
-        raise AudioError(f"{wav} holds no audio")
+    _check(wav, samples.shape[0], rate)
     if not np.isfinite(samples).all():
         raise AudioError(f"{wav} holds samples that are not finite numbers")
     return samples, rate
+
+
+def _check(wav, num_samples, rate):
+    """AudioError unless the header names samples, and a sampling rate that audio can have."""
+    if num_samples < 1:
+        raise AudioError(f"{wav} holds no audio")
+    if rate not in _RATES:
+        raise AudioError(f"{wav} says that it has {rate} samples a second: its header is damaged")
 
 
 def _run_pipe(wav, allow_pipes):
