@@ -185,7 +185,7 @@ class Stage:
         for path in map(Path, upstream):
             if not path.exists():
                 continue
-            for key, value in read_json(path).get("origin", {}).items():
+            for key, value in _read_record(path)["origin"].items():
                 if origin.setdefault(key, value) != value:
                     raise ComflpError(
                         f"{self.name}: {path} was made from another {key} than {source[key]}; "
@@ -203,10 +203,10 @@ class Stage:
         """
         if self.force or not self.record.exists():
             return False
-        old = read_json(self.record)
+        old = _read_record(self.record)
         changed = [
             f"{key}: {_short(before.get(key))} before, {_short(now.get(key))} now"
-            for before, now in ((old.get("options", {}), self.options), (old.get("origin", {}), self.origin))
+            for before, now in ((old["options"], self.options), (old["origin"], self.origin))
             for key in sorted({*before, *now})
             if before.get(key) != now.get(key)
         ]
@@ -221,7 +221,7 @@ class Stage:
     def _intact(path: Path, entry: Mapping[str, Any]) -> bool:
         if path.is_dir():
             return fingerprint_model(path) == entry["sha256"]
-        return path.is_file() and path.stat().st_size == entry["size"] and fingerprint_file(path) == entry["sha256"]
+        return path.is_file() and path.stat().st_size == entry.get("size") and fingerprint_file(path) == entry["sha256"]
 
     def finish(self, outputs: Iterable[str | Path], **extra: Any) -> dict:
         """Write the record, last of all, and return it. ``outputs`` are files or model directories."""
@@ -246,6 +246,19 @@ class Stage:
         }
         write_json(self.record, record)
         return record
+
+
+def _read_record(path: Path) -> dict:
+    """A stage's record; ComflpError where it is not one any more."""
+    try:
+        record = read_json(path)
+        entries = [record["options"], record["origin"], record["outputs"], *record["outputs"].values()]
+        whole = all(isinstance(entry, dict) for entry in entries) and all("sha256" in entry for entry in entries[3:])
+    except (ComflpError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise ComflpError(f"{path} is damaged; delete it, and the stage that wrote it makes its results again")
+    return record
 
 
 def versions() -> dict[str, str]:
