@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Stage 0: parts of LibriSpeech become data/train, data/dev, data/test and data/test_other.
+
+Reads CORPUS/LibriSpeech (or CORPUS itself) with
+    <part>/<speaker>/<chapter>/<speaker>-<chapter>-0000.flac
+    <part>/<speaker>/<chapter>/<speaker>-<chapter>.trans.txt       <utterance> <TEXT>
+The text is the corpus' own, which is normalised already: upper-case letters, apostrophes and single spaces, no digits
+and no punctuation. With --letter-case lower it is lower-cased, for models whose vocabulary has lower-case letters.
+"""
+
+from pathlib import Path
+
+from cli import parser, run
+from corpus import data_files, describe, up_to_date, with_durations
+
+from comflp.artifacts import Stage, fingerprint_value
+from comflp.data.data_dir import DataDir, DataError, read_table, write_data_dir
+
+
+def find_part(corpus, part):
+    """The folder of one part."""
+    for folder in (corpus / "LibriSpeech" / part, corpus / part):
+        if folder.is_dir():
+            return folder
+    raise DataError(f"{corpus} has no LibriSpeech/{part} (recipes/librispeech/local/download.sh fetches and unpacks it)")
+
+
+def read_part(folder):
+    """{utterance: (path, text)} of one part. Raises DataError listing what does not match, with file and line."""
+    found, faults = {}, []
+    transcripts = sorted(folder.glob("*/*/*.trans.txt"))
+    for transcript in transcripts:
+        audio = {path.stem: path for path in transcript.parent.glob("*.flac")}
+        table = read_table(transcript, faults)
+        for utt_id, (text, number) in table.items():
+            if not text:
+                faults.append(f"{transcript}:{number}: utterance {utt_id!r} has an empty transcript")
+            elif utt_id not in audio:
+                faults.append(f"{transcript}:{number}: there is no {utt_id}.flac")
+            elif utt_id in found:
+                faults.append(f"{transcript}:{number}: utterance {utt_id!r} is in another transcript of {folder} too")
+            else:
+                found[utt_id] = (audio[utt_id], " ".join(text.split()))
+        faults += [f"{transcript}: has no line for {audio[utt_id]}" for utt_id in sorted(audio.keys() - table.keys())]
+    if not transcripts:
+        faults.append(f"{folder}: has no <speaker>/<chapter>/*.trans.txt")
+    if faults:
+        shown = "\n  ".join(map(str, faults[:20])) + (f"\n  and {len(faults) - 20} more" if len(faults) > 20 else "")
+        raise DataError(f"{folder} is not a whole part of LibriSpeech:\n  {shown}")
+    return found
+
+
+def main():
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--corpus", type=Path, required=True, help="folder that holds LibriSpeech/")
+    options.add_argument("--data", type=Path, default=Path("data"), help="gets a folder for each set")
+    options.add_argument("--train", default="train-clean-100", help="parts of data/train, separated by spaces")
+    options.add_argument("--dev", default="dev-clean", help="parts of data/dev")
+    options.add_argument("--test", default="test-clean", help="parts of data/test")
+    options.add_argument("--test-other", default="test-other", help="parts of data/test_other")
+    options.add_argument("--letter-case", choices=("upper", "lower"), default="upper", help="letters of the text")
+    args = options.parse_args()
+
+    sets = {name: getattr(args, name).split() for name in ("train", "dev", "test", "test_other")}
+    found = {name: {utt_id: entry for part in parts for utt_id, entry in read_part(find_part(args.corpus, part)).items()}
+             for name, parts in sets.items()}
+    directories = [args.data / name for name in sets]
+    texts = {name: {utt_id: text for utt_id, (_, text) in entries.items()} for name, entries in found.items()}
+    stage = Stage(args.data / "prepare.record.json", "stage 0, prepare_librispeech",
+                  {"parts": sets, "letter_case": args.letter_case}, {"texts": fingerprint_value(texts)}, force=args.force)
+    if up_to_date(stage, *directories):
+        print(f"{args.data}/{{{','.join(sets)}}} are up to date")
+        return
+    change = str.lower if args.letter_case == "lower" else str.upper
+    for name, directory in zip(sets, directories):
+        entries = [(utt_id, path, change(text), utt_id.split("-")[0]) for utt_id, (path, text) in found[name].items()]
+        data = DataDir(directory, with_durations(entries, name))
+        write_data_dir(directory, data)
+        print(describe(data))
+    stage.finish(data_files(*directories))
+    print(f"wrote {args.data}/{{{','.join(sets)}}}")
+
+
+if __name__ == "__main__":
+    run(main)
