@@ -209,10 +209,14 @@ def read(directory: str | Path) -> tuple[list[str], HiddenStates]:
         if not path.exists():
             raise ComflpError(f"{path} does not exist; stage 1 (feature dump) makes it")
     utt_ids, offsets = [], []
-    for number, line in enumerate(scp.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = scp.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ComflpError(f"{scp} is not a text file; run stage 1 again with --force") from None
+    for number, line in enumerate(lines, start=1):
         utt_id, _, place = line.partition(" ")
         _, _, offset = place.rpartition(":")
-        if not offset.isdigit() or int(offset) + _HEADER > ark.stat().st_size:
+        if not (offset.isascii() and offset.isdigit()) or int(offset) + _HEADER > ark.stat().st_size:
             raise ComflpError(f"{scp}:{number}: does not point into {ark}; run stage 1 again with --force")
         utt_ids.append(utt_id)
         offsets.append(int(offset))

@@ -8,7 +8,6 @@ from typing import Sequence
 
 import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml, resolve_references
-from ruamel.yaml import YAMLError
 
 from comflp.artifacts import fingerprint_value
 from comflp.errors import ComflpError
@@ -38,6 +37,6 @@ def load(config: str, overrides: Sequence[str]) -> Configuration:
         values = load_hyperpyyaml(io.StringIO(resolved.getvalue()))
     except KeyError as error:
         raise ComflpError(f"{path} has no key {error.args[0]!r} to override") from None
-    except (YAMLError, OSError, ValueError) as error:
-        raise ComflpError(f"{path} cannot be used as a configuration: {error}") from None
+    except Exception as error:  # the file names classes and their arguments, which raise what they like
+        raise ComflpError(f"{path} cannot be used as a configuration: {error}") from error
     return Configuration(values, {**run_opts}, resolved.getvalue())

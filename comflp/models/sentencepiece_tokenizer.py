@@ -62,7 +62,7 @@ class SentencePieceTokenizer:
             return cls(path.read_bytes())
         except FileNotFoundError:
             raise ComflpError(f"{path} does not exist; the model directory is not complete") from None
-        except RuntimeError as error:
+        except (RuntimeError, IndexError) as error:
             raise ComflpError(f"{path} is not a sentencepiece model: {error}") from None
 
     @property
