@@ -52,12 +52,20 @@ class WaveformFamily(HuggingFaceCTC):
             frames = (frames - kernel) // stride + 1
         return frames
 
+    @property
+    def masks_padding(self) -> bool:
+        """Whether the model is given an attention mask."""
+        return self.processor.feature_extractor.return_attention_mask
+
+    def waveforms(self, batch: AudioBatch) -> torch.Tensor:
+        """(B, T) float32: what enters the convolutions."""
+        return normalised_waveforms(batch, self.processor.feature_extractor)
+
     def convolve(self, batch: AudioBatch) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Waveforms to features (B, T, C), and the mask (B, T) bool of own frames, None for models without one."""
         self.frames_of(batch)
-        extractor = self.processor.feature_extractor
-        features = self.base.feature_extractor(normalised_waveforms(batch, extractor)).transpose(1, 2)
-        if not extractor.return_attention_mask:
+        features = self.base.feature_extractor(self.waveforms(batch)).transpose(1, 2)
+        if not self.masks_padding:
             return features, None
         frames = torch.arange(features.shape[1], device=features.device)
         return features, frames[None, :] < self.convolved_frames(batch.num_samples)[:, None]
@@ -70,8 +78,8 @@ class WaveformFamily(HuggingFaceCTC):
             {"layer_arguments": layer_arguments, "logit_frames": self.num_frames(batch.num_samples), **context},
         )
 
-    def project(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Adapter where there is one, dropout and CTC projection."""
+    def project(self, hidden: torch.Tensor, state: LayerState) -> torch.Tensor:
+        """Adapter where there is one, dropout and CTC projection of ``hidden``, which comes from ``state``."""
         if self.adapter is not None:
             hidden = self.adapter(hidden)
         return self.model.lm_head(self.model.dropout(hidden))
@@ -111,7 +119,7 @@ class Wav2Vec2Family(WaveformFamily):
         return {"attention_mask": _attention_mask(self.encoder, hidden, mask)}
 
     def head(self, state: LayerState) -> torch.Tensor:
-        return self.project(self.encoder.layer_norm(state.hidden) if self.pre_norm else state.hidden)
+        return self.project(self.encoder.layer_norm(state.hidden) if self.pre_norm else state.hidden, state)
 
 
 class WavLMFamily(Wav2Vec2Family):
@@ -171,7 +179,7 @@ class SEWFamily(WaveformFamily):
 
     def head(self, state: LayerState) -> torch.Tensor:
         hidden = self.encoder.upsample(state.hidden)
-        return self.project(functional.pad(hidden, (0, 0, 0, state.context["length"] - hidden.shape[1])))
+        return self.project(functional.pad(hidden, (0, 0, 0, state.context["length"] - hidden.shape[1])), state)
 
 
 class ConformerFamily(WaveformFamily):
@@ -191,7 +199,7 @@ class ConformerFamily(WaveformFamily):
         )
 
     def head(self, state: LayerState) -> torch.Tensor:
-        return self.project(self.encoder.layer_norm(state.hidden))
+        return self.project(self.encoder.layer_norm(state.hidden), state)
 
 
 class Wav2Vec2BertFamily(HuggingFaceCTC):

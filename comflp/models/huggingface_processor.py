@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import Callable, Iterable, Sequence
 
 import torch
 from transformers import PreTrainedTokenizerBase, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
@@ -51,7 +51,7 @@ class ProcessorTokenizer:
                 f"of the model's {vocab_size} labels; set pad_token in tokenizer_config.json to the CTC blank"
             )
         self.blank_id = tokenizer.pad_token_id
-        self._fold = _case_of_vocabulary(tokenizer)
+        self._fold = case_of_vocabulary(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens))
 
     def encode(self, text: str) -> list[int]:
         """Label ids of ``text``; ComflpError names the first character that the vocabulary lacks."""
@@ -94,10 +94,13 @@ class ProcessorTokenizer:
         self.tokenizer.save_pretrained(directory)
 
 
-def _case_of_vocabulary(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], str]:
-    """str.upper, str.lower, or nothing, as the letters of the vocabulary tell."""
-    special = set(tokenizer.all_special_tokens)
-    letters = "".join(token for token in tokenizer.get_vocab() if token not in special)
+def case_of_vocabulary(tokens: Iterable[str]) -> Callable[[str], str]:
+    """What brings text to the case of a vocabulary: str.upper, str.lower, or str for one with both or neither.
+
+    >>> case_of_vocabulary(["A", "B", "|"])("ab"), case_of_vocabulary(["A", "b"])("aB")
+    ('AB', 'aB')
+    """
+    letters = "".join(tokens)
     upper, lower = any(c.isupper() for c in letters), any(c.islower() for c in letters)
     if upper != lower:
         return str.upper if upper else str.lower
