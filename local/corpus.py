@@ -7,7 +7,7 @@ from pathlib import Path
 from cli import progress
 
 from comflp.data.audio import AudioError, audio_seconds
-from comflp.data.data_dir import FAULTS_SHOWN, DataError, Utterance, validate_data_dir
+from comflp.data.data_dir import Utterance, stop_at_faults, validate_data_dir
 
 DATA_FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "utt2dur")
 
@@ -26,10 +26,7 @@ def with_durations(entries, what):
     entries = list(entries)
     with ThreadPoolExecutor(8) as pool:
         seconds = list(progress(pool.map(_seconds_or_error, (path for _, path, _, _ in entries)), desc=what, total=len(entries)))
-    errors = [str(value) for value in seconds if isinstance(value, AudioError)]
-    if errors:
-        more = f"\n  and {len(errors) - FAULTS_SHOWN} more" if len(errors) > FAULTS_SHOWN else ""
-        raise DataError(f"{len(errors)} audio files of {what} are unusable:\n  " + "\n  ".join(errors[:FAULTS_SHOWN]) + more)
+    stop_at_faults(f"{what} has unusable audio files", [value for value in seconds if isinstance(value, AudioError)])
     return [Utterance(utt_id, recipe_path(path), text, speaker, duration)
             for (utt_id, path, text, speaker), duration in zip(entries, seconds)]
 

@@ -15,7 +15,7 @@ from cli import parser, run, true_or_false
 from corpus import data_files, describe, up_to_date, with_durations
 
 from comflp.artifacts import Stage, fingerprint_value
-from comflp.data.data_dir import DataDir, DataError, read_table, write_data_dir
+from comflp.data.data_dir import DataDir, DataError, Fault, read_table, stop_at_faults, write_data_dir
 
 SETS = ("train", "dev", "test")
 PUBLISHED = {"train": 120_098, "dev": 14_326, "test": 7_176}
@@ -39,9 +39,8 @@ def read_transcript(path):
     for utt_id, (words, number) in table.items():
         texts[utt_id] = "".join(words.split())
         if not words:
-            faults.append(f"{path}:{number}: utterance {utt_id!r} has an empty transcript")
-    if faults:
-        raise DataError(f"{path} is not usable:\n  " + "\n  ".join(map(str, faults)))
+            faults.append(Fault(str(path), number, f"utterance {utt_id!r} has an empty transcript"))
+    stop_at_faults(f"{path} is not usable", faults)
     return texts
 
 

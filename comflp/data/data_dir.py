@@ -112,11 +112,7 @@ def read_data_dir(path, require_text=True, allow_pipes=False):
     DataError : lists the first 20 faults, each with file and line.
     """
     utterances, faults = _load(Path(path), require_text, allow_pipes, check_audio=False)
-    if faults:
-        shown = [str(fault) for fault in faults[:FAULTS_SHOWN]]
-        if len(faults) > FAULTS_SHOWN:
-            shown.append(f"and {len(faults) - FAULTS_SHOWN} more (utils/validate_data_dir.sh {path} lists all)")
-        raise DataError(f"{path} is not a usable data directory:\n  " + "\n  ".join(shown))
+    stop_at_faults(f"{path} is not a usable data directory (utils/validate_data_dir.sh lists all faults)", faults)
     return DataDir(path, utterances)
 
 
@@ -127,6 +123,16 @@ def validate_data_dir(path, require_text=True, allow_pipes=False, check_audio=Fa
     that loop as tqdm does.
     """
     return _load(Path(path), require_text, allow_pipes, check_audio, progress)[1]
+
+
+def stop_at_faults(what, faults):
+    """Raise a DataError that says ``what`` is wrong and lists the first 20 of ``faults``; do nothing if there are none."""
+    if not faults:
+        return
+    shown = [str(fault) for fault in faults[:FAULTS_SHOWN]]
+    if len(faults) > FAULTS_SHOWN:
+        shown.append(f"and {len(faults) - FAULTS_SHOWN:,} more")
+    raise DataError(f"{what}:\n  " + "\n  ".join(shown))
 
 
 def write_data_dir(path, utterances):
@@ -144,7 +150,7 @@ def write_data_dir(path, utterances):
     with_text = any(utterance.text for utterance in data)
     speakers = {}
     for utterance in data:
-        fault = _id_fault(utterance.utt_id) or _id_fault(utterance.speaker)
+        fault = id_fault(utterance.utt_id) or id_fault(utterance.speaker)
         if fault is None and any("\n" in field or "\r" in field for field in (utterance.wav, utterance.text)):
             fault = "its path or text spans several lines"
         if fault is None and with_text and not utterance.text.strip():
@@ -181,7 +187,7 @@ def _write_table(path, rows):
     path.write_text("".join(f"{key} {value}\n" for key, value in rows), encoding="utf-8", newline="\n")
 
 
-def _id_fault(name):
+def id_fault(name):
     """Why ``name`` cannot be an utterance or speaker id (ids name files later), or None."""
     if not name:
         return "an id is empty"
@@ -225,7 +231,7 @@ def read_table(path, faults):
         except UnicodeDecodeError:
             faults.append(Fault(name, number, "the line is not UTF-8"))
             continue
-        fault = _id_fault(key)
+        fault = id_fault(key)
         if fault is not None:
             faults.append(Fault(name, number, fault))
         elif key in table:
@@ -300,7 +306,7 @@ def _stated_durations(path, table, faults):
 def _check_speakers(path, utt2spk, faults):
     """Speaker names, and spk2utt against utt2spk."""
     for key, (speaker, number) in utt2spk.items():
-        fault = _id_fault(speaker) if speaker else None
+        fault = id_fault(speaker) if speaker else None
         if fault is not None:
             faults.append(Fault(str(path / "utt2spk"), number, f"utterance {key!r}: {fault}"))
     if not (path / "spk2utt").exists():

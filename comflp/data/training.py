@@ -13,6 +13,8 @@ from comflp.data.batching import AudioBatch, load_batch
 from comflp.data.data_dir import Utterance
 from comflp.errors import ComflpError
 
+_BUCKETS = 20
+
 
 @dataclass(frozen=True)
 class LabelledBatch:
@@ -79,24 +81,30 @@ class LabelledDataset(Dataset):
         )
 
 
-def batch_sampler(
-    dataset: LabelledDataset, max_seconds: float, max_utterances: int | None, order: str, seed: int
-) -> DynamicBatchSampler:
-    """Batches of similar durations: at most ``max_seconds`` of padded audio and ``max_utterances`` each.
+class DurationBatchSampler(DynamicBatchSampler):
+    """Batches of similar durations, drawn anew each epoch from seed and epoch.
 
-    order: ``random`` (batches shuffled each epoch by seed and epoch), ``ascending`` or ``descending``.
+    max_seconds: padded audio in a batch at most. max_utterances: utterances in a batch at most.
+    order: of the batches in an epoch: ``random``, ``ascending``, ``descending``, or ``sortagrad``
+        (ascending in the first epoch, random after it).
     """
-    durations = [utterance.duration for utterance in dataset.utterances]
-    low, high = min(durations), max(durations)
-    steps = 20
-    boundaries = sorted({low + (high - low) * (step + 1) / steps + 1e-3 for step in range(steps)})
-    return DynamicBatchSampler(
-        dataset,
-        max_batch_length=max_seconds,
-        bucket_boundaries=boundaries,
-        lengths_list=durations,
-        max_batch_ex=max_utterances,
-        shuffle=True,
-        batch_ordering=order,
-        seed=seed,
-    )
+
+    def __init__(self, dataset: LabelledDataset, max_seconds: float, max_utterances: int | None, order: str, seed: int):
+        durations = [utterance.duration for utterance in dataset.utterances]
+        self.order = order
+        super().__init__(
+            dataset,
+            max_batch_length=max_seconds,
+            bucket_boundaries=sorted({max(durations) * (step + 1) / _BUCKETS for step in range(_BUCKETS)}),
+            lengths_list=durations,
+            max_batch_ex=max_utterances,
+            shuffle=True,
+            batch_ordering="ascending" if order == "sortagrad" else order,
+            seed=seed,
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the batches of ``epoch`` (from 1)."""
+        if self.order == "sortagrad":
+            self._batch_ordering = "ascending" if epoch <= 1 else "random"
+        super().set_epoch(epoch)

@@ -14,7 +14,7 @@ from cli import parser, run
 from corpus import data_files, describe, up_to_date, with_durations
 
 from comflp.artifacts import Stage, fingerprint_value
-from comflp.data.data_dir import DataDir, DataError, read_table, write_data_dir
+from comflp.data.data_dir import DataDir, DataError, Fault, read_table, stop_at_faults, write_data_dir
 
 
 def find_part(corpus, part):
@@ -34,19 +34,17 @@ def read_part(folder):
         table = read_table(transcript, faults)
         for utt_id, (text, number) in table.items():
             if not text:
-                faults.append(f"{transcript}:{number}: utterance {utt_id!r} has an empty transcript")
+                faults.append(Fault(str(transcript), number, f"utterance {utt_id!r} has an empty transcript"))
             elif utt_id not in audio:
-                faults.append(f"{transcript}:{number}: there is no {utt_id}.flac")
+                faults.append(Fault(str(transcript), number, f"there is no {utt_id}.flac"))
             elif utt_id in found:
-                faults.append(f"{transcript}:{number}: utterance {utt_id!r} is in another transcript of {folder} too")
+                faults.append(Fault(str(transcript), number, f"utterance {utt_id!r} is in another transcript of {folder} too"))
             else:
                 found[utt_id] = (audio[utt_id], " ".join(text.split()))
-        faults += [f"{transcript}: has no line for {audio[utt_id]}" for utt_id in sorted(audio.keys() - table.keys())]
+        faults += [Fault(str(transcript), 0, f"has no line for {audio[utt_id].name}") for utt_id in sorted(audio.keys() - table.keys())]
     if not transcripts:
-        faults.append(f"{folder}: has no <speaker>/<chapter>/*.trans.txt")
-    if faults:
-        shown = "\n  ".join(map(str, faults[:20])) + (f"\n  and {len(faults) - 20} more" if len(faults) > 20 else "")
-        raise DataError(f"{folder} is not a whole part of LibriSpeech:\n  {shown}")
+        faults.append(Fault(str(folder), 0, "has no <speaker>/<chapter>/*.trans.txt"))
+    stop_at_faults(f"{folder} is not a whole part of LibriSpeech", faults)
     return found
 
 
