@@ -1,0 +1,23 @@
+"""Reading a matrix that a stage, or a user, left as .npy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from comflp.errors import ComflpError
+
+
+def read_matrix(path: str | Path) -> np.ndarray:
+    """The array of a .npy file; ComflpError names the file where it is missing, damaged, or holds Python objects."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(6) != b"\x93NUMPY":
+                raise ComflpError(f"{path} is not a .npy file")
+            file.seek(0)
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except FileNotFoundError:
+        raise ComflpError(f"{path} does not exist") from None
+    except (OSError, ValueError, EOFError, SyntaxError, MemoryError, OverflowError) as error:
+        raise ComflpError(f"{path} cannot be read as a .npy array: {error}") from None
