@@ -18,7 +18,7 @@ from speechbrain.utils.epoch_loop import EpochCounter, EpochCounterWithStopper
 
 from comflp.artifacts import write_text
 from comflp.checkpoints import AtomicCheckpointer, average_best, training_order
-from comflp.data.training import LabelledBatch, LabelledDataset, batch_sampler
+from comflp.data.training import DurationBatchSampler, LabelledBatch, LabelledDataset
 from comflp.decode import greedy_search
 from comflp.distill import Distillation
 from comflp.errors import ComflpError
@@ -212,7 +212,8 @@ def fit(
     h = dict(hparams)
     train_set = LabelledDataset(train, model, allow_pipes)
     valid_set = LabelledDataset(valid, model, allow_pipes)
-    sampler = batch_sampler(train_set, h["max_batch_seconds"], h["max_batch_utterances"], h["batch_order"], h["seed"])
+    limits = h["max_batch_seconds"], h["max_batch_utterances"]
+    sampler = DurationBatchSampler(train_set, *limits, h["batch_order"], h["seed"])
     counter = _epoch_counter(h)
     if h["freeze_feature_extractor"]:
         model.freeze_feature_extractor()
@@ -239,7 +240,7 @@ def fit(
     loader = brain.make_dataloader(train_set, sb.Stage.TRAIN, batch_sampler=sampler, collate_fn=train_set.collate)
     if brain.train_sampler is None:
         brain.train_sampler = sampler
-    valid_sampler = batch_sampler(valid_set, h["max_batch_seconds"], h["max_batch_utterances"], "ascending", h["seed"])
+    valid_sampler = DurationBatchSampler(valid_set, *limits, "ascending", h["seed"])
     valid_loader = brain.make_dataloader(
         valid_set, sb.Stage.VALID, ckpt_prefix=None, batch_sampler=valid_sampler, collate_fn=valid_set.collate
     )

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from comflp.checkpoints import AtomicCheckpointer, average_best
-from comflp.data.training import LabelledDataset, batch_sampler
+from comflp.data.training import DurationBatchSampler, LabelledDataset
 from comflp.distill import Distillation, posterior_divergence
 from comflp.errors import ComflpError
 from comflp.finetune import ctc_loss, fit
@@ -232,13 +232,24 @@ def test_distillation_brings_the_student_to_the_teacher(make_model, make_data, t
 
 def test_batches_cover_every_utterance_once_and_follow_the_seed(make_model, make_data):
     dataset = LabelledDataset(make_data(20).utterances, make_model())
-    sampler = batch_sampler(dataset, 3.0, 4, "random", seed=1)
+    sampler = DurationBatchSampler(dataset, 3.0, 4, "random", seed=1)
     first = list(sampler)
     assert sorted(index for batch in first for index in batch) == list(range(20))
     assert max(len(batch) for batch in first) <= 4
-    assert first == list(batch_sampler(dataset, 3.0, 4, "random", seed=1))
+    assert first == list(DurationBatchSampler(dataset, 3.0, 4, "random", seed=1))
     sampler.set_epoch(2)
     assert list(sampler) != first
+
+
+def test_sortagrad_goes_from_short_to_long_in_the_first_epoch_only(make_model, make_data):
+    dataset = LabelledDataset(make_data(20).utterances, make_model())
+    sampler = DurationBatchSampler(dataset, 3.0, 2, "sortagrad", seed=1)
+
+    def longest(epoch):
+        sampler.set_epoch(epoch)
+        return [max(dataset.utterances[index].duration for index in batch) for batch in sampler]
+
+    assert longest(1) == sorted(longest(1)) and longest(2) != sorted(longest(2))
 
 
 def test_two_processes_train_as_one(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
@@ -22,6 +23,7 @@ from comflp.models.sentencepiece_tokenizer import SentencePieceTokenizer
 MODEL_TYPE = "comflp_transformer_ctc"
 _HOP_SECONDS = 0.010
 _STRIDES = (2, 2)
+_NATS_PER_DECIBEL = math.log(10) / 10
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class TransformerCTC(LayeredCTC):
             torch.nn.Conv1d(inputs, outputs, kernel_size=3, stride=stride, padding=1)
             for inputs, outputs, stride in zip(channels, channels[1:], _STRIDES)
         )
+        self.input_norm = torch.nn.LayerNorm(width)
         self.positions = PositionalEncoding(width, max_len=6000)
         self.input_dropout = SharedDropout(a.dropout)
         self.encoder_layers = torch.nn.ModuleList(_encoder_layer(a) for _ in range(a.num_layers))
@@ -98,14 +101,15 @@ class TransformerCTC(LayeredCTC):
         return frames
 
     def frontend(self, batch: AudioBatch) -> LayerState:
-        """H_0 (B, T, d_model): convolved features with positions added; frames past the end are zero."""
+        """H_0 (B, T, d_model): convolved and normalised features with positions added."""
         frames = batch.num_samples // int(self.sample_rate * _HOP_SECONDS) + 1
-        hidden = _without_mean(self.features(batch.waveforms), frames).transpose(1, 2)
+        log_mel = self.features(batch.waveforms) * _NATS_PER_DECIBEL
+        hidden = _without_mean(log_mel, frames).transpose(1, 2)
         for convolution in self.subsampling:
             frames = (frames + convolution.stride[0] - 1) // convolution.stride[0]
             hidden = torch.nn.functional.gelu(convolution(hidden))
             hidden = hidden * _frame_mask(frames, hidden.shape[2])[:, None, :]
-        hidden = hidden.transpose(1, 2)
+        hidden = self.input_norm(hidden.transpose(1, 2))
         hidden = self.input_dropout(hidden + self.positions(hidden))
         padding = ~_frame_mask(frames, hidden.shape[1])
         return LayerState(hidden, frames, {"padding_mask": padding if padding.any() else None})
@@ -132,7 +136,7 @@ class TransformerCTC(LayeredCTC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             fresh = TransformerCTC(self.tokenizer, self.architecture).state_dict()
-        front = ("subsampling.",) if keep_frontend else ()
+        front = ("subsampling.", "input_norm.") if keep_frontend else ()
         self.load_state_dict({key: value for key, value in fresh.items() if not key.startswith(front)}, strict=not front)
 
     def save(self, directory: str | Path) -> None:

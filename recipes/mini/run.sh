@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Layer pruning with nothing to download: synthetic Mandarin commands spoken by espeak-ng.
+#
+# Trains a 12-layer CTC model, finds which layers can go (CoMFLP), fine-tunes
+# what is left, decodes and reports. About 12 minutes on two CPU cores.
+#
+#   ./run.sh                                   all stages
+#   ./run.sh --stage 3 --stop-stage 4          the two searches again
+#   ./run.sh --model ld01 --layerdrop 0.1      another deep model, beside the first
+set -euo pipefail
+called_from=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+# options
+stage=0                   # first stage to run (0 to 7)
+stop_stage=7              # last stage to run
+force=false               # make results again that were made with other options
+# data (stage 0)
+num_train=2000            # sentences synthesised for training
+valid_from=dev            # the fine search's utterances come from dev, or from test as in the paper
+num_valid=320             # utterances of the fine search
+num_probe=512             # training utterances that layers are compared on
+# the deep model (stage 0)
+model=transformer12       # its name: exp/<model> holds everything made from it
+layerdrop=0.0             # layerdrop in its training; 0.1 makes a model that prunes better
+deep_opts=                # more of conf/deep.yaml, as "--key value ..."
+# the search (stages 1 to 4)
+measures="dc svcca"       # correlation measures
+num_prune=6               # layers to remove: a number, a list 4,6,8 or a range 1:8
+search=exact              # coarse search: exact, or beam as in the paper
+beam_size=10              # K, candidates of the coarse search
+baselines="top random"    # proposals to compare with: top bottom middle uniform random reverse glp linear_probe
+metric=cer                # error rate of searches and scores: cer or wer
+# fine-tuning, decoding, report (stages 5 to 7)
+finetune_prune=6          # N of the models to fine-tune, one or several
+proposals=dc_fine         # what to fine-tune: dc_fine svcca_coarse glp top scratch 1,3-4,7 ...
+distill=none              # also learn from the deep model: none, ctc, hidden or both
+finetune_opts=            # more of conf/finetune.yaml, as "--key value ..."
+decode_sets="dev test"    # data sets to decode
+max_cer_increase=1.0      # absolute increase that the recommended model may have, in percent
+seed=1234                 # of everything random
+# end of options
+. utils/parse_options.sh
+. ./path.sh
+. utils/common.sh
+. utils/lock.sh
+
+exp=exp/$model
+lock_or_stop "$exp/.lock" 9 "recipes/$(basename "$PWD")/$exp"
+forced=()
+if [ "$force" = true ]; then forced=(--force); fi
+
+if in_stage 0; then
+  log "stage 0: data preparation and the deep model"
+  local/prepare.sh --num-train "$num_train" --seed "$seed"
+  python steps/select_subsets.py --valid-from "$valid_from" --num-valid "$num_valid" --num-probe "$num_probe" \
+    --seed "$seed" ${forced[@]+"${forced[@]}"}
+  # shellcheck disable=SC2086
+  python steps/train_deep.py ${forced[@]+"${forced[@]}"} --train data/train --dev data/dev --metric "$metric" \
+    --out "$exp" conf/deep.yaml --seed "$seed" --layerdrop "$layerdrop" $deep_opts
+fi
+
+if in_stage 1; then
+  log "stage 1: time-averaged output of every layer"
+  python steps/stage1_dump_hidden_states.py ${forced[@]+"${forced[@]}"} --model "$exp/deep" --data data/probe --out "$exp/hidden"
+fi
+
+if in_stage 2; then
+  log "stage 2: correlation between layers"
+  for measure in $measures; do
+    python steps/stage2_correlation.py ${forced[@]+"${forced[@]}"} --hidden "$exp/hidden" --measure "$measure" \
+      --seed "$seed" --out "$exp/correlation"
+  done
+fi
+
+if in_stage 3; then
+  log "stage 3: coarse search"
+  for measure in $measures; do
+    python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" \
+      --num-prune "$num_prune" --method "$search" --beam-size "$beam_size"
+  done
+fi
+
+if in_stage 4; then
+  log "stage 4: fine search"
+  python steps/stage4_fine_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --model "$exp/deep" --data data/valid \
+    --num-prune "$num_prune" --measures "$measures" --baselines "$baselines" --metric "$metric" --seed "$seed"
+fi
+
+if in_stage 5; then
+  log "stage 5: fine-tuning"
+  for n in $finetune_prune; do
+    for proposal in $proposals; do
+      # shellcheck disable=SC2086
+      python steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} --exp "$exp" --num-prune "$n" --proposal "$proposal" \
+        --metric "$metric" --distill "$distill" conf/finetune.yaml --seed "$seed" $finetune_opts
+    done
+  done
+fi
+
+if in_stage 6; then
+  log "stage 6: decoding"
+  python steps/stage6_decode.py ${forced[@]+"${forced[@]}"} --exp "$exp" --data "$decode_sets" --metric "$metric"
+fi
+
+if in_stage 7; then
+  log "stage 7: report"
+  python steps/stage7_report.py --exp "$exp" --metric "$metric" --max-cer-increase "$max_cer_increase" \
+    --title "Layer pruning on synthetic Mandarin commands" --note "Synthetic speech (espeak-ng): the error rates show that the method works, not how well people are recognised."
+fi
