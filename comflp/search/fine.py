@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Protocol, Sequence
+from dataclasses import dataclass, replace
+from typing import Callable, Sequence
 
 from comflp.data.data_dir import DataDir
 from comflp.models.layered import LayeredCTC
 from comflp.proposal import PruningProposal
 from comflp.scoring import METRIC_OF_UNIT, ErrorRate
+from comflp.search.candidate import Candidate
 from comflp.search.evaluate import Evaluation, evaluate
-
-
-class Scored(Protocol):
-    """What coarse search returns: a proposal and its quality v(P), or None where there is no matrix."""
-
-    proposal: PruningProposal
-    quality: float | None
 
 
 @dataclass(frozen=True)
@@ -53,6 +47,11 @@ class FineSearchResult:
         """The result of one proposal."""
         return next(result for result in self.results if result.proposal == proposal)
 
+    def with_quality(self, quality_of: Callable[[PruningProposal], float | None]) -> FineSearchResult:
+        """The same ranking with v(P) filled in, for a search that did not look at it."""
+        results = tuple(replace(result, quality=quality_of(result.proposal)) for result in self.results)
+        return replace(self, results=results)
+
     def as_json(self) -> dict:
         """The content of ranked.json (docs/artifacts.md)."""
         best = self.best.proposal
@@ -85,7 +84,7 @@ class FineSearchResult:
 
 def fine_search(
     model: LayeredCTC,
-    candidates: Sequence[Scored],
+    candidates: Sequence[Candidate],
     data: DataDir,
     unit: str = "char",
     race: bool = False,
@@ -104,7 +103,7 @@ def fine_search(
     return rank(evaluation, candidates, seed)
 
 
-def rank(evaluation: Evaluation, candidates: Sequence[Scored], seed: int = 0) -> FineSearchResult:
+def rank(evaluation: Evaluation, candidates: Sequence[Candidate], seed: int = 0) -> FineSearchResult:
     """Rank one list of candidates of an evaluation that may hold others too.
 
     Lowest error rate first; ties go to the higher quality, then to the layers.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
 
 from comflp.data.batching import make_batches
 from comflp.data.data_dir import DataDir
@@ -16,20 +15,13 @@ from comflp.decode import MAX_SECONDS
 from comflp.errors import ComflpError
 from comflp.models.layered import LayeredCTC
 from comflp.proposal import PruningProposal
+from comflp.search.candidate import Candidate
 from comflp.search.evaluate import evaluate
 from comflp.search.fine import FineSearchResult, rank
 from comflp.search.prefix_tree import StateCache
 
 CACHE_BYTES = 2**30
 """Memory for states that one step of GLP leaves to the next."""
-
-
-@dataclass(frozen=True)
-class Unscored:
-    """A proposal without a quality, for searches that use no correlation matrix."""
-
-    proposal: PruningProposal
-    quality: None = None
 
 
 def glp(
@@ -57,7 +49,7 @@ def glp(
         left = [layer for layer in range(1, model.num_layers + 1) if layer not in removed]
         proposals = [PruningProposal.from_layers((*removed, layer), model.num_layers) for layer in left]
         evaluation = evaluate(model, proposals, data, unit, max_seconds=max_seconds, caches=caches, **options)
-        steps.append(rank(evaluation, list(map(Unscored, proposals)), seed))
+        steps.append(rank(evaluation, [Candidate(proposal, quality=None) for proposal in proposals], seed))
         removed = steps[-1].best.proposal.removed
     return steps
 
@@ -83,7 +75,7 @@ def exhaustive_cer(
     sets = itertools.combinations(range(1, model.num_layers + 1), num_prune)
     proposals = [PruningProposal.from_layers(layers, model.num_layers) for layers in sets]
     evaluation = evaluate(model, proposals, data, unit, **options)
-    return rank(evaluation, list(map(Unscored, proposals)), seed)
+    return rank(evaluation, [Candidate(proposal, quality=None) for proposal in proposals], seed)
 
 
 def _check(model: LayeredCTC, num_prune: int) -> None:

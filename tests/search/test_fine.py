@@ -3,7 +3,7 @@
 import gc
 import itertools
 import weakref
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,15 +16,10 @@ from comflp.errors import ComflpError
 from comflp.proposal import PruningProposal
 from comflp.scoring import error_rate
 from comflp.search.bootstrap import difference_intervals
+from comflp.search.candidate import Candidate
 from comflp.search.evaluate import evaluate
 from comflp.search.fine import fine_search, rank
 from comflp.search.prefix_tree import PrefixTree
-
-
-@dataclass(frozen=True)
-class Candidate:
-    proposal: PruningProposal
-    quality: float | None = None
 
 
 def all_candidates(num_layers=5, sizes=(2, 3)):
