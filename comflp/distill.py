@@ -50,18 +50,18 @@ class Distillation:
         """The weighted distillation loss of a batch, a scalar; the frames of padding do not count."""
         with torch.no_grad():
             teacher = self.teacher(audio, return_hidden=self.hidden_weight > 0)
-        frames = torch.arange(student.logits.shape[1], device=student.logits.device)
-        mask = frames[None, :] < student.num_frames[:, None]
         total = student.logits.new_zeros(())
         if self.ctc_weight:
+            mask = _own_frames(student.logits, student.num_frames)
             total = total + self.ctc_weight * posterior_divergence(
                 teacher.logits[mask], student.logits[mask], self.temperature
             )
         if self.hidden_weight:
-            total = total + self.hidden_weight * self._hidden_loss(student, teacher, mask)
+            total = total + self.hidden_weight * self._hidden_loss(student, teacher)
         return total
 
-    def _hidden_loss(self, student: CTCOutput, teacher: CTCOutput, mask: torch.Tensor) -> torch.Tensor:
+    def _hidden_loss(self, student: CTCOutput, teacher: CTCOutput) -> torch.Tensor:
+        mask = _own_frames(student.hidden[0], student.hidden_frames)
         terms = []
         for index, layer in enumerate(self.kept, start=1):
             if student.hidden[index] is student.hidden[index - 1]:
@@ -70,6 +70,11 @@ class Distillation:
             error = torch.nn.functional.mse_loss(student.hidden[index][mask], target)
             terms.append(error / target.var().clamp_min(1e-6))
         return torch.stack(terms).mean() if terms else student.logits.new_zeros(())
+
+
+def _own_frames(values: torch.Tensor, num_frames: torch.Tensor) -> torch.Tensor:
+    """(B, T) bool for ``values`` (B, T, ...): true on the frames that belong to an utterance."""
+    return torch.arange(values.shape[1], device=values.device)[None, :] < num_frames[:, None]
 
 
 def posterior_divergence(teacher: torch.Tensor, student: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:

@@ -68,14 +68,17 @@ class LayerState:
 class CTCOutput:
     """Result of a whole forward pass.
 
-    logits: (B, T, V), unnormalised. num_frames: (B,) int64.
+    logits: (B, T, V), unnormalised. num_frames: (B,) int64, frames of the logits.
     hidden: H_0..H_L as L+1 tensors (B, T, D) when they were asked for, else None;
         a layer that layerdrop skipped repeats its input.
+    hidden_frames: (B,) int64, frames of ``hidden`` when it was asked for; other
+        than ``num_frames`` in families whose head changes the frame rate.
     """
 
     logits: torch.Tensor
     num_frames: torch.Tensor
     hidden: tuple[torch.Tensor, ...] | None = None
+    hidden_frames: torch.Tensor | None = None
 
 
 class LayeredCTC(torch.nn.Module, ABC):
@@ -182,7 +185,10 @@ class LayeredCTC(torch.nn.Module, ABC):
                     state = layer(state)
             if return_hidden:
                 hidden.append(state.hidden)
-        return CTCOutput(self.head(state), self.logit_frames(state), tuple(hidden) if return_hidden else None)
+        logits = self.head(state)
+        if not return_hidden:
+            return CTCOutput(logits, self.logit_frames(state))
+        return CTCOutput(logits, self.logit_frames(state), tuple(hidden), state.num_frames)
 
     def prune(self, proposal: PruningProposal) -> LayeredCTC:
         """A new model without the proposal's layers; this one is left as it is.

@@ -157,7 +157,7 @@ def _run_round(model, batches, indices, active, journal, caches, ranks, allow_pi
                 if cache:
                     cache.put_root(tree, state)
             for proposal, output, runs in tree.walk(model, state, cache):
-                texts = greedy_search(model.head(output), output.num_frames, model.tokenizer)
+                texts = greedy_search(model.head(output), model.logit_frames(output), model.tokenizer)
                 entry["texts"][str(proposal)] = texts
                 entry["layer_runs"] = runs
             if cache:
