@@ -17,7 +17,8 @@ stop_stage=7              # last stage to run
 force=false               # make results again that were made with other options
 # data (stage 0)
 corpus=                   # [path] the dataset's folder, with recordings/ in it; empty: downloads/
-num_train=6000            # digit strings made for training
+num_train=5000            # strings of 3 to 7 digits made for training
+num_short=2000            # and of 1 to 3 digits, which training starts with
 valid_from=dev            # the fine search's utterances come from dev, or from test as in the paper
 num_valid=320             # utterances of the fine search
 num_probe=512             # training utterances that layers are compared on
@@ -53,7 +54,7 @@ if [ "$force" = true ]; then forced=(--force); fi
 
 if in_stage 0; then
   log "stage 0: data preparation and the deep model"
-  local/prepare.sh --corpus "$corpus" --num-train "$num_train" --seed "$seed"
+  local/prepare.sh --corpus "$corpus" --num-train "$num_train" --num-short "$num_short" --seed "$seed"
   python steps/select_subsets.py --valid-from "$valid_from" --num-valid "$num_valid" --num-probe "$num_probe" \
     --seed "$seed" ${forced[@]+"${forced[@]}"}
   # shellcheck disable=SC2086

@@ -4,7 +4,8 @@
 Reads CORPUS/recordings/{digit}_{speaker}_{take}.wav. Takes 5 to 49 (the official training takes) make train, takes 0
 and 1 make dev, takes 2 to 4 make test: no recording is in two of the sets. A string is recordings of one speaker with
 random gaps, a random level and low noise, written as DATA/strings/<set>/<speaker>/<utterance>.wav (8 kHz, 16 bit). Its
-text is the English words; a digit that was said too fast to be spelled in frames of 40 ms is followed by silence.
+text is the English words; a digit that was said too fast to be spelled in frames of 40 ms is followed by silence. The
+train set also has short strings of 1 to 3 digits: a CTC model that meets those first aligns minutes earlier.
 """
 
 import re
@@ -23,6 +24,7 @@ from comflp.data.data_dir import DataDir, DataError, Utterance, write_data_dir
 SAMPLE_RATE = 8000
 FRAME = 0.04
 WORDS = "zero one two three four five six seven eight nine".split()
+DIGITS_OF_STRING, DIGITS_OF_SHORT = (3, 7), (1, 3)
 TAKES = {"train": range(5, 50), "dev": range(0, 2), "test": range(2, 5)}
 SEED_OF_SET = {"train": 1, "dev": 2, "test": 3}
 
@@ -71,8 +73,8 @@ def join_digits(waveforms, words, rng):
     return np.clip(string + rng.standard_normal(len(string), dtype=np.float32) * loudness, -1, 1)
 
 
-def make_set(name, count, recordings, target, seed):
-    """Write ``count`` strings of one set under ``target`` (whole or not at all) and return them as utterances."""
+def make_set(name, count, num_short, recordings, target, seed):
+    """Write ``count`` strings of one set and ``num_short`` short ones under ``target`` (whole or not at all); returns the utterances."""
     rng = np.random.default_rng([seed, SEED_OF_SET[name]])
     takes = defaultdict(list)
     for (speaker, digit, take), path in recordings.items():
@@ -81,9 +83,10 @@ def make_set(name, count, recordings, target, seed):
     speakers = sorted({speaker for speaker, _ in takes})
     utterances = []
     with atomic_directory(target) as temporary:
-        for number in progress(range(count), desc=f"strings of {name}", total=count):
+        for number in progress(range(count + num_short), desc=f"strings of {name}", total=count + num_short):
             speaker = speakers[number % len(speakers)]
-            digits = rng.integers(10, size=rng.integers(3, 8))
+            fewest, most = DIGITS_OF_STRING if number < count else DIGITS_OF_SHORT
+            digits = rng.integers(10, size=rng.integers(fewest, most + 1))
             chosen = [takes[speaker, digit][rng.integers(len(takes[speaker, digit]))] for digit in digits]
             words = [WORDS[digit] for digit in digits]
             waveform = join_digits(chosen, words, rng)
@@ -99,7 +102,8 @@ def main():
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--corpus", type=Path, required=True, help="copy of the dataset, the folder that holds recordings/")
     options.add_argument("--data", type=Path, default=Path("data"), help="gets train/, dev/, test/ and the wav files in strings/")
-    options.add_argument("--num-train", type=int, default=6000, help="strings for training")
+    options.add_argument("--num-train", type=int, default=5000, help="strings for training")
+    options.add_argument("--num-short", type=int, default=2000, help="short strings for training, besides")
     options.add_argument("--num-dev", type=int, default=400, help="strings of the dev set; 320 of them are data/valid")
     options.add_argument("--num-test", type=int, default=600, help="strings of the test set")
     options.add_argument("--seed", type=int, default=1, help="seed of the strings")
@@ -108,7 +112,7 @@ def main():
     recordings = find_recordings(args.corpus)
     sizes = {"train": args.num_train, "dev": args.num_dev, "test": args.num_test}
     directories = [args.data / name for name in sizes]
-    stage = Stage(args.data / "prepare.record.json", "stage 0, make_strings", {**sizes, "seed": args.seed},
+    stage = Stage(args.data / "prepare.record.json", "stage 0, make_strings", {**sizes, "short": args.num_short, "seed": args.seed},
                   {"recordings": fingerprint_value([[path.name, path.stat().st_size] for path in recordings.values()])},
                   force=args.force)
     if up_to_date(stage, *directories):
@@ -116,7 +120,8 @@ def main():
         return
     print(f"{args.corpus}: {len(recordings):,} recordings of {len({speaker for speaker, _, _ in recordings})} speakers")
     for name, directory in zip(sizes, directories):
-        utterances = make_set(name, sizes[name], recordings, args.data / "strings" / name, args.seed)
+        num_short = args.num_short if name == "train" else 0
+        utterances = make_set(name, sizes[name], num_short, recordings, args.data / "strings" / name, args.seed)
         data = DataDir(directory, utterances)
         write_data_dir(directory, data)
         print(describe(data))

@@ -5,7 +5,8 @@ set -euo pipefail
 
 # options
 corpus=               # [path] copy of the dataset, the folder that holds recordings/; empty: downloaded to downloads/
-num_train=6000        # digit strings for training
+num_train=5000        # digit strings of 3 to 7 digits for training
+num_short=2000        # and of 1 to 3 digits, which training starts with
 num_dev=400           # digit strings of the dev set
 num_test=600          # digit strings of the test set
 seed=1                # seed of the strings
@@ -21,4 +22,4 @@ if [ -z "$corpus" ]; then
   corpus=downloads/free-spoken-digit-dataset
 fi
 python local/make_strings.py ${forced[@]+"${forced[@]}"} --corpus "$corpus" --data data --num-train "$num_train" \
-  --num-dev "$num_dev" --num-test "$num_test" --seed "$seed"
+  --num-short "$num_short" --num-dev "$num_dev" --num-test "$num_test" --seed "$seed"
