@@ -112,7 +112,7 @@ class TransformerCTC(LayeredCTC):
         hidden = self.input_norm(hidden.transpose(1, 2))
         hidden = self.input_dropout(hidden + self.positions(hidden))
         padding = ~_frame_mask(frames, hidden.shape[1])
-        return LayerState(hidden, frames, {"padding_mask": padding if padding.any() else None})
+        return LayerState(hidden, frames, {"padding_mask": padding if len(padding) > 1 and padding.any() else None})
 
     def run_layer(self, module: torch.nn.Module, state: LayerState) -> LayerState:
         """H_{i-1} to H_i."""
