@@ -237,6 +237,8 @@ def fit(
         run_opts=dict(run_opts or {}),
         checkpointer=AtomicCheckpointer(directory / "save", {"model": model, "epoch_counter": counter}),
     )
+    if distillation is not None:
+        distillation.teacher.to(brain.device)
     loader = brain.make_dataloader(train_set, sb.Stage.TRAIN, batch_sampler=sampler, collate_fn=train_set.collate)
     if brain.train_sampler is None:
         brain.train_sampler = sampler
@@ -247,7 +249,7 @@ def fit(
     brain.fit(counter, loader, valid_loader)
     weights, best = average_best(brain.checkpointer, h["average"])
     model.load_state_dict(weights)
-    return FitResult(model.eval(), brain.log, [c.meta["epoch"] for c in best], train_set.skipped)
+    return FitResult(model.cpu().eval(), brain.log, [c.meta["epoch"] for c in best], train_set.skipped)
 
 
 def ctc_loss(output: CTCOutput, batch: LabelledBatch, blank_id: int) -> tuple[torch.Tensor, int]:

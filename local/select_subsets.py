@@ -18,6 +18,8 @@ def main():
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--data", type=Path, default=Path("data"), help="holds train/, dev/ and test/; gets valid/ and probe/")
     options.add_argument("--valid-from", choices=("dev", "test"), default="dev", help="set that valid is drawn from")
+    options.add_argument("--valid-draw", choices=("random", "first"), default="random",
+                         help="how valid is drawn; first is what the released code of the paper does")
     options.add_argument("--num-valid", type=int, default=320, help="utterances of valid; all of the set if it has fewer")
     options.add_argument("--num-probe", type=int, default=512, help="utterances of probe; all of train if it has fewer. The "
                          "paper takes 9,600 for SVCCA; DC needs 40 (10 batches of 4)")
@@ -28,7 +30,7 @@ def main():
     wanted = {"valid": (args.valid_from, args.num_valid), "probe": ("train", args.num_probe)}
     sources = {source: read_data_dir(require(args.data / source, "stage 0 (the recipe's local/prepare.sh)"),
                                      allow_pipes=args.allow_pipes) for source, _ in wanted.values()}
-    used = {"valid_from": args.valid_from, "num_valid": args.num_valid, "num_probe": args.num_probe, "seed": args.seed}
+    used = {"valid_from": args.valid_from, "valid_draw": args.valid_draw, "num_valid": args.num_valid, "num_probe": args.num_probe, "seed": args.seed}
     stage = Stage(args.data / "subsets.json", "stage 0, select_subsets", used,
                   {f"{source} data": data.fingerprint() for source, data in sources.items()}, force=args.force)
     if stage.up_to_date():
@@ -39,7 +41,9 @@ def main():
         data = sources[source]
         if count > len(data):
             print(f"{name}: {count} utterances asked for, {source} has {len(data)}: all of them are taken")
-        chosen = DataDir(args.data / name, subset(data, min(count, len(data)), args.seed))
+        count = min(count, len(data))
+        first = name == "valid" and args.valid_draw == "first"
+        chosen = DataDir(args.data / name, data.utterances[:count] if first else subset(data, count, args.seed))
         write_data_dir(chosen.path, chosen)
         drawn[name] = {"source": source, "num_utterances": len(chosen), "seed": args.seed}
         print(describe(chosen) + f", drawn from {source}")

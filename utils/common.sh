@@ -9,3 +9,11 @@ in_stage() { # NUMBER: true when this run includes that stage (the script's opti
   # shellcheck disable=SC2154
   [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]
 }
+
+fill_in_options() { # CONFIG: gives every option that is empty the value that CONFIG's recipe_options have for it
+  local filled name value
+  filled=$(python steps/recipe_options.py "$1")
+  while IFS=$'\t' read -r name value; do
+    if [ -z "${!name}" ]; then printf -v "$name" %s "$value"; fi
+  done <<<"$filled"
+}

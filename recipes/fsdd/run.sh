@@ -21,7 +21,7 @@ num_train=5000            # strings of 3 to 7 digits made for training
 num_short=2000            # and of 1 to 3 digits, which training starts with
 valid_from=dev            # the fine search's utterances come from dev, or from test as in the paper
 num_valid=320             # utterances of the fine search
-num_probe=512             # training utterances that layers are compared on
+num_probe=1024            # training utterances that layers are compared on
 # the deep model (stage 0)
 model=transformer12       # its name: exp/<model> holds everything made from it
 layerdrop=0.0             # layerdrop in its training; 0.1 makes a model that prunes better
@@ -54,7 +54,7 @@ if [ "$force" = true ]; then forced=(--force); fi
 
 if in_stage 0; then
   log "stage 0: data preparation and the deep model"
-  local/prepare.sh --corpus "$corpus" --num-train "$num_train" --num-short "$num_short" --seed "$seed"
+  local/prepare.sh --force "$force" --corpus "$corpus" --num-train "$num_train" --num-short "$num_short" --seed "$seed"
   python steps/select_subsets.py --valid-from "$valid_from" --num-valid "$num_valid" --num-probe "$num_probe" \
     --seed "$seed" ${forced[@]+"${forced[@]}"}
   # shellcheck disable=SC2086

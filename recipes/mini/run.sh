@@ -19,7 +19,7 @@ force=false               # make results again that were made with other options
 num_train=2000            # sentences synthesised for training
 valid_from=dev            # the fine search's utterances come from dev, or from test as in the paper
 num_valid=320             # utterances of the fine search
-num_probe=512             # training utterances that layers are compared on
+num_probe=1024            # training utterances that layers are compared on
 # the deep model (stage 0)
 model=transformer12       # its name: exp/<model> holds everything made from it
 layerdrop=0.0             # layerdrop in its training; 0.1 makes a model that prunes better
@@ -52,7 +52,7 @@ if [ "$force" = true ]; then forced=(--force); fi
 
 if in_stage 0; then
   log "stage 0: data preparation and the deep model"
-  local/prepare.sh --num-train "$num_train" --seed "$seed"
+  local/prepare.sh --force "$force" --num-train "$num_train" --seed "$seed"
   python steps/select_subsets.py --valid-from "$valid_from" --num-valid "$num_valid" --num-probe "$num_probe" \
     --seed "$seed" ${forced[@]+"${forced[@]}"}
   # shellcheck disable=SC2086

@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# The paper's own experiment: AISHELL-1 and the wav2vec 2.0 CTC models W2V2CTC-12 and W2V2CTC-24.
+#
+# Stages 0 to 4 and 6 run anywhere, stage 5 (50 epochs) wants a GPU: README.md
+# says what each stage needs. conf/paper.yaml holds the paper's settings,
+# conf/released.yaml those of its released code.
+#
+#   ./run.sh                                   W2V2CTC-12, 12 to 6 layers
+#   ./run.sh --model w2v2ctc24 --finetune-prune 12
+#   ./run.sh --model DIR-or-hub-name --corpus DIR
+set -euo pipefail
+called_from=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+# options
+stage=0                   # first stage to run (0 to 7)
+stop_stage=7              # last stage to run
+force=false               # make results again that were made with other options
+settings=paper            # paper or released: conf/<settings>.yaml fills in the options below that are empty
+# data (stage 0)
+corpus=                   # [path] folder that holds data_aishell/; empty: downloaded to downloads/
+check_counts=true         # warn when the sets do not have the published numbers of utterances
+valid_from=               # the fine search's utterances come from dev or test
+valid_draw=               # how they are drawn: random or first
+num_valid=                # how many
+num_probe=                # training utterances that layers are compared on
+# the deep model (stage 0)
+model=w2v2ctc12           # w2v2ctc12, w2v2ctc24, a model directory or a hub name
+name=                     # exp/<name> holds everything made from it; empty: the last part of the model's name
+# the search (stages 1 to 4)
+padded_mean=              # true: average over padded frames too, as the released code does
+measures=                 # correlation measures
+num_prune=1:8             # layers to remove: a number, a list 4,6,8 or a range 1:8 (Fig. 2 b)
+search=                   # coarse search: beam as in the paper, or exact
+beam_size=                # K, candidates of the coarse search
+baselines="top glp random" # proposals to compare with: top bottom middle uniform random reverse glp linear_probe
+metric=cer                # error rate of searches and scores
+max_seconds=160           # padded seconds of audio in a batch of stages 1, 4 and 6
+# fine-tuning, decoding, report (stages 5 to 7)
+finetune_prune=6          # N of the models to fine-tune, one or several
+proposals="scratch top glp dc_coarse svcca_coarse dc_fine svcca_fine" # what to fine-tune: the rows of Table 1
+distill=none              # also learn from the deep model: none, ctc, hidden or both
+finetune_opts=            # more of conf/<settings>.yaml, as "--key value ..."
+decode_sets="dev test"    # data sets to decode
+max_cer_increase=1.0      # absolute increase that the recommended model may have, in percent
+seed=1234                 # of everything random
+# end of options
+. utils/parse_options.sh
+. ./path.sh
+. utils/common.sh
+. utils/lock.sh
+
+fill_in_options "conf/$settings.yaml"
+case $model in
+  w2v2ctc12) source=kehanlu/mandarin-wav2vec2-aishell1 ;;
+  w2v2ctc24) source=qinyue/wav2vec2-large-xlsr-53-chinese-zn-cn-aishell1 ;;
+  *) source=$model ;;
+esac
+if [ -d "$called_from/$source" ]; then source=$called_from/$source; fi
+exp=exp/${name:-$(basename "$model")}
+lock_or_stop "$exp/.lock" 9 "recipes/$(basename "$PWD")/$exp"
+forced=()
+if [ "$force" = true ]; then forced=(--force); fi
+padded=()
+if [ "$padded_mean" = true ]; then padded=(--padded-mean); fi
+
+if in_stage 0; then
+  log "stage 0: data preparation and the deep model"
+  local/prepare.sh --force "$force" --corpus "$corpus" --check-counts "$check_counts"
+  python steps/select_subsets.py ${forced[@]+"${forced[@]}"} --valid-from "$valid_from" --valid-draw "$valid_draw" \
+    --num-valid "$num_valid" --num-probe "$num_probe" --seed "$seed"
+  python steps/fetch_model.py ${forced[@]+"${forced[@]}"} --model "$source" --out "$exp"
+fi
+
+if in_stage 1; then
+  log "stage 1: time-averaged output of every layer"
+  python steps/stage1_dump_hidden_states.py ${forced[@]+"${forced[@]}"} ${padded[@]+"${padded[@]}"} --model "$exp/deep" \
+    --data data/probe --max-seconds "$max_seconds" --out "$exp/hidden"
+fi
+
+if in_stage 2; then
+  log "stage 2: correlation between layers"
+  for measure in $measures; do
+    python steps/stage2_correlation.py ${forced[@]+"${forced[@]}"} --hidden "$exp/hidden" --measure "$measure" \
+      --seed "$seed" --out "$exp/correlation"
+  done
+fi
+
+if in_stage 3; then
+  log "stage 3: coarse search"
+  for measure in $measures; do
+    python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" \
+      --num-prune "$num_prune" --method "$search" --beam-size "$beam_size"
+  done
+fi
+
+if in_stage 4; then
+  log "stage 4: fine search"
+  python steps/stage4_fine_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --model "$exp/deep" --data data/valid \
+    --num-prune "$num_prune" --measures "$measures" --baselines "$baselines" --metric "$metric" \
+    --max-seconds "$max_seconds" --seed "$seed"
+fi
+
+if in_stage 5; then
+  log "stage 5: fine-tuning"
+  for n in $finetune_prune; do
+    for proposal in $proposals; do
+      # shellcheck disable=SC2086
+      python steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} --exp "$exp" --num-prune "$n" --proposal "$proposal" \
+        --metric "$metric" --distill "$distill" "conf/$settings.yaml" --seed "$seed" $finetune_opts
+    done
+  done
+fi
+
+if in_stage 6; then
+  log "stage 6: decoding"
+  python steps/stage6_decode.py ${forced[@]+"${forced[@]}"} --exp "$exp" --data "$decode_sets" --metric "$metric" \
+    --max-seconds "$max_seconds"
+fi
+
+if in_stage 7; then
+  log "stage 7: report"
+  python steps/stage7_report.py --exp "$exp" --metric "$metric" --max-cer-increase "$max_cer_increase" \
+    --title "Layer pruning on AISHELL-1" --note "Settings: conf/$settings.yaml; the fine search's utterances are from $valid_from."
+fi
