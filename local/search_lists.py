@@ -7,10 +7,12 @@ import numpy as np
 from cli import progress
 from inference_options import read_data
 
-from comflp.artifacts import Stage, fingerprint_file, fingerprint_value, require, write_json
+from comflp.artifacts import Stage, fingerprint_file, fingerprint_value, read_json, require, write_json
 from comflp.data.data_dir import subset
 from comflp.errors import ComflpError
-from comflp.search import baselines
+from comflp.measures import COST
+from comflp.measures.matrix_file import read_matrix
+from comflp.search import baselines, coarse_search
 from comflp.search.candidate import Candidate
 from comflp.search.candidates_file import read_candidates
 from comflp.search.linear_probe import linear_probe
@@ -135,9 +137,7 @@ def baseline_list(options, num_prune, name, inputs, model, ranks):
         path = require(matrix_path(options), "stage 2 (correlation)")
         identity, upstream, choice = [name, fingerprint_file(path)], [path.with_suffix(".record.json")], "first"
         def propose():
-            from comflp.search import coarse_search
-
-            return [c.proposal for c in coarse_search(np.load(path), num_prune, reverse=True)], {}
+            return [candidate.proposal for candidate in worst_by_quality(path, num_prune)], {}
     elif name == "linear_probe":
         identity = [name, read_data(options.train, options).fingerprint(), options.probe_utterances]
         def propose():
@@ -184,9 +184,22 @@ def matrix_path(options):
 
 
 def quality_function(options):
-    """v(P) by the first measure's matrix, or None where stage 2 has not made it."""
+    """v(P) by the first measure's matrix; None where stage 2 has not made it, or the measure is a cost."""
     path = matrix_path(options) if options.measures.split() else None
-    if path is None or not path.exists():
+    if path is None or not path.exists() or is_cost(path):
         return lambda proposal: None
-    matrix = np.load(path)
+    matrix = read_matrix(path)
     return lambda proposal: proposal.quality(matrix)
+
+
+def worst_by_quality(path, num_prune):
+    """The worst candidates by a matrix, worst first."""
+    about = read_json(path.with_suffix(".json"))
+    objective = "cost" if is_cost(path) else "mean"
+    return coarse_search(read_matrix(path), num_prune, reverse=True, objective=objective,
+                         unit_interval=about.get("unit_interval", True))
+
+
+def is_cost(path):
+    """Whether a matrix says what removing layers costs, instead of how alike they are."""
+    return read_json(path.with_suffix(".json")).get("kind") == COST

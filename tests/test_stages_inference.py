@@ -44,6 +44,7 @@ def recipe(make_model, make_data, tmp_path):
     matrix = np.full((7, 7), 0.5) + 0.5 * np.eye(7)
     (tmp_path / "exp" / "correlation").mkdir()
     np.save(tmp_path / "exp" / "correlation" / "dc.npy", matrix)
+    write_json(tmp_path / "exp" / "correlation" / "dc.json", {"measure": "dc", "unit_interval": True})
     write_candidates(tmp_path, fingerprint_model(tmp_path / "exp" / "deep"))
     return tmp_path
 
@@ -81,7 +82,7 @@ def test_stage1_writes_what_the_library_gives_and_is_then_up_to_date(recipe):
 
 
 def test_stage4_writes_rankings_proposals_and_baselines(recipe):
-    said = stage4(recipe, "--baselines", "top random uniform glp linear_probe")
+    said = stage4(recipe, "--baselines", "top random reverse uniform glp linear_probe")
     assert "Traceback" not in said
     prune = recipe / "exp" / "prune2"
     ranked = read(prune / "dc" / "ranked.json")
@@ -97,7 +98,7 @@ def test_stage4_writes_rankings_proposals_and_baselines(recipe):
     references = {utterance.utt_id: utterance.text for utterance in data}
     assert fine["error_rate"] == error_rate(references, decode(pruned, data)).rate
 
-    for name in ("top", "random", "uniform", "glp", "linear_probe"):
+    for name in ("top", "random", "reverse", "uniform", "glp", "linear_probe"):
         proposal = read(prune / name / "proposal.json")
         assert (proposal["name"], proposal["search"]) == (name, "baseline")
         assert PruningProposal.parse(proposal["proposal"], num_layers=6).num_removed == 2
@@ -110,7 +111,7 @@ def test_stage4_writes_rankings_proposals_and_baselines(recipe):
     assert not (recipe / "exp" / ".stage4").exists()
 
     before = {path: path.read_bytes() for path in prune.rglob("*.json")}
-    assert "up to date" in stage4(recipe, "--baselines", "top random uniform glp linear_probe")
+    assert "up to date" in stage4(recipe, "--baselines", "top random reverse uniform glp linear_probe")
     stage4(recipe, "--baselines", "bottom")
     assert {path: path.read_bytes() for path in before} == before, "another baseline leaves the others as they were"
 
