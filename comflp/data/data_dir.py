@@ -267,7 +267,7 @@ def _load(path, require_text, allow_pipes, check_audio, progress=None):
             _compare_ids(faults, wav_path, wavs, path / name, tables[name])
             for key, (value, number) in tables[name].items():
                 if not value:
-                    what = "transcript" if name == "text" else name[4:]
+                    what = {"text": "transcript", "utt2spk": "speaker", "utt2dur": "duration"}[name]
                     faults.append(Fault(str(path / name), number, f"utterance {key!r} has an empty {what}"))
     if "utt2spk" in tables:
         _check_speakers(path, tables["utt2spk"], faults)
