@@ -8,6 +8,7 @@ date"; anything else is made again or refused, never mixed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ from comflp import __version__
 from comflp.errors import ComflpError
 
 TEMPORARY_PREFIX = ".tmp-"
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _PACKAGES = ("torch", "speechbrain", "transformers", "numpy", "kaldiio", "jiwer")
 
 
@@ -41,15 +43,29 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     run is overwritten by the next.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_path(path)
+    with _disk_faults_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _disk_faults_of(path: Path) -> Iterator[None]:
+    """An OSError about ``path`` or its neighbours, or about a full or failing disk, becomes a ComflpError naming ``path``."""
     try:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        about = {os.fspath(name) for name in (error.filename, error.filename2) if isinstance(name, (str, os.PathLike))}
+        if error.errno in _DISK_ERRORS or any(Path(name).is_relative_to(path.parent) for name in about):
+            raise ComflpError(f"{path} cannot be written: {error.strerror}; nothing half-written is left") from error
         raise
 
 
@@ -61,25 +77,26 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     that a kill between the two renames leaves no half directory: only none.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_path(path)
     old = path.with_name(f"{TEMPORARY_PREFIX}old-{path.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                with open(file, "rb") as written:
-                    os.fsync(written.fileno())
-        if path.exists():
-            os.replace(path, old)
-        os.replace(temporary, path)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
+    with _disk_faults_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        shutil.rmtree(old, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    with open(file, "rb") as written:
+                        os.fsync(written.fileno())
+            if path.exists():
+                os.replace(path, old)
+            os.replace(temporary, path)
+            shutil.rmtree(old, ignore_errors=True)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -16,11 +16,14 @@ progress = partial(tqdm, mininterval=1.0, dynamic_ncols=True, delay=3)
 
 
 def run(main) -> None:
-    """Call ``main``; a ComflpError becomes one line on stderr and exit status 1, Ctrl-C status 130."""
+    """Call ``main``; a ComflpError or a fault of the disk becomes one line on stderr and exit status 1, Ctrl-C status 130."""
     try:
         main()
     except ComflpError as error:
         print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        print(f"{Path(sys.argv[0]).name}: error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print(f"{Path(sys.argv[0]).name}: interrupted; run the same command again to go on", file=sys.stderr)

@@ -1,0 +1,142 @@
+"""A full disk, a place that cannot be written, a directory that vanishes, lost records, a clock that goes backwards."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from comflp.artifacts import Stage, atomic_directory, atomic_path, write_json, write_text
+from comflp.data.data_dir import write_data_dir
+from comflp.errors import ComflpError
+from comflp.hidden_states import dump
+
+# Beyond so many blocks of 512 bytes (on Linux 1,024) the kernel refuses to let a file grow, as on a full disk.
+FULL_DISK = "ulimit -f {blocks}; exec \"$@\""
+
+
+def on_a_full_disk(blocks, code, *arguments):
+    """Runs Python code where no file can grow beyond ``blocks``."""
+    command = ["bash", "-c", FULL_DISK.format(blocks=blocks), "bash", sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("old", [None, "the old result"])
+def test_a_full_disk_leaves_the_old_file_or_none(tmp_path, old):
+    path = tmp_path / "result.json"
+    if old:
+        path.write_text(old)
+    code = "import sys; from comflp.artifacts import write_json; write_json(sys.argv[1], 'x' * 100_000)"
+    done = on_a_full_disk(8, code, path)
+    assert done.returncode == 1
+    assert f"ComflpError: {path} cannot be written: File too large" in done.stderr
+    assert (path.read_text() if old else list(tmp_path.iterdir())) == (old or [])
+    assert len(list(tmp_path.iterdir())) == (1 if old else 0)
+
+
+def test_a_full_disk_leaves_the_old_directory(tmp_path, make_data):
+    data = make_data(3)
+    before = {path.name: path.read_bytes() for path in data.path.iterdir()}
+    code = (
+        "import sys; from comflp.data.data_dir import Utterance, write_data_dir; "
+        "write_data_dir(sys.argv[1], [Utterance(f'u{n:05d}', 'a.wav', 'text', 's', 1.0) for n in range(5000)])"
+    )
+    done = on_a_full_disk(8, code, data.path)
+    assert done.returncode == 1 and f"{data.path} cannot be written" in done.stderr
+    assert {path.name: path.read_bytes() for path in data.path.iterdir()} == before
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+def test_a_stage_on_a_full_disk_ends_in_one_line_and_the_next_run_completes_it(tmp_path, make_model, make_data):
+    make_model().save(tmp_path / "deep")
+    data, out = make_data(), tmp_path / "hidden"
+    stage = Path(__file__).resolve().parents[2] / "local" / "stage1_dump_hidden_states.py"
+    command = [sys.executable, str(stage), "--model", str(tmp_path / "deep"), "--data", str(data.path), "--out", str(out)]
+    done = subprocess.run(["bash", "-c", FULL_DISK.format(blocks=1), "bash", *command], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "stage1_dump_hidden_states.py: error: " in done.stderr and "Traceback" not in done.stderr
+    assert not (out / "hidden.ark").exists() and not (out / "record.json").exists()
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    dump(make_model(), data, tmp_path / "undisturbed")
+    assert (out / "hidden.ark").read_bytes() == (tmp_path / "undisturbed" / "hidden.ark").read_bytes()
+    assert not list(out.rglob(".tmp-*"))
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path, make_data):
+    (tmp_path / "exp").write_text("a file where a directory should be")
+    for write in (lambda path: write_json(path, 1), lambda path: write_data_dir(path, make_data(2).utterances)):
+        with pytest.raises(ComflpError, match="exp/.* cannot be written: "):
+            write(tmp_path / "exp" / "result")
+
+
+def test_the_output_directory_is_removed_while_a_file_is_written(tmp_path):
+    directory = tmp_path / "exp"
+    with pytest.raises(ComflpError, match="exp/result cannot be written"):
+        with atomic_path(directory / "result") as temporary:
+            temporary.write_text("x")
+            shutil.rmtree(directory)
+    assert not directory.exists()
+    with pytest.raises(ComflpError, match="exp/result cannot be written"):
+        with atomic_directory(directory / "result") as temporary:
+            (temporary / "x").touch()
+            shutil.rmtree(directory)
+
+
+def test_an_error_of_another_file_is_not_taken_for_one_of_the_disk(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        with atomic_path(tmp_path / "out" / "result"):
+            open(tmp_path / "input")
+
+
+def test_a_failing_disk_is_named_whichever_file_it_is(tmp_path):
+    with pytest.raises(ComflpError, match="result cannot be written: "):
+        with atomic_path(tmp_path / "result"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def finished(tmp_path):
+    """A stage that has made its output."""
+    stage = Stage(tmp_path / "record.json", "stage", {"n": 1}, {"data": "abc"})
+    write_text(tmp_path / "output", "result")
+    stage.finish([tmp_path / "output"])
+    return Stage(tmp_path / "record.json", "stage", {"n": 1}, {"data": "abc"})
+
+
+def test_artifacts_without_their_record_are_made_again(tmp_path):
+    stage = finished(tmp_path)
+    assert stage.up_to_date()
+    (tmp_path / "record.json").unlink()
+    assert not stage.up_to_date()
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("resulT"), lambda path: path.write_text("")])
+def test_an_output_that_is_lost_or_damaged_is_made_again(tmp_path, damage):
+    stage = finished(tmp_path)
+    damage(tmp_path / "output")
+    assert not stage.up_to_date()
+
+
+def test_clocks_decide_nothing(tmp_path):
+    """Files from the future, and a record from the past: what counts is content."""
+    stage = finished(tmp_path)
+    os.utime(tmp_path / "output", (4e9, 4e9))
+    record = json.loads((tmp_path / "record.json").read_text())
+    record.update(finished="1970-01-01T00:00:00+00:00", seconds=-5.0)
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    os.utime(tmp_path / "record.json", (0, 0))
+    assert stage.up_to_date()
+
+
+def test_a_clock_that_goes_backwards_does_not_change_a_result(tmp_path, make_model, make_data, monkeypatch):
+    data = make_data(6)
+    dump(make_model(), data, tmp_path / "forwards")
+    ticks = iter(np.arange(1e9, 0, -1e5))
+    monkeypatch.setattr("time.time", lambda: next(ticks))
+    dump(make_model(), data, tmp_path / "backwards")
+    for name in ("hidden.ark", "frame_cosine.npy"):
+        assert (tmp_path / "forwards" / name).read_bytes() == (tmp_path / "backwards" / name).read_bytes()
