@@ -20,8 +20,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping
 
-import numpy as np
-
 from comflp import __version__
 from comflp.errors import ComflpError
 
@@ -121,21 +119,6 @@ def read_json(path: str | Path) -> Any:
         raise ComflpError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
     except (UnicodeDecodeError, OSError) as error:
         raise ComflpError(f"{path} cannot be read: {error}") from None
-
-
-def read_matrix(path: str | Path) -> np.ndarray:
-    """Read the square float64 matrix of an ``.npy`` file; ComflpError names one that is not, or holds NaN or infinity."""
-    path = Path(path)
-    try:
-        matrix = np.load(path, allow_pickle=False)
-        square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and matrix.dtype == np.float64
-    except FileNotFoundError:
-        raise ComflpError(f"{path} does not exist") from None
-    except Exception as error:  # numpy reads the header as Python text, and lets through whatever that raises
-        raise ComflpError(f"{path} is not a numpy array file: {error}") from None
-    if not square or not np.isfinite(matrix).all():
-        raise ComflpError(f"{path} is not a square matrix of finite float64 numbers; run the stage that made it again")
-    return matrix
 
 
 def require(path: str | Path, made_by: str) -> Path:

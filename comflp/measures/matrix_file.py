@@ -19,5 +19,7 @@ def read_matrix(path: str | Path) -> np.ndarray:
             return np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError:
         raise ComflpError(f"{path} does not exist") from None
-    except (OSError, ValueError, EOFError, SyntaxError, MemoryError, OverflowError) as error:
+    except ComflpError:
+        raise
+    except Exception as error:  # numpy reads the header as Python text, and lets through whatever that raises
         raise ComflpError(f"{path} cannot be read as a .npy array: {error}") from None

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import comflp.models
-from comflp.artifacts import read_matrix
 from comflp.hidden_states import read
+from comflp.measures.matrix_file import read_matrix
+from comflp.search.coarse import checked_matrix
 from comflp.search.candidates_file import read_candidates
 from faults.damage import CASES, damaged, outcome
 
@@ -61,16 +62,18 @@ def npy(array):
 @CASES
 @given(
     content=st.one_of(
-        damaged(npy(np.eye(5)), header=128),
-        st.sampled_from([np.eye(5, dtype=np.float32), np.ones((5, 4)), np.ones(5), np.full((5, 5), np.nan), np.array([{}])]).map(npy),
+        damaged(npy(np.full((5, 5), 0.5)), header=128 + 200),
+        st.sampled_from([np.eye(5).astype(bool), np.ones((5, 4)), np.ones(5), np.full((5, 5), np.nan), np.full(3, "a")]).map(npy),
     )
 )
 def test_matrix(folder, content):
     path = folder / "dc.npy"
     path.write_bytes(content)
-    matrix = outcome(lambda: read_matrix(path), path)
+    array = outcome(lambda: read_matrix(path), path)
+    matrix = None if array is None else outcome(lambda: checked_matrix(array), "correlation matrix")
     if matrix is not None:
-        assert matrix.dtype == np.float64 and matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and np.isfinite(matrix).all()
+        assert matrix.dtype == np.float64 and matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
+        assert (matrix == matrix.T).all() and ((0 <= matrix) & (matrix <= 1)).all()
 
 
 CANDIDATES = {

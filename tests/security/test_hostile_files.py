@@ -15,11 +15,11 @@ import pytest
 import torch
 
 import comflp.models
-from comflp.artifacts import read_matrix
 from comflp.data.audio import read_audio
 from comflp.data.data_dir import Utterance, read_data_dir, write_data_dir
 from comflp.errors import ComflpError
 from comflp.hidden_states import read
+from comflp.measures.matrix_file import read_matrix
 from fixtures.models import make_model
 
 LOCAL = Path(__file__).resolve().parents[2] / "local"
