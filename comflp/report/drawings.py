@@ -1,0 +1,125 @@
+"""Heat maps and layer strips, written as SVG by hand: plain rectangles with tooltips."""
+
+from __future__ import annotations
+
+import html
+from typing import Sequence
+
+import numpy as np
+
+from comflp.proposal import PruningProposal
+
+_STOPS = np.array([(13, 25, 66), (32, 81, 143), (38, 142, 152), (118, 194, 128), (246, 226, 104)], dtype=float)
+"""Dark blue over teal to yellow, in even steps of lightness: reads on white and on black, and without colour."""
+
+
+def colour(share: float) -> str:
+    """The heat map's colour for a share from 0 (lowest) to 1.
+
+    >>> colour(0.0), colour(1.0)
+    ('#0d1942', '#f6e268')
+    """
+    place = min(max(share, 0.0), 1.0) * (len(_STOPS) - 1)
+    low = min(int(place), len(_STOPS) - 2)
+    mixed = _STOPS[low] + (place - low) * (_STOPS[low + 1] - _STOPS[low])
+    return "#" + "".join(f"{round(value):02x}" for value in mixed)
+
+
+def value_range(matrices: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Lowest and highest value off the diagonal, over several matrices."""
+    values = np.concatenate([matrix[~np.eye(len(matrix), dtype=bool)] for matrix in matrices])
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def heat_map(matrix: np.ndarray, limits: tuple[float, float], description: str, size: int = 360, numbered: bool = True) -> str:
+    """M as (L+1)^2 squares; row 0 at the top, as a printed matrix. With ``numbered``: axes and a scale below."""
+    count = len(matrix)
+    left, top, bottom = (30, 22, 46) if numbered else (0, 0, 0)
+    cell = (size - left) / count
+    width, height = left + count * cell, top + count * cell + bottom
+    low, high = limits
+    parts = [_open(width, height, description)]
+    for i in range(count):
+        for j in range(count):
+            fill = colour(1.0 if i == j else (matrix[i, j] - low) / (high - low))
+            title = f"H{i} and H{j}: {matrix[i, j]:.4f}"
+            parts.append(
+                f'<rect x="{left + j * cell:.2f}" y="{top + i * cell:.2f}" width="{cell + 0.3:.2f}" '
+                f'height="{cell + 0.3:.2f}" fill="{fill}"><title>{title}</title></rect>'
+            )
+    if numbered:
+        step = -(-count // 13)
+        for i in range(0, count, step):
+            middle = (i + 0.5) * cell
+            parts.append(_text(left - 6, top + middle + 3.5, i, "end"))
+            parts.append(_text(left + middle, top - 7, i, "middle"))
+        parts += _scale(left, top + count * cell + 14, count * cell, limits)
+    return "".join([*parts, "</svg>"])
+
+
+def strip(proposal: PruningProposal, width: int = 260) -> str:
+    """The encoder as a row of layers: filled ones stay, hollow ones are removed."""
+    cell = width / proposal.num_layers
+    gap = min(3.0, cell * 0.18)
+    parts = [_open(width, 24, f"layers removed: {proposal}")]
+    removed = set(proposal.removed)
+    for layer in range(1, proposal.num_layers + 1):
+        gone = layer in removed
+        style = 'fill="none" stroke="var(--rule)" stroke-dasharray="2.5 2"' if gone else 'fill="var(--blue)" fill-opacity="0.85"'
+        x = (layer - 1) * cell + gap / 2
+        parts.append(
+            f'<g><title>layer {layer}: {"removed" if gone else "kept"}</title>'
+            f'<rect x="{x:.2f}" y="2" width="{cell - gap:.2f}" height="20" rx="{min(3.0, cell / 5):.1f}" {style}/>'
+        )
+        if cell >= 15:
+            ink = "var(--muted)" if gone else "var(--page)"
+            parts.append(f'<text x="{x + (cell - gap) / 2:.2f}" y="15.5" font-size="9.5" text-anchor="middle" fill="{ink}">{layer}</text>')
+        parts.append("</g>")
+    return "".join([*parts, "</svg>"])
+
+
+def snapshot_grid(rows: Sequence[tuple[str, dict[int, np.ndarray]]], description: str) -> str:
+    """Heat maps of models in training, a row a model and a column an epoch, on one scale (Fig. 3 b)."""
+    epochs = sorted({epoch for _, snapshots in rows for epoch in snapshots})
+    limits = value_range([matrix for _, snapshots in rows for matrix in snapshots.values()])
+    cell, label_height, gap = 104, 17, 8
+    width = len(epochs) * (cell + gap) - gap
+    row_height = cell + label_height + gap
+    height = 16 + len(rows) * row_height + 46
+    parts = [_open(width, height, description)]
+    for column, epoch in enumerate(epochs):
+        parts.append(_text(column * (cell + gap) + cell / 2, 10, f"epoch {epoch}", "middle"))
+    for index, (label, snapshots) in enumerate(rows):
+        y = 16 + index * row_height
+        parts.append(f'<text x="0" y="{y + 12}" font-size="11" fill="var(--ink)">{html.escape(label)}</text>')
+        for column, epoch in enumerate(epochs):
+            if epoch in snapshots:
+                inner = heat_map(snapshots[epoch], limits, f"{label}, epoch {epoch}", size=cell, numbered=False)
+                place = f'<svg x="{column * (cell + gap)}" y="{y + label_height}" width="{cell}" height="{cell}" '
+                parts.append(inner.replace("<svg ", place, 1))
+    parts += _scale(0, height - 34, min(width, 320), limits)
+    return "".join([*parts, "</svg>"])
+
+
+def _scale(x: float, y: float, width: float, limits: tuple[float, float]) -> list[str]:
+    low, high = limits
+    steps = 48
+    parts = [
+        f'<rect x="{x + width * i / steps:.2f}" y="{y:.2f}" width="{width / steps + 0.3:.2f}" height="8" fill="{colour(i / (steps - 1))}"/>'
+        for i in range(steps)
+    ]
+    for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
+        parts.append(_text(x + width * share, y + 21, f"{low + share * (high - low):.4f}", anchor))
+    return parts
+
+
+def _text(x: float, y: float, content, anchor: str) -> str:
+    return f'<text x="{x:.2f}" y="{y:.2f}" font-size="10" text-anchor="{anchor}" fill="var(--muted)">{content}</text>'
+
+
+def _open(width: float, height: float, description: str) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
+        f'height="{height:.0f}" role="img" aria-label="{html.escape(description, quote=True)}" font-family="sans-serif">'
+    )

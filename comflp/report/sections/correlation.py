@@ -1,0 +1,41 @@
+"""The correlation matrices as heat maps."""
+
+from __future__ import annotations
+
+from comflp.report.collect import Experiment
+from comflp.report.document import Column, Figure, Section, Table
+from comflp.report.drawings import heat_map, value_range
+from comflp.report.names import label
+
+
+def section(experiment: Experiment, metric: str) -> Section:
+    """M of each measure; the numbers below it, folded."""
+    figures, tables = [], []
+    for measure, matrix in experiment.matrices.items():
+        about = experiment.about[measure]
+        low, high = value_range([matrix])
+        facts = [f"{about['num_utterances']} utterances"] if "num_utterances" in about else []
+        facts += [f"{key} {value}" for key, value in sorted(about.get("options", {}).items())]
+        facts.append(f"{low:.4f} to {high:.4f} off the diagonal")
+        figures.append(Figure(
+            f"heatmap_{measure}", heat_map(matrix, (low, high), f"correlation matrix, {label(measure)}"),
+            f"{label(measure)}: {', '.join(facts)}",
+            experiment.pictures.get(measure),
+        ))
+        tables.append(Table(
+            f"matrix_{measure}",
+            [Column("H"), *(Column(str(layer), ".4f") for layer in range(len(matrix)))],
+            [(str(layer), *map(float, row)) for layer, row in enumerate(matrix)],
+            caption=f"M by {label(measure)}",
+            folded=True,
+        ))
+    return Section(
+        "correlation",
+        "How alike the layers are",
+        ["M[i, j] is the correlation between the outputs of layers i and j; 0 is what enters the first layer. Bright "
+         "squares far from the diagonal mark blocks of layers that change little. Point at a square for its value."]
+        if figures else [],
+        figures,
+        tables,
+        [] if figures else ["There is no correlation matrix yet: stage 2 makes it from the hidden states of stage 1."],
+    )

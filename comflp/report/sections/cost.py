@@ -1,0 +1,99 @@
+"""What every stage and every search took."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+from comflp.proposal import PruningProposal
+from comflp.report.charts import curves, horizontal_bars
+from comflp.report.collect import Experiment, SearchList
+from comflp.report.document import Column, Figure, Section, Table
+from comflp.report.names import label
+from comflp.search.prefix_tree import PrefixTree
+
+_STAGE = re.compile(r"stage([0-9]+)_(.*)")
+
+
+def section(experiment: Experiment, metric: str) -> Section:
+    """Seconds of each stage from the records; evaluations of each search, counted."""
+    stages = _stages(experiment)
+    searches = _searches(experiment)
+    figures = []
+    if stages:
+        seconds = {f"{number} {name}": total for number, name, _, total in stages}
+        figures.append(Figure("stage_seconds", horizontal_bars("stage_seconds", seconds, "seconds", "seconds of each stage"),
+                              "Seconds of each stage, added over its results."))
+    if experiment.num_layers and experiment.num_layers > 2 and searches:
+        figures.append(_growth(experiment, max(row[2] for row in searches if row[1] != "GLP") if searches else 10))
+    tables = []
+    if stages:
+        tables.append(Table("stage_seconds", [Column("Stage", "d"), Column("Name"), Column("Results", "d"), Column("Seconds", ".1f")],
+                            stages, "Time of each stage", folded=True))
+    if searches:
+        columns = [Column("N", "d"), Column("Search"), Column("Models decoded", "d"), Column("Coarse (s)", ".2f"),
+                   Column("Layer runs, each model by itself", ",d"), Column("Layer runs, shared prefixes", ",d"),
+                   Column("Decoding (s)", ".1f")]
+        tables.append(Table("search_cost", columns, searches, "Cost of each search. Lists that were decoded in one walk "
+                            "share its seconds; layer runs are counted for each list alone."))
+    return Section(
+        "cost",
+        "What the search costs",
+        ["CoMFLP decodes K candidates whatever N is; greedy layer pruning decodes one model for each layer that is left, at "
+         "each of its N steps: O(K) against O(L N)."] if stages or searches else [],
+        figures, tables,
+        [] if stages or searches else ["No stage has left a record yet."],
+    )
+
+
+def glp_evaluations(num_layers: int, num_prune: int) -> int:
+    """Models that greedy layer pruning decodes on its way to N removed layers.
+
+    >>> glp_evaluations(12, 6)
+    57
+    """
+    return sum(num_layers - step for step in range(num_prune))
+
+
+def _stages(experiment: Experiment) -> list[tuple]:
+    totals: dict[tuple, list[float]] = defaultdict(list)
+    for _, record in experiment.records:
+        match = _STAGE.fullmatch(record["stage"])
+        if match:
+            totals[int(match[1]), match[2].replace("_", " ")].append(record.get("seconds", 0.0))
+    shared = {(number, name): values for (number, name), values in totals.items()}
+    return [(number, name, len(values), sum(values)) for (number, name), values in sorted(shared.items())]
+
+
+def _searches(experiment: Experiment) -> list[tuple]:
+    rows = []
+    for entry in sorted(experiment.lists, key=lambda entry: (entry.num_prune, entry.name)):
+        if entry.ranked:
+            rows.append(_search(experiment, entry))
+    return rows
+
+
+def _search(experiment: Experiment, entry: SearchList) -> tuple:
+    ranked = entry.ranked
+    num_layers, batches = ranked["num_layers"], ranked.get("num_batches")
+    coarse = (entry.searched or {}).get("seconds")
+    if entry.name == "glp":
+        seconds = ranked.get("total_seconds", ranked["seconds"])
+        return entry.num_prune, "GLP", glp_evaluations(num_layers, entry.num_prune), None, None, ranked.get("total_layer_runs"), seconds
+    proposals = [PruningProposal.parse(result["proposal"], num_layers=num_layers) for result in ranked["results"]]
+    alone = shared = None
+    if batches:
+        alone = sum(len(proposal.kept) for proposal in proposals) * batches
+        shared = PrefixTree(proposals).num_prefixes * batches
+    return entry.num_prune, label(entry.name), len(proposals), coarse, alone, shared, ranked["seconds"]
+
+
+def _growth(experiment: Experiment, beam_size: int) -> Figure:
+    num_layers = experiment.num_layers
+    steps = range(1, num_layers)
+    series = [
+        (f"CoMFLP, K={beam_size}", [(n, beam_size) for n in steps], "blue", "solid"),
+        ("GLP", [(n, glp_evaluations(num_layers, n)) for n in steps], "green", "solid"),
+    ]
+    svg = curves("evaluations", series, "layers removed (N)", "models decoded", "models decoded by each search")
+    return Figure("evaluations", svg, f"Models that have to be decoded to remove N of {num_layers} layers.")

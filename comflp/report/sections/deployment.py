@@ -1,0 +1,74 @@
+"""What the models cost on a device: benchmarks/deploy.py and local/export.py."""
+
+from __future__ import annotations
+
+from comflp.report.charts import horizontal_bars
+from comflp.report.collect import Experiment
+from comflp.report.document import Column, Figure, Section, Table
+from comflp.report.names import label
+
+_FORMATS = {"torch": "PyTorch", "torch_int8": "PyTorch int8", "onnx": "ONNX", "onnx_int8": "ONNX int8"}
+
+
+def section(experiment: Experiment, metric: str) -> Section:
+    """Size, memory, multiply-adds and speed of every model and format; what each export's accuracy is."""
+    figures, tables, text, missing = [], [], [], []
+    if experiment.deployment:
+        rows = experiment.deployment["rows"]
+        threads = [str(count) for count in experiment.deployment["threads"]]
+        deep = next((row for row in rows if row["path"] == "deep" and row["format"] == "torch"), None)
+        columns = [
+            Column("Model"), Column("Format"), Column("Layers", "d"), Column("Parameters", ",d"), Column("MB on disk", ".2f"),
+            Column("Peak memory (MB)", ".0f"), Column("Multiply-adds a second of audio (M)", ",.0f"),
+            *(Column(f"RTF, {count} thread" + ("s" if count != "1" else ""), ".4f") for count in threads),
+            Column("Speed-up", ".2f"),
+        ]
+        tables.append(Table("deployment", columns, [
+            (model_label(row["path"]), _FORMATS[row["format"]], row["num_layers"], row["num_parameters"], row["megabytes"],
+             row["peak_megabytes"], _millions(row["multiply_adds_per_second"]), *(row["rtf"][count] for count in threads),
+             deep["rtf"][threads[0]] / row["rtf"][threads[0]] if deep else None)
+            for row in rows
+        ]))
+        speeds = {f"{model_label(row['path'])}, {_FORMATS[row['format']]}": row["rtf"][threads[0]] for row in rows}
+        figures.append(Figure("deployment", horizontal_bars("deployment", speeds, "real-time factor, one thread",
+                                                            "real-time factor of each model", "teal"), "Shorter is faster."))
+        about = experiment.deployment
+        text.append(
+            f"Measured on {about['device']}: {about['num_utterances']} utterances ({about['audio_seconds']:.0f} s) one at a time, "
+            f"median of {about['runs']} runs taken in turns. Speed-up is against the deep model on one thread. Peak memory is "
+            f"of a whole process; one that only imports the library takes {about['baseline_megabytes']:.0f} MB."
+        )
+    else:
+        missing.append("Speed and memory have not been measured: `python benchmarks/deploy.py --exp EXP` does.")
+    if experiment.exports:
+        text.append("Exports are checked on real utterances, one at a time: how many texts equal those of the float model in "
+                    f"PyTorch, and the {metric} of both.")
+        columns = [Column("Model"), Column("Format"), Column("MB on disk", ".2f"), Column("Utterances", "d"), Column("Same text", "d"),
+                   Column(f"{metric}, PyTorch", ".2f"), Column(metric, ".2f"), Column("Cost", "+.2f")]
+        tables.append(Table("exports", columns, [
+            (model_label(path.rpartition("/export/")[0]), _FORMATS[entry["format"]], entry["megabytes"], entry["num_utterances"],
+             entry["same_texts"], entry["reference_error_rate"], entry["error_rate"],
+             entry["error_rate"] - entry["reference_error_rate"])
+            for path, entry in experiment.exports.items()
+        ], "Exports"))
+    else:
+        missing.append("Nothing has been exported: `python local/export.py --model EXP/prune6/dc_fine/finetuned --data data/test` "
+                       "writes ONNX and int8 forms.")
+    return Section("deployment", "On a device", text, figures, tables, missing)
+
+
+def model_label(path: str) -> str:
+    """The written name of a model directory inside the experiment.
+
+    >>> model_label("deep"), model_label("prune6/dc_fine/finetuned"), model_label("prune6/top/pruned")
+    ('Deep model', 'DC, fine, N=6', 'Top drop, N=6, not fine-tuned')
+    """
+    parts = path.split("/")
+    if len(parts) != 3:
+        return "Deep model" if path == "deep" else path
+    ending = ", not fine-tuned" if parts[2] == "pruned" else ""
+    return f"{label(parts[1])}, N={parts[0].removeprefix('prune')}{ending}"
+
+
+def _millions(value: float | None) -> float | None:
+    return None if value is None else value / 1e6

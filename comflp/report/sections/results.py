@@ -1,0 +1,69 @@
+"""Table 1: the models, before and after fine-tuning."""
+
+from __future__ import annotations
+
+from comflp.report.collect import Experiment, Model, Run
+from comflp.report.document import Column, Section, Table
+from comflp.report.names import label
+
+
+def section(experiment: Experiment, metric: str) -> Section:
+    """A row a model: layers, parameters, quality, error rates on every decoded set, search time, real-time factor."""
+    sets = experiment.data_sets
+    columns = [
+        Column("Model"), Column("Layers", "d"), Column("Parameters", ",d"), Column("MB", ".1f"), Column("v(P)", ".4f"),
+        *(Column(f"{name}, pruned", ".2f") for name in sets), *(Column(f"{name}, fine-tuned", ".2f") for name in sets),
+        Column("Search (s)", ".1f"), Column("RTF", ".4f"),
+    ]
+    rows = []
+    if experiment.deep and experiment.deep.scores:
+        deep = experiment.deep
+        rows.append(("Deep model", deep.num_layers, deep.num_parameters, deep.megabytes, None, *(None for _ in sets),
+                     *(deep.rate(name) for name in sets), None, _rtf(deep)))
+    for run in sorted(experiment.runs, key=lambda run: (run.num_prune, run.name)):
+        if any(model and model.scores for model in (run.pruned, run.finetuned)):
+            rows.append(_row(experiment, run, sets))
+    missing = []
+    if not experiment.runs:
+        missing.append("No pruned model has been made yet: stage 5 (fine-tuning) does.")
+    if not rows:
+        missing.append("No model has been decoded yet: stage 6 does.")
+    undecoded = [f"prune{run.num_prune}/{run.name}" for run in experiment.runs if run.finetuned and not run.finetuned.scores]
+    if rows and undecoded:
+        missing.append(f"Not decoded yet (stage 6 does): {', '.join(undecoded)}.")
+    text = [f"{metric} in percent (Table 1 of the paper). \"Pruned\" is the model as the search left it, \"fine-tuned\" after "
+            f"stage 5; the deep model stands in the second group. v(P) is by {label(experiment.main_measure)}. Search is the "
+            "time of coarse and fine search. RTF is seconds of decoding a second of audio, in the batches of stage 6."
+            ] if rows and experiment.main_measure else []
+    return Section("results", "Results", text, tables=[Table("results", columns, rows)] if rows else [], missing=missing)
+
+
+def search_seconds(experiment: Experiment, run: Run) -> float | None:
+    """Seconds of coarse and fine search behind a run's proposal; None where no search made it.
+
+    Lists that stage 4 walked together share one time; the walk's whole time counts here.
+    """
+    name = run.name
+    base = next((e.name for e in experiment.lists_of(run.num_prune) if name == e.name or name.startswith(f"{e.name}_")), None)
+    found = [e for e in experiment.lists_of(run.num_prune) if e.name == base]
+    if not found or not found[0].ranked:
+        return None
+    coarse = (found[0].searched or {}).get("seconds") or 0.0
+    fine = found[0].ranked["seconds"] if "_coarse" not in name else 0.0
+    return coarse + fine
+
+
+def _row(experiment: Experiment, run: Run, sets: list[str]) -> tuple:
+    pruned, finetuned = run.pruned, run.finetuned
+    model = finetuned if finetuned and finetuned.scores else pruned
+    return (
+        label(run.name), model.num_layers, model.num_parameters, model.megabytes, experiment.quality(run.proposal),
+        *(pruned.rate(name) if pruned else None for name in sets),
+        *(finetuned.rate(name) if finetuned else None for name in sets),
+        search_seconds(experiment, run), _rtf(model),
+    )
+
+
+def _rtf(model: Model) -> float | None:
+    score = model.scores.get("test") or next(iter(model.scores.values()), None)
+    return score["rtf"] if score else None

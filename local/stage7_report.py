@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""Stage 7: the report on one deep model, from everything that the other stages left."""
+
+from pathlib import Path
+
+from cli import parser, run
+
+from comflp import report
+from comflp.artifacts import Stage, atomic_directory
+from comflp.errors import ComflpError
+
+
+def main():
+    arguments = parser(__doc__)
+    arguments.add_argument("--exp", required=True, help="experiment directory of the deep model")
+    arguments.add_argument("--out", help="directory of the report, made anew; EXP/report if left out")
+    arguments.add_argument("--title", default="", help="of the report; one with the model's name if left out")
+    arguments.add_argument("--note", default="", help="what a reader has to know of the data, such as that it is synthetic")
+    arguments.add_argument("--metric", choices=("cer", "wer"), default="cer", help="error rate of the searches and scores")
+    arguments.add_argument("--max-cer-increase", type=float, default=1.0,
+                           help="increase of the error rate that the recommended model may have, in percentage points")
+    options = arguments.parse_args()
+    out = Path(options.out) if options.out else Path(options.exp) / "report"
+    if out.exists() and not (out / "report.html").exists():
+        raise ComflpError(f"{out} is there already and is no report; name another directory with --out")
+
+    settings = {"title": options.title, "note": options.note, "metric": options.metric,
+                "max_increase": options.max_cer_increase}
+    stage = Stage(out / "record.json", "stage7_report", settings, inputs={})
+    document = report.build(report.collect(options.exp), **settings)
+    with atomic_directory(out) as temporary:
+        names = [path.relative_to(temporary) for path in report.write(document, temporary)]
+    stage.finish([out / name for name in names])
+    print(f"wrote {out}/report.html and RESULTS.md: {document.headline[0]}")
+
+
+run(main)
