@@ -19,15 +19,17 @@ class Objective:
     """A named quality of a proposal; higher is better.
 
     name: as ``--objective`` takes it.
-    combine: how blocks make a proposal: MEAN or SUM of what ``block`` gives, or their MIN.
-    block: (values M[s-1, e], lengths e-s+1), arrays of the same shape -> what a block counts, elementwise.
+    combine: how blocks make a proposal: MEAN or SUM of what they count, or their MIN.
+    count: values M[s-1, e] -> what a block of that value counts, elementwise.
+    by_layer: whether a block counts that once for each of its layers.
     final: (what ``combine`` made, N) -> the quality; increasing in the first.
     """
 
     name: str
     combine: str
-    block: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    final: Callable[[float, int], float]
+    count: Callable[[np.ndarray], np.ndarray] = lambda values: values
+    by_layer: bool = False
+    final: Callable[[float, int], float] = lambda combined, num_removed: combined
 
     def quality(self, values: Sequence[float], lengths: Sequence[int]) -> float:
         """The quality of a proposal whose blocks have these ``M[s-1, e]`` and lengths (at least one block).
@@ -37,7 +39,8 @@ class Objective:
         >>> OBJECTIVES["length_weighted"].quality([0.5, 1.0], [1, 3])
         0.875
         """
-        counted = self.block(np.asarray(values, dtype=np.float64), np.asarray(lengths)).tolist()
+        counted = self.count(np.asarray(values, dtype=np.float64))
+        counted = (counted * np.asarray(lengths) if self.by_layer else counted).tolist()
         # fsum rounds once, so that the order of the blocks does not show in the last digit.
         combined = min(counted) if self.combine == MIN else math.fsum(counted)
         if self.combine == MEAN:
@@ -45,28 +48,24 @@ class Objective:
         return float(self.final(combined, int(np.sum(lengths))))
 
 
-def _value(values, lengths):
-    return values
-
-
-def _same(combined, num_removed):
-    return combined
+def _logarithm(values: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(values, SMALLEST_FACTOR))
 
 
 OBJECTIVES: dict[str, Objective] = {
     objective.name: objective
     for objective in (
         # Eq. 5 of the paper.
-        Objective("mean", MEAN, _value, _same),
+        Objective("mean", MEAN),
         # Each block counts as often as it has layers, so that a long bad block does not hide among short ones.
-        Objective("length_weighted", SUM, lambda values, lengths: values * lengths, lambda total, removed: total / removed),
-        Objective("sum", SUM, _value, _same),
+        Objective("length_weighted", SUM, by_layer=True, final=lambda total, num_removed: total / num_removed),
+        Objective("sum", SUM),
         # The worst block alone.
-        Objective("min", MIN, _value, _same),
+        Objective("min", MIN),
         # A factor below 1e-12 counts as 1e-12.
-        Objective("product", SUM, lambda values, _: np.log(np.maximum(values, SMALLEST_FACTOR)), lambda total, _: math.exp(total)),
+        Objective("product", SUM, count=_logarithm, final=lambda total, _: math.exp(total)),
         # For matrices of costs: minus the sum of the blocks' costs. An infinite cost forbids a block.
-        Objective("cost", SUM, lambda values, _: -values, _same),
+        Objective("cost", SUM, count=np.negative),
     )
 }
 

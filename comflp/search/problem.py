@@ -37,9 +37,8 @@ class Problem:
         self.reverse = reverse
         self.combine = objective.combine
         constraints.check(self.num_layers)
-        start, end = np.ogrid[: self.num_layers + 1, : self.num_layers + 1]
         allowed = constraints.allowed_blocks(self.num_layers)
-        counted = objective.block(self.matrix, np.maximum(end - start, 0))
+        counted = objective.count(self.matrix)
         allowed &= np.isfinite(counted)
         if not allowed.any():
             raise ComflpError("the constraints allow no layer to be removed")
@@ -47,6 +46,9 @@ class Problem:
         bits = min(40, 58 - 2 * int(self.num_layers).bit_length() + 2)
         largest = np.abs(counted[allowed]).max() or 1.0
         whole = np.rint(np.where(allowed, counted, 0) / largest * 2.0**bits).astype(np.int64)
+        if objective.by_layer:
+            start, end = np.ogrid[: self.num_layers + 1, : self.num_layers + 1]
+            whole *= end - start
         self.weights = np.where(allowed, -whole if reverse else whole, IMPOSSIBLE)
 
     def score(self, proposal: PruningProposal) -> Fraction:

@@ -1,0 +1,303 @@
+"""Coarse search against every proposal scored from its definition, and the beam against Algorithm 1 written out."""
+
+import heapq
+import itertools
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from comflp.errors import ComflpError
+from comflp.proposal import PruningProposal
+from comflp.search import Constraints, coarse_search, coarse_searches
+from comflp.search.coarse import METHODS, found_of_best
+from comflp.search.objectives import OBJECTIVES
+
+DEFINITIONS = {
+    "mean": lambda values, lengths: sum(values) / len(values),
+    "length_weighted": lambda values, lengths: sum(v * n for v, n in zip(values, lengths)) / sum(lengths),
+    "sum": lambda values, lengths: sum(values),
+    "min": lambda values, lengths: min(values),
+    "product": lambda values, lengths: math.prod(values),
+    "cost": lambda values, lengths: -sum(values),
+}
+
+
+def random_matrix(num_layers, seed, levels=None):
+    """Symmetric, in [0, 1], unit diagonal; with ``levels``, of few different values, so that there are many ties."""
+    matrix = np.random.default_rng(seed).uniform(0.05, 1, size=(num_layers + 1, num_layers + 1))
+    if levels:
+        matrix = np.ceil(matrix * levels) / levels
+    matrix = np.triu(matrix, 1) + np.triu(matrix, 1).T
+    np.fill_diagonal(matrix, 1)
+    return matrix
+
+
+def every_proposal(matrix, num_prune, objective="mean", allowed=lambda proposal: True):
+    """[(quality, proposal)] of all proposals, from the definitions; equal to 1e-10 means equal."""
+    num_layers = len(matrix) - 1
+    scored = []
+    for layers in itertools.combinations(range(1, num_layers + 1), num_prune):
+        proposal = PruningProposal.from_layers(layers, num_layers)
+        if allowed(proposal):
+            values = [float(matrix[start - 1, end]) for start, end in proposal.blocks]
+            lengths = [end - start + 1 for start, end in proposal.blocks]
+            scored.append((round(DEFINITIONS[objective](values, lengths), 10), proposal))
+    return scored
+
+
+def best_of(scored, count, reverse=False):
+    sign = 1 if reverse else -1
+    return [proposal for _, proposal in sorted(scored, key=lambda pair: (sign * pair[0], pair[1].removed))[:count]]
+
+
+def proposals(candidates):
+    return [candidate.proposal for candidate in candidates]
+
+
+@st.composite
+def constraints_of(draw, num_layers):
+    keep = draw(st.sets(st.integers(1, num_layers), max_size=2))
+    limit = st.none() | st.integers(1, 4)
+    return Constraints(tuple(keep), draw(limit), draw(limit))
+
+
+@st.composite
+def searches(draw):
+    num_layers = draw(st.integers(2, 8))
+    matrix = random_matrix(num_layers, draw(st.integers(0, 10**6)), draw(st.sampled_from([None, None, 2, 4])))
+    return (
+        matrix,
+        draw(st.integers(1, num_layers - 1)),
+        draw(st.integers(1, 12)),
+        draw(st.sampled_from(sorted(OBJECTIVES))),
+        draw(st.booleans()),
+        draw(constraints_of(num_layers)),
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(searches())
+def test_exact_and_exhaustive_are_brute_force(case):
+    matrix, num_prune, count, objective, reverse, constraints = case
+    scored = every_proposal(matrix, num_prune, objective, constraints.allow)
+    expected = best_of(scored, count, reverse)
+    for method in ("exact", "exhaustive"):
+        options = {"method": method, "reverse": reverse, "objective": objective, "constraints": constraints}
+        if not expected:
+            with pytest.raises(ComflpError, match="no proposal|allow no layer"):
+                coarse_search(matrix, num_prune, count, **options)
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            found = coarse_search(matrix, num_prune, count, **options)
+        assert proposals(found) == expected
+        quality = {proposal: value for value, proposal in scored}
+        assert [candidate.quality for candidate in found] == pytest.approx([quality[p] for p in expected], abs=1e-9)
+
+
+def algorithm_1(matrix, num_prune, beam_size):
+    """As printed in the paper: recursive, a min-queue, each proposal scored from scratch. No ties are expected."""
+    if num_prune == 0:
+        return [frozenset()]
+    num_layers = len(matrix) - 1
+    queue, seen = [], set()
+    for proposal in algorithm_1(matrix, num_prune - 1, beam_size):
+        for layer in set(range(1, num_layers + 1)) - proposal:
+            extended = proposal | {layer}
+            value = PruningProposal.from_layers(extended, num_layers).quality(matrix)
+            if extended not in seen:
+                seen.add(extended)
+                heapq.heappush(queue, (value, sorted(extended)))
+                if len(queue) > beam_size:
+                    heapq.heappop(queue)
+    return [frozenset(layers) for _, layers in sorted(queue, reverse=True)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 11), st.integers(0, 10**6), st.integers(1, 10), st.data())
+def test_beam_is_algorithm_1(num_layers, seed, beam_size, data):
+    num_prune = data.draw(st.integers(1, num_layers - 1))
+    matrix = random_matrix(num_layers, seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        found = coarse_search(matrix, num_prune, beam_size, "beam")
+    assert [frozenset(p.removed) for p in proposals(found)] == algorithm_1(matrix, num_prune, beam_size)
+
+
+@settings(max_examples=60, deadline=None)
+@given(searches())
+def test_beam_step_by_step(case):
+    """With ties, constraints and every objective: each step keeps the best of all allowed extensions of the last."""
+    matrix, num_prune, count, objective, reverse, constraints = case
+    beam = {()}
+    for size in range(1, num_prune + 1):
+        extended = {frozenset(layers) | {new} for layers in beam for new in range(1, len(matrix)) if new not in layers}
+        scored = [
+            pair for pair in every_proposal(matrix, size, objective, constraints.allow) if set(pair[1].removed) in extended
+        ]
+        beam = [proposal.removed for proposal in best_of(scored, count, reverse)]
+    options = {"reverse": reverse, "objective": objective, "constraints": constraints}
+    if not beam:
+        with pytest.raises(ComflpError, match="no proposal|allow no layer"):
+            coarse_search(matrix, num_prune, count, "beam", **options)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        found = coarse_search(matrix, num_prune, count, "beam", **options)
+    assert [proposal.removed for proposal in proposals(found)] == beam
+
+
+def test_a_beam_wide_enough_is_exact():
+    matrix = random_matrix(9, seed=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert coarse_search(matrix, 4, 200, "beam") == coarse_search(matrix, 4, 200, "exact")
+
+
+def test_the_beam_misses_what_the_exact_search_finds():
+    """Layers 3-4 are good only together: a beam of 1 has to take one of them first, and does not."""
+    matrix = np.full((6, 6), 0.1)
+    np.fill_diagonal(matrix, 1)
+    matrix[2, 4] = matrix[4, 2] = 0.9
+    matrix[0, 1] = matrix[1, 0] = 0.5
+    exact, beam = coarse_search(matrix, 2, 1), coarse_search(matrix, 2, 1, "beam")
+    assert (str(exact[0].proposal), str(beam[0].proposal)) == ("3-4", "1,3")
+    assert found_of_best(beam, exact) == 0
+
+
+def test_all_equal_is_ordered_by_layers():
+    matrix = np.ones((13, 13))
+    expected = [p.removed for p in best_of(every_proposal(matrix, 6), 10)]
+    for method in ("exact", "beam", "exhaustive"):
+        for reverse in (False, True):
+            found = coarse_search(matrix, 6, 10, method, reverse)
+            assert [proposal.removed for proposal in proposals(found)] == expected
+
+
+def test_exact_at_a_depth_where_nothing_else_is():
+    """L = 200: the optimum is known, since every block of one odd layer has 1, every other block less."""
+    size = 201
+    matrix = np.full((size, size), 0.3)
+    odd = np.arange(0, size - 1, 2)
+    matrix[odd, odd + 1] = matrix[odd + 1, odd] = 1
+    np.fill_diagonal(matrix, 1)
+    found = coarse_search(matrix, 100, 3)
+    assert found[0].proposal.removed == tuple(range(1, 200, 2)) and found[0].quality == 1
+    assert found[1].quality == pytest.approx((99 + 0.3) / 100)
+    assert found[1].proposal.removed == (*range(1, 198, 2), 200)
+
+
+def test_exact_is_never_below_the_beam():
+    for seed in range(5):
+        matrix = random_matrix(40, seed)
+        exact, beam = coarse_search(matrix, 20), coarse_search(matrix, 20, method="beam")
+        assert all(best.quality >= found.quality - 1e-12 for best, found in zip(exact, beam))
+
+
+@pytest.mark.parametrize("method", ["exact", "beam", "exhaustive", "random"])
+@pytest.mark.parametrize("objective", ["mean", "min", "sum"])
+def test_one_call_for_several_n(method, objective):
+    matrix = random_matrix(8, seed=1)
+    options = {"method": method, "objective": objective, "beam_size": 5}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        together = coarse_searches(matrix, [2, 5, 7], **options)
+        assert together == {n: coarse_search(matrix, n, **options) for n in (2, 5, 7)}
+
+
+def test_random_draws_differ_and_repeat_with_their_seed():
+    matrix = random_matrix(12, seed=0)
+    draws = [coarse_search(matrix, 6, 10, "random", seed=seed) for seed in (1, 1, 2)]
+    assert draws[0] == draws[1] != draws[2]
+    assert len(set(proposals(draws[0]))) == 10
+    assert draws[0][0].quality == draws[0][0].proposal.quality(matrix)
+    with pytest.raises(ComflpError, match="no constraints"):
+        coarse_search(matrix, 6, 10, "random", constraints=Constraints(keep=(1,)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_more_candidates_than_proposals_are_all_of_them(method):
+    with pytest.warns(UserWarning, match="only 3 proposals of 1 layers, not 10"):
+        found = coarse_search(random_matrix(3, seed=0), 1, 10, method)
+    assert {str(proposal) for proposal in proposals(found)} == {"1", "2", "3"}
+
+
+def test_constraints_by_hand():
+    matrix = random_matrix(12, seed=5)
+    for method in ("exact", "beam"):
+        found = coarse_search(matrix, 6, 10, method, constraints=Constraints(keep=(1, 12), max_block=2, max_blocks=4))
+        for proposal in proposals(found):
+            assert not {1, 12} & set(proposal.removed)
+            assert max(end - start + 1 for start, end in proposal.blocks) <= 2
+            assert len(proposal.blocks) <= 4
+
+
+def test_costs_need_not_be_in_the_unit_interval_and_infinity_forbids():
+    cost = np.abs(np.subtract.outer(np.arange(6.0), np.arange(6.0))) * 100
+    cost[0, 1] = cost[1, 0] = np.inf
+    found = coarse_search(cost, 1, 4, objective="cost")
+    assert [str(proposal) for proposal in proposals(found)] == ["2", "3", "4", "5"]
+    assert found[0].quality == -100
+    with pytest.raises(ComflpError, match=r"M\[0, 1\] = inf"):
+        coarse_search(cost, 1, objective="sum")
+    with pytest.raises(ComflpError, match="outside"):
+        coarse_search(np.where(np.isinf(cost), 0, cost), 1, objective="sum")
+    unbounded = coarse_search(np.where(np.isinf(cost), 0, cost), 1, 1, objective="sum", unit_interval=False)
+    assert unbounded[0].quality == 100
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda m: m[:4], "square of numbers"),
+        (lambda m: m[:2, :2], "at least 3 rows"),
+        (lambda m: m.astype(str), "square of numbers"),
+        (lambda m: m + np.triu(np.full(m.shape, 0.01), 1) * -1, r"not symmetric: M\[0, 1\]"),
+        (lambda m: np.where(m == m[1, 3], np.nan, m), r"M\[1, 3\] = nan"),
+        (lambda m: m * 1.1, "outside"),
+        (lambda m: m - 0.5, "outside"),
+    ],
+)
+def test_matrices_that_do_not_fit(change, message):
+    with pytest.raises(ComflpError, match=message):
+        coarse_search(change(random_matrix(5, seed=0)), 2)
+
+
+def test_rounding_of_a_matrix_is_forgiven():
+    matrix = random_matrix(5, seed=0)
+    rounded = matrix + np.random.default_rng(0).uniform(-1e-7, 1e-7, size=matrix.shape)
+    assert proposals(coarse_search(rounded.astype(np.float32), 2, 3)) == proposals(coarse_search(matrix, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"num_prune": 0}, "N is from 1 to 4"),
+        ({"num_prune": 5}, "N is from 1 to 4"),
+        ({"beam_size": 0}, "at least 1"),
+        ({"method": "greedy"}, "no search method 'greedy'"),
+        ({"objective": "median"}, "no objective 'median'"),
+        ({"constraints": Constraints(keep=(6,))}, "layer 6 cannot be kept"),
+        ({"constraints": Constraints(keep=(1, 2, 3, 4, 5))}, "allow no layer"),
+        ({"constraints": Constraints(keep=(1, 2, 3, 4))}, "no proposal removes 2 layers"),
+        ({"constraints": Constraints(keep=(1, 2, 3, 4)), "method": "beam"}, "--method exact finds"),
+    ],
+)
+def test_impossible_searches(options, message):
+    with pytest.raises(ComflpError, match=message):
+        coarse_search(random_matrix(5, seed=0), **{"num_prune": 2, **options})
+
+
+@pytest.mark.parametrize("limits", [{"max_block": 0}, {"max_blocks": -1}])
+def test_limits_are_at_least_one(limits):
+    with pytest.raises(ComflpError, match="at least 1"):
+        Constraints(**limits)
+
+
+def test_exhaustive_search_refuses_what_would_not_end():
+    with pytest.raises(ComflpError, match="2704156 ways"):
+        coarse_search(random_matrix(24, seed=0), 12, method="exhaustive")

@@ -1,0 +1,139 @@
+"""Stages 2 and 3 through their scripts, from hidden states to candidates."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import kaldiio
+import numpy as np
+import pytest
+
+from comflp.measures import correlation_matrix
+from comflp.proposal import PruningProposal
+from comflp.search import coarse_search
+
+LOCAL = Path(__file__).parent.parent / "local"
+
+
+def stage(name, *options):
+    """Run a stage script; returns what it says, and its status."""
+    done = subprocess.run(
+        [sys.executable, str(LOCAL / name), *map(str, options)], capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def values():
+    """Hidden states of 60 utterances and 6 layers."""
+    return np.random.default_rng(0).normal(size=(60, 7, 8)).cumsum(axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def exp(tmp_path, values):
+    """An experiment directory, with a space in its name, after stage 1."""
+    directory = tmp_path / "exp dir"
+    hidden = directory / "hidden"
+    hidden.mkdir(parents=True)
+    with open(hidden / "hidden.ark", "wb") as ark, open(hidden / "hidden.scp", "w") as scp:
+        for number, matrix in enumerate(values):
+            name = f"utt{number:02d}"
+            scp.write(f"{name} {hidden}/hidden.ark:{ark.tell() + len(name) + 1}\n")
+            kaldiio.save_ark(ark, {name: matrix})
+    np.save(hidden / "frame_cosine.npy", np.full((7, 7), 0.25))
+    return directory
+
+
+def correlation(exp, measure, *options):
+    return stage("stage2_correlation.py", "--hidden", exp / "hidden", "--out", exp / "correlation", "--measure", measure, *options)
+
+
+def search(exp, *options):
+    return stage("stage3_coarse_search.py", "--exp", exp, *options)
+
+
+def test_from_hidden_states_to_candidates(exp, values):
+    status, said = correlation(exp, "dc", "--seed", 3, "--batch-size", 8)
+    assert status == 0, said
+    matrix = np.load(exp / "correlation" / "dc.npy")
+    np.testing.assert_array_equal(matrix, correlation_matrix(values, "dc", seed=3, batch_size=8))
+    about = json.loads((exp / "correlation" / "dc.json").read_text())
+    assert about["options"] == {"batch_size": 8, "num_batch": 10}
+    assert (about["measure"], about["num_layers"], about["num_utterances"]) == ("dc", 6, 60)
+    assert (exp / "correlation" / "dc.png").read_bytes().startswith(b"\x89PNG")
+    assert "up to date" in correlation(exp, "dc", "--seed", 3, "--batch-size", 8)[1]
+    status, said = correlation(exp, "dc", "--seed", 3)
+    assert status == 1 and "batch_size: 8 before, 4 now" in said
+
+    status, said = search(exp, "--measure", "dc", "--num-prune", "2:3", "--beam-size", 4)
+    assert status == 0, said
+    for num_prune in (2, 3):
+        found = json.loads((exp / f"prune{num_prune}" / "dc" / "candidates.json").read_text())
+        expected = [candidate.as_dict() for candidate in coarse_search(matrix, num_prune, 4)]
+        beam = [candidate.as_dict() for candidate in coarse_search(matrix, num_prune, 4, "beam")]
+        assert found["candidates"] == found["beam_against_exact"]["exact"] == expected
+        assert found["beam_against_exact"]["beam"] == beam
+        assert found["beam_against_exact"]["num_true_top"] == 4
+        assert found["beam_against_exact"]["found_by_beam"] == sum(candidate in expected for candidate in beam)
+        assert (found["method"], found["objective"], found["reverse"]) == ("exact", "mean", False)
+    assert "up to date" in search(exp, "--measure", "dc", "--num-prune", "3", "--beam-size", 4)[1]
+
+
+def test_options_of_the_search(exp):
+    assert correlation(exp, "svcca")[0] == 0
+    options = ("--measure", "svcca", "--num-prune", 3, "--beam-size", 2)
+    status, said = search(exp, *options, "--reverse", "--method", "beam", "--keep", "1,6", "--max-block", 2, "--compare", "false")
+    assert status == 0, said
+    found = json.loads((exp / "prune3" / "svcca_reverse" / "candidates.json").read_text())
+    assert found["constraints"] == {"keep": [1, 6], "max_block": 2, "max_blocks": None}
+    assert "beam_against_exact" not in found
+    assert all(not {1, 6} & set(PruningProposal.parse(c["proposal"], 6).removed) for c in found["candidates"])
+    assert search(exp, *options, "--method", "random", "--seed", 2)[0] == 0
+    assert len(json.loads((exp / "prune3" / "random" / "candidates.json").read_text())["candidates"]) == 2
+
+
+def test_cosine_is_of_frames(exp):
+    assert correlation(exp, "cosine")[0] == 0
+    matrix = np.load(exp / "correlation" / "cosine.npy")
+    assert matrix[0, 1] == 0.25 and matrix[1, 1] == 1
+
+
+def test_a_matrix_of_the_users_own(exp, tmp_path):
+    """What the released code would find by its beam in a given matrix, by an implementation of its own."""
+    rng = np.random.default_rng(4)
+    matrix = rng.uniform(size=(13, 13))
+    matrix = np.triu(matrix, 1) + np.triu(matrix, 1).T + np.eye(13)
+    np.save(tmp_path / "own.npy", matrix)
+    status, said = search(exp, "--matrix", tmp_path / "own.npy", "--measure", "own", "--num-prune", 6, "--method", "beam")
+    assert status == 0, said
+    beam = [()]
+    for _ in range(6):
+        extended = {tuple(sorted((*layers, new))) for layers in beam for new in range(1, 13) if new not in layers}
+        quality = {layers: PruningProposal.from_layers(layers, 12).quality(matrix) for layers in extended}
+        beam = sorted(extended, key=quality.get, reverse=True)[:10]
+    found = json.loads((exp / "prune6" / "own" / "candidates.json").read_text())
+    assert [PruningProposal.parse(c["proposal"], 12).removed for c in found["candidates"]] == beam
+
+
+def test_errors_are_one_line(exp, tmp_path):
+    np.save(tmp_path / "skewed.npy", np.triu(np.ones((5, 5))))
+    cases = [
+        (search(exp, "--num-prune", 3), "stage 2 (correlation) makes it"),
+        (search(exp, "--num-prune", 3, "--matrix", tmp_path / "skewed.npy"), "skewed.npy: the correlation matrix is not symmetric"),
+        (search(exp, "--num-prune", 3, "--matrix", exp / "hidden" / "hidden.ark"), "hidden.ark is not a .npy file"),
+        (search(exp, "--num-prune", 9, "--matrix", exp / "hidden" / "frame_cosine.npy"), "cannot remove 9 of 6"),
+        (search(exp, "--num-prune", 2, "--matrix", exp / "hidden" / "frame_cosine.npy", "--keep", "a"), "--keep a"),
+        (correlation(exp, "svcca", "--batch-size", 4), "svcca has no option batch_size"),
+        (correlation(exp, "cca"), "no measure 'cca'"),
+        (correlation(tmp_path, "dc"), "stage 1 (feature dump) makes it"),
+    ]
+    for (status, said), message in cases:
+        assert status == 1 and message in said and "Traceback" not in said, said
+    assert not (exp / "correlation").exists() and not list(exp.glob("prune*"))
+
+
+def test_a_warning_is_one_line(exp):
+    status, said = correlation(exp, "dc", "--batch-size", 100)
+    assert status == 0
+    assert "stage2_correlation.py: warning: a batch of 100 is more than the 60 utterances" in said
