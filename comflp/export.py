@@ -43,6 +43,7 @@ INT8_SCALE = ".int8_scale"
 """Ending of the tensor that holds the scales of an int8 weight, one a row."""
 
 _EXAMPLE_SECONDS = 2.0
+_COMPARED_SECONDS = (1.3, 3.17)
 _MAX_SECONDS = 600.0
 _LARGEST = 127
 _KEYS = ("sample_rate", "samples_per_frame", "minimum_samples", "tokenizer", "tokenizer_files", "vocab_size", "num_layers",
@@ -55,10 +56,11 @@ _TOKENIZERS = {SentencePieceTokenizer: "sentencepiece", ProcessorTokenizer: "pro
 def export_onnx(model: LayeredCTC, directory: str | Path) -> None:
     """Write ``model.onnx`` of a model in evaluation mode, with its tokenizer.
 
-    Raises ComflpError where PyTorch cannot turn the model into a graph, or a package is missing.
+    The graph is run on noise of several lengths and compared with the model. Raises ComflpError where PyTorch cannot turn
+    the model into a graph, where the graph does not compute the same, or where a package is missing.
     """
     _require("onnx", "onnxscript", "onnxruntime")
-    example = torch.zeros(1, int(_EXAMPLE_SECONDS * model.sample_rate)).uniform_(-0.1, 0.1, generator=torch.Generator().manual_seed(0))
+    example = _noise(int(_EXAMPLE_SECONDS * model.sample_rate))
     shortest, longest = minimum_samples(model), int(_MAX_SECONDS * model.sample_rate)
     samples = torch.export.Dim("samples", min=shortest, max=longest)
     with atomic_directory(directory) as temporary:
@@ -72,6 +74,7 @@ def export_onnx(model: LayeredCTC, directory: str | Path) -> None:
         except Exception as error:  # the exporter raises whatever its parts raise
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ComflpError(f"PyTorch cannot export this {type(model).__name__} to ONNX: {reason}") from error
+        _compare(model, temporary / ONNX_FILE)
         model.tokenizer.save(temporary)
         files = sorted(path.name for path in temporary.iterdir() if path.name != ONNX_FILE)
         write_json(temporary / DESCRIPTION, {**_description(model, "onnx"), "tokenizer_files": files})
@@ -187,6 +190,34 @@ class _OneUtterance(torch.nn.Module):
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
         num_samples = torch.full((1,), waveform.shape[1], dtype=torch.int64)
         return self.model(AudioBatch((), waveform, num_samples)).logits
+
+
+def _noise(num_samples: int) -> torch.Tensor:
+    return torch.zeros(1, num_samples).uniform_(-0.1, 0.1, generator=torch.Generator().manual_seed(0))
+
+
+def _compare(model: LayeredCTC, path: Path) -> None:
+    """ComflpError unless the graph gives the model's logits, on lengths other than the one it was traced with."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    fault = None
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        for seconds in _COMPARED_SECONDS:
+            waveform = _noise(int(seconds * model.sample_rate))
+            with torch.no_grad():
+                expected = _OneUtterance(model).eval()(waveform)
+            found = torch.from_numpy(session.run(None, {"waveform": waveform.numpy()})[0])
+            if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=1e-3):
+                fault = f"its logits differ for audio of {seconds} s"
+                break
+    except Exception as error:  # onnxruntime's errors have no common base
+        fault = str(error).strip().splitlines()[0]
+    if fault:
+        raise ComflpError(f"the ONNX graph of this {type(model).__name__} does not compute what the model does ({fault}); "
+                          f"PyTorch cannot export models of this family for audio of any length")
 
 
 def _description(model: LayeredCTC, form: str) -> dict:

@@ -147,7 +147,7 @@ def scatter(
                 canvas.name(mark, title)
         _scale(axes, values)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(FormatStrFormatter("%.3f"))
+        axes.xaxis.set_major_formatter(FormatStrFormatter("%.4f"))
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         _legend_below(canvas)

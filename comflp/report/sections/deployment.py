@@ -14,8 +14,8 @@ def section(experiment: Experiment, metric: str) -> Section:
     """Size, memory, multiply-adds and speed of every model and format; what each export's accuracy is."""
     figures, tables, text, missing = [], [], [], []
     if experiment.deployment:
-        rows = experiment.deployment["rows"]
-        threads = [str(count) for count in experiment.deployment["threads"]]
+        about = experiment.deployment
+        rows, threads = about["rows"], [str(count) for count in about["threads"]]
         deep = next((row for row in rows if row["path"] == "deep" and row["format"] == "torch"), None)
         columns = [
             Column("Model"), Column("Format"), Column("Layers", "d"), Column("Parameters", ",d"), Column("MB on disk", ".2f"),
@@ -32,11 +32,10 @@ def section(experiment: Experiment, metric: str) -> Section:
         speeds = {f"{model_label(row['path'])}, {_FORMATS[row['format']]}": row["rtf"][threads[0]] for row in rows}
         figures.append(Figure("deployment", horizontal_bars("deployment", speeds, "real-time factor, one thread",
                                                             "real-time factor of each model", "teal"), "Shorter is faster."))
-        about = experiment.deployment
         text.append(
             f"Measured on {about['device']}: {about['num_utterances']} utterances ({about['audio_seconds']:.0f} s) one at a time, "
-            f"median of {about['runs']} runs taken in turns. Speed-up is against the deep model on one thread. Peak memory is "
-            f"of a whole process; one that only imports the library takes {about['baseline_megabytes']:.0f} MB."
+            f"median of {about['runs']} runs taken in turns. Speed-up is against the deep model on one thread. Peak memory "
+            f"is of a whole process; Python, PyTorch and this library by themselves take {about['baseline_megabytes']:.0f} MB."
         )
     else:
         missing.append("Speed and memory have not been measured: `python benchmarks/deploy.py --exp EXP` does.")
