@@ -44,7 +44,7 @@ def test_resampling_and_mixing_are_said_once(write_wav, script, tmp_path):
         write_wav(f"{number}.wav", rate=48000, channels=2)
     program = tmp_path / "read.py"
     program.write_text("from comflp.data.audio import read_audio\nfor i in range(4): read_audio(f'{i}.wav', 16000)\n")
-    said = script(str(program)).stderr
+    said = script(str(program), own_process=True).stderr
     assert said.count("audio at 48000 Hz is resampled to 16000 Hz") == 1
     assert said.count("audio of 2 channels is mixed down to one") == 1
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comflp.data.audio import read_audio
@@ -19,6 +19,7 @@ def utterances_of(durations):
 lengths = st.lists(st.floats(0.1, 30), max_size=60).map(utterances_of)
 
 
+@settings(deadline=None)
 @given(lengths, st.floats(1, 100), st.integers(1, 9), st.floats(0, 0.5), st.randoms())
 def test_batches_keep_everything_within_their_bounds(utterances, max_seconds, max_utterances, max_padding, random):
     batches = make_batches(utterances, max_seconds, max_utterances, max_padding)

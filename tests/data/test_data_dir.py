@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comflp.data.data_dir import DataDir, DataError, Utterance, read_data_dir, subset, validate_data_dir, write_data_dir
@@ -192,6 +192,7 @@ def test_the_fingerprint_survives_writing_and_measuring(data_dir):
     assert read_data_dir(data_dir).fingerprint() == before
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(0, 3))
 def test_a_subset_is_drawn_without_replacement_and_by_its_seed(n, seed):
     data = DataDir("x", [Utterance(f"u{i:02d}", "a", "t", "s", 1.0) for i in range(40)])

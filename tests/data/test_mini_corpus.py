@@ -57,18 +57,21 @@ def test_the_layout_is_aishells(tmp_path):
 def test_the_same_bytes_each_time_and_for_any_number_of_processes(tmp_path, script):
     arguments = ["--num-train", 6, "--num-dev", 2, "--num-test", 2, "--per-speaker", 3]
     for name, processes in (("one", 1), ("two", 2)):
-        script("recipes/mini/local/make_corpus.py", "--target", name, "--processes", processes, *arguments)
+        script("recipes/mini/local/make_corpus.py", "--target", name, "--processes", processes, *arguments, own_process=True)
     first = {path.name: path.read_bytes() for path in (tmp_path / "one" / "data_aishell").rglob("*.*")}
     second = {path.name: path.read_bytes() for path in (tmp_path / "two" / "data_aishell").rglob("*.*")}
     assert len(first) == 11 and first == second
 
 
 def test_other_options_are_refused_until_forced(tmp_path, script):
-    arguments = ["recipes/mini/local/make_corpus.py", "--target", "t", "--num-dev", 2, "--num-test", 2, "--num-train"]
-    script(*arguments, 3)
-    assert "up to date" in script(*arguments, 3).stdout
-    refused = script(*arguments, 4, check=False)
+    def make(num_train, *more, **options):
+        return script("recipes/mini/local/make_corpus.py", "--target", "t", "--num-dev", 2, "--num-test", 2, "--num-train", num_train,
+                      *more, own_process=True, **options)
+
+    make(3)
+    assert "up to date" in make(3).stdout
+    refused = make(4, check=False)
     assert refused.returncode == 1 and "num_train: 3 before, 4 now" in refused.stderr
-    script(*arguments, 4, "--force")
+    make(4, "--force")
     assert len(list((tmp_path / "t" / "data_aishell" / "wav" / "train").rglob("*.wav"))) == 4
     assert not list((tmp_path / "t").glob(".tmp*"))
