@@ -1,7 +1,10 @@
 """What comflp.models.load takes, what it refuses, and that nothing from outside runs."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -45,6 +48,25 @@ def test_an_unknown_name_is_refused(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ComflpError, match="exp/nowhere is neither a directory nor a model of the Hugging Face hub"):
         comflp.models.load("exp/nowhere")
+
+
+def test_a_hub_name_is_loaded_from_the_cache(directory, tmp_path):
+    """The hub's cache: a snapshot of the repository's files by commit, and a reference to it by branch."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "cache" / "hub" / "models--someone--small-ctc"
+    shutil.copytree(directory, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    code = "import comflp.models; model = comflp.models.load('someone/small-ctc'); print(model.num_layers, model.origin)"
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"2 {dict(source='someone/small-ctc', revision=commit)}"
+    assert done.stderr == ""
+
+
+def test_loading_and_saving_write_nothing_to_the_screen(directory, tmp_path, capfd):
+    comflp.models.load(directory).save(tmp_path / "saved")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_pre_trained_model_without_ctc_head_is_refused(directory):

@@ -14,6 +14,7 @@ from comflp.artifacts import atomic_directory
 from comflp.data.batching import AudioBatch
 from comflp.errors import ComflpError
 from comflp.models import huggingface_head
+from comflp.models.huggingface_logging import quiet
 from comflp.models.huggingface_processor import ProcessorTokenizer
 from comflp.models.layered import LayeredCTC, LayerState
 from comflp.models.model_card import model_card
@@ -143,7 +144,8 @@ class HuggingFaceCTC(LayeredCTC):
         """
         model = huggingface_head.to_library_form(self.model)
         model.config.comflp = self.origin
-        with atomic_directory(directory) as temporary:
+        with atomic_directory(directory) as temporary, quiet():
             model.save_pretrained(temporary)
             self.processor.save_pretrained(temporary)
+            self.processor.feature_extractor.save_pretrained(temporary)  # the file that transformers 4 reads
             (temporary / "README.md").write_text(model_card(self), encoding="utf-8")

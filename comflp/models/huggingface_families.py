@@ -41,6 +41,7 @@ class WaveformFamily(HuggingFaceCTC):
     tokenizer_class = Wav2Vec2CTCTokenizer
     processor_class = Wav2Vec2Processor
     front_parts = ("feature_extractor", "feature_projection")
+    reads_padding = True
 
     def encoder_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
         return self.convolved_frames(num_samples)
@@ -98,6 +99,12 @@ class Wav2Vec2Family(WaveformFamily):
     def pre_norm(self) -> bool:
         """Whether the encoder's norm follows the last layer (stable layer norm)."""
         return getattr(self.model.config, "do_stable_layer_norm", False)
+
+    @property
+    def reads_padding(self) -> bool:
+        """False with an attention mask, layer norm in the convolutions and no adapter: padding is then out of reach."""
+        layer_norm = getattr(self.model.config, "feat_extract_norm", None) == "layer"
+        return not (self.masks_padding and layer_norm and self.adapter is None)
 
     @property
     def front_parts(self) -> tuple[str, ...]:
@@ -209,6 +216,11 @@ class Wav2Vec2BertFamily(HuggingFaceCTC):
     tokenizer_class = Wav2Vec2CTCTokenizer
     processor_class = Wav2Vec2BertProcessor
     front_parts = ("feature_projection",)
+
+    @property
+    def reads_padding(self) -> bool:
+        """An adapter's convolutions reach into the padding."""
+        return self.adapter is not None
 
     def encoder_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
         window, hop = 400, 160

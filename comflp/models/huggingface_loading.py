@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Iterator
 
 import torch
+from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError
-from transformers import AutoModelForCTC, PreTrainedModel, ProcessorMixin, utils
+from transformers import AutoModelForCTC, PreTrainedModel, ProcessorMixin
 
 from comflp.errors import ComflpError
 from comflp.models import huggingface_head
 from comflp.models.huggingface import HuggingFaceCTC
 from comflp.models.huggingface_families import FAMILIES
+from comflp.models.huggingface_logging import quiet
 
 _MAY_BE_MISSING = ("masked_spec_embed",)
 """Weights of SpecAugment, which fine-tuned checkpoints often lack and recognition never reads."""
@@ -38,9 +38,16 @@ def load_huggingface(name_or_dir: str | Path, model_type: str) -> HuggingFaceCTC
             f"{', '.join(FAMILIES)}"
         )
     model = _load_model(str(name_or_dir))
-    source = Path(name_or_dir).name if Path(name_or_dir).is_dir() else str(name_or_dir)
-    origin = getattr(model.config, "comflp", None) or {"source": source}
+    origin = getattr(model.config, "comflp", None) or _origin(name_or_dir)
     return family(model, _load_processor(family, str(name_or_dir)), origin).eval()
+
+
+def _origin(name_or_dir: str | Path) -> dict:
+    """Name of a directory, or name and commit of a hub repository."""
+    if Path(name_or_dir).is_dir():
+        return {"source": Path(name_or_dir).resolve().name}
+    snapshot = Path(hf_hub_download(str(name_or_dir), "config.json")).parent
+    return {"source": str(name_or_dir), "revision": snapshot.name}
 
 
 def _load_model(name: str) -> PreTrainedModel:
@@ -61,7 +68,7 @@ def _load_model(name: str) -> PreTrainedModel:
 
 def _from_pretrained(model_class: type, name: str) -> tuple[PreTrainedModel, dict]:
     try:
-        with _quiet(), torch.random.fork_rng(devices=[]):  # the library draws weights before it reads them
+        with quiet(), torch.random.fork_rng(devices=[]):  # the library draws weights before it reads them
             return model_class.from_pretrained(
                 name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
             )
@@ -76,7 +83,7 @@ def _load_processor(family: type[HuggingFaceCTC], name: str) -> ProcessorMixin:
         (family.tokenizer_class, "tokenizer_config.json and vocabulary"),
     ):
         try:
-            with _quiet():
+            with quiet():
                 parts.append(part_class.from_pretrained(name))
         except (OSError, ValueError, TypeError) as error:
             raise ComflpError(
@@ -84,17 +91,3 @@ def _load_processor(family: type[HuggingFaceCTC], name: str) -> ProcessorMixin:
                 f"beside its weights"
             ) from error
     return family.processor_class(*parts)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the library's load report and progress bars off the screen; what matters is raised instead."""
-    verbosity, bars = utils.logging.get_verbosity(), utils.logging.is_progress_bar_enabled()
-    utils.logging.set_verbosity_error()
-    utils.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        utils.logging.set_verbosity(verbosity)
-        if bars:
-            utils.logging.enable_progress_bar()

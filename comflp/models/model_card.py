@@ -26,7 +26,8 @@ def model_card(model: LayeredCTC, **facts: Any) -> str:
     """
     facts = {key: value for key, value in {**model.origin, **facts}.items() if value is not None}
     source, pruning = facts.pop("source", None), facts.pop("pruning", [])
-    lines = ["---", "tags:", "- automatic-speech-recognition", "- ctc", "- layer-pruning", "- comflp", "---", ""]
+    tags = ["automatic-speech-recognition", "ctc", "comflp", *(["layer-pruning"] if pruning else [])]
+    lines = ["---", "tags:", *(f"- {tag}" for tag in tags), "---", ""]
     lines += ["# Layer-pruned CTC speech recognition model" if pruning else "# CTC speech recognition model", ""]
     lines += [f"{model.num_layers} encoder layers, {model.num_parameters:,} parameters, {model.sample_rate} Hz audio."]
     if source:

@@ -23,6 +23,7 @@ from comflp.artifacts import atomic_directory, write_json
 from comflp.data.batching import AudioBatch
 from comflp.errors import ComflpError
 from comflp.models.huggingface_families import FAMILIES, Wav2Vec2Family, WavLMFamily
+from comflp.models.huggingface_logging import quiet
 from comflp.models.layered import LayeredCTC, LayerState
 from comflp.models.model_card import model_card
 from comflp.models.speechbrain_tokenizer import SpeechBrainTokenizer
@@ -42,6 +43,7 @@ class SpeechBrainCTC(LayeredCTC):
     """
 
     masks_padding = True
+    reads_padding = True
 
     def __init__(self, interface: EncoderASR, hyperparams: str, origin: dict):
         torch.nn.Module.__init__(self)
@@ -124,7 +126,7 @@ class SpeechBrainCTC(LayeredCTC):
         given as an override by who moves it; comflp does so by itself).
         """
         directory = Path(directory)
-        with atomic_directory(directory) as temporary:
+        with atomic_directory(directory) as temporary, quiet():
             self.model.save_pretrained(temporary / _ENCODER_DIRECTORY)
             self.lobe.feature_extractor.save_pretrained(temporary / _ENCODER_DIRECTORY)
             for name, part in self.loadables.items():
@@ -177,7 +179,7 @@ def load_speechbrain(name_or_dir: str | Path, trust_hyperparams: bool) -> Speech
     origin = json.loads(config or "{}").get("comflp")
     overrides = {} if origin is None else {_PATH_KEY: str(Path(name).resolve())}
     try:
-        with torch.random.fork_rng(devices=[]):
+        with quiet(), torch.random.fork_rng(devices=[]):
             interface = EncoderASR.from_hparams(
                 source=name, overrides=overrides, run_opts={"device": "cpu"}, freeze_params=False
             )
@@ -191,7 +193,7 @@ def load_speechbrain(name_or_dir: str | Path, trust_hyperparams: bool) -> Speech
             f"{name}: modules.encoder has to be a LengthsCapableSequential that begins with a Wav2Vec2, HuBERT or "
             f"WavLM lobe, which is itself a key of hyperparams.yaml and gives its last layer only"
         )
-    source = Path(name).name if Path(name).is_dir() else name
+    source = Path(name).resolve().name if Path(name).is_dir() else name
     return kind(interface, hyperparams, origin or {"source": source}).eval()
 
 
