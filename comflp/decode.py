@@ -91,7 +91,7 @@ def decode(
     work: a directory for partial results; with it a killed run goes on.
     ranks: the processes that share the batches; each returns everything.
     """
-    batches = make_batches(data.utterances, max_seconds=max_seconds)
+    batches = plan_batches(model, data, max_seconds)
     key = work_key(model, data, batches, search=search_options or {}) if work else ""
     journal = Journal(work, key, ranks)
     pending = ranks.share([index for index in range(len(batches)) if index not in journal.done])
@@ -123,6 +123,16 @@ def evaluation(model: torch.nn.Module) -> Iterator[None]:
             yield
     finally:
         model.train(was_training)
+
+
+def plan_batches(model: LayeredCTC, data: DataDir, max_seconds: float) -> list[list[Utterance]]:
+    """Batches of at most ``max_seconds`` padded seconds, such that results do not depend on them.
+
+    Utterances of similar length go together; of equal length only, for a model whose output padding changes.
+    """
+    if model.reads_padding:
+        return make_batches(data.utterances, max_seconds=max_seconds, max_padding=0.0)
+    return make_batches(data.utterances, max_seconds=max_seconds)
 
 
 def load_batches(

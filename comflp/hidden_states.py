@@ -22,7 +22,7 @@ import torch
 from comflp.artifacts import atomic_path, write_text
 from comflp.data.batching import AudioBatch, make_batches
 from comflp.data.data_dir import DataDir
-from comflp.decode import MAX_SECONDS, evaluation, load_batches, track
+from comflp.decode import MAX_SECONDS, evaluation, load_batches, plan_batches, track
 from comflp.distributed import ALONE, Ranks
 from comflp.errors import ComflpError
 from comflp.models.layered import LayeredCTC, LayerState
@@ -53,7 +53,10 @@ def dump(
     Raises ComflpError, naming utterance and layer, where a mean is not finite.
     """
     directory = Path(directory)
-    batches = make_batches(data.utterances, max_seconds=max_seconds)
+    if padded_mean:
+        batches = make_batches(data.utterances, max_seconds=max_seconds)
+    else:
+        batches = plan_batches(model, data, max_seconds)
     work = directory / _WORK / work_key(model, data, batches, padded_mean=padded_mean)[:16]
     if ranks.is_main:
         _remove_all_but(work)
@@ -77,7 +80,7 @@ def dump(
 
 def collect(model: LayeredCTC, data: DataDir, max_seconds: float = MAX_SECONDS, allow_pipes: bool = False) -> np.ndarray:
     """The (n, L+1, D) float32 time averages of ``data``, in memory and in the order of its utterances."""
-    batches = make_batches(data.utterances, max_seconds=max_seconds)
+    batches = plan_batches(model, data, max_seconds)
     means = {}
     with evaluation(model):
         for batch in load_batches(model, batches, allow_pipes):

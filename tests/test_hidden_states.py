@@ -39,6 +39,7 @@ def test_means_and_frame_cosines_are_those_of_each_utterance_alone(make_model, m
 def test_padding_enters_only_where_it_is_asked_for(make_model, make_data, tmp_path, monkeypatch):
     model, data = make_model(), make_data()
     monkeypatch.setattr(hidden_states, "make_batches", lambda utterances, max_seconds: [list(utterances)])
+    monkeypatch.setattr(hidden_states, "plan_batches", lambda model, data, max_seconds: [list(data)])
     hidden_states.dump(model, data, tmp_path / "masked")
     hidden_states.dump(model, data, tmp_path / "padded", padded_mean=True)
     masked, padded = (read_all(tmp_path / name)[1] for name in ("masked", "padded"))

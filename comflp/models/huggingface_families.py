@@ -102,9 +102,14 @@ class Wav2Vec2Family(WaveformFamily):
 
     @property
     def reads_padding(self) -> bool:
-        """False with an attention mask, layer norm in the convolutions and no adapter: padding is then out of reach."""
-        layer_norm = getattr(self.model.config, "feat_extract_norm", None) == "layer"
-        return not (self.masks_padding and layer_norm and self.adapter is None)
+        """False with an attention mask, layer norm in the convolutions and no adapter: padding is then out of reach.
+
+        A batch norm before the positional convolution (some HuBERTs) makes the zeros of padding something else.
+        """
+        config = self.model.config
+        layer_norm = getattr(config, "feat_extract_norm", None) == "layer"
+        batch_norm = getattr(config, "conv_pos_batch_norm", False)
+        return not (self.masks_padding and layer_norm and not batch_norm and self.adapter is None)
 
     @property
     def front_parts(self) -> tuple[str, ...]:

@@ -92,12 +92,16 @@ class LayeredCTC(torch.nn.Module, ABC):
     sample_rate: int, Hz, of the waveforms that the front end takes.
     origin: dict, JSON-able; how this model came to be (source, proposals applied).
     library_note: Markdown for the model card: how the library of origin loads the directory.
+    reads_padding: whether padding in a batch changes the output of an utterance's own frames (norms over the
+        padded length, convolutions over padded frames), as it does in the library of origin too. Searches, dumps
+        and decoding then batch utterances of equal length only, so that results do not depend on batches.
     """
 
     tokenizer: Tokenizer
     sample_rate: int
     origin: dict
     library_note: str = ""
+    reads_padding: bool = False
 
     @abstractmethod
     def frontend(self, batch: AudioBatch) -> LayerState:

@@ -15,9 +15,8 @@ from typing import Callable, Sequence
 
 import numpy as np
 
-from comflp.data.batching import make_batches
 from comflp.data.data_dir import DataDir, Utterance
-from comflp.decode import MAX_SECONDS, evaluation, greedy_search, load_batches, synchronise, track
+from comflp.decode import MAX_SECONDS, evaluation, greedy_search, load_batches, plan_batches, synchronise, track
 from comflp.distributed import ALONE, Ranks
 from comflp.errors import ComflpError
 from comflp.models.layered import LayeredCTC
@@ -92,7 +91,7 @@ def evaluate(
     """
     proposals = sorted(set(proposals))
     _check(model, proposals, unit)
-    batches = make_batches(data.utterances, max_seconds=max_seconds)
+    batches = plan_batches(model, data, max_seconds)
     options = {
         "proposals": [str(proposal) for proposal in proposals],
         "race": [[str(proposal) for proposal in group] for group in race],

@@ -9,9 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 
-from comflp.data.batching import make_batches
 from comflp.data.data_dir import DataDir
-from comflp.decode import MAX_SECONDS
+from comflp.decode import MAX_SECONDS, plan_batches
 from comflp.errors import ComflpError
 from comflp.models.layered import LayeredCTC
 from comflp.proposal import PruningProposal
@@ -41,7 +40,7 @@ def glp(
     options: ``work``, ``ranks``, ``allow_pipes``, ``progress`` of :func:`comflp.search.evaluate.evaluate`.
     """
     _check(model, num_prune)
-    seconds = [batch[0].duration * len(batch) for batch in make_batches(data.utterances, max_seconds=max_seconds)]
+    seconds = [batch[0].duration * len(batch) for batch in plan_batches(model, data, max_seconds)]
     caches = {index: StateCache(cache_bytes * share / sum(seconds)) for index, share in enumerate(seconds)}
     removed: tuple[int, ...] = ()
     steps = []

@@ -1,0 +1,43 @@
+"""No result depends on how utterances are batched, whatever a model makes of padding."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from fixtures.models import make_model, make_normed_head
+from fixtures.speechbrain_models import make_speechbrain_model
+from fixtures.variants import VARIANTS
+
+import comflp.models
+from comflp.data.data_dir import DataDir
+from comflp.decode import decode, evaluation, load_batches, plan_batches
+from comflp.hidden_states import collect
+
+CHARACTERS = "abcde"
+
+
+def load(kind, directory):
+    if kind == "speechbrain":
+        return comflp.models.load(make_speechbrain_model(directory, CHARACTERS), trust_hyperparams=True)
+    if kind == "normed_head":
+        return comflp.models.load(make_normed_head(directory, CHARACTERS, num_layers=2))
+    model_type, options = VARIANTS[kind]
+    return comflp.models.load(make_model(directory, model_type, CHARACTERS, num_layers=2, **options))
+
+
+@pytest.mark.parametrize("kind", [*VARIANTS, "normed_head", "speechbrain"])
+def test_every_utterance_comes_out_as_if_it_were_alone(kind, make_data, tmp_path):
+    model, data = load(kind, tmp_path / "model"), make_data(6)
+    twin = replace(data["u000"], utt_id="twin")
+    data = DataDir(data.path, [*data, twin])
+    together = collect(model, data, max_seconds=100)
+    with evaluation(model):
+        for row, utterance in enumerate(data):
+            (batch,) = load_batches(model, [[utterance]])
+            output = model(batch, return_hidden=True)
+            alone = torch.stack(output.hidden)[:, 0, : int(output.hidden_frames)].mean(dim=1)
+            np.testing.assert_allclose(together[row], alone, atol=1e-3)
+    assert decode(model, data, max_seconds=100) == decode(model, data, max_seconds=0.1)
+    batches = plan_batches(model, data, max_seconds=100)
+    assert len(batches) < len(data), "utterances of one length share a batch, even where padding must not be"
