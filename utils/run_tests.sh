@@ -8,4 +8,4 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . utils/setup_env.sh
 export PYTHONUTF8=1 OMP_NUM_THREADS=1
-exec python -m pytest -n 2 "$@"
+exec python -m pytest -n 2 --dist loadfile "$@"

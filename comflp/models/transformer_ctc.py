@@ -83,6 +83,7 @@ class TransformerCTC(LayeredCTC):
         )
         self.input_norm = torch.nn.LayerNorm(width)
         self.positions = PositionalEncoding(width, max_len=6000)
+        self.positions.register_buffer("pe", self.positions.pe, persistent=False)  # follows from the width, not learnt
         self.input_dropout = SharedDropout(a.dropout)
         self.encoder_layers = torch.nn.ModuleList(_encoder_layer(a) for _ in range(a.num_layers))
         self.final_norm = torch.nn.LayerNorm(width)

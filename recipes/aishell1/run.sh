@@ -30,6 +30,7 @@ name=                     # exp/<name> holds everything made from it; empty: the
 # the search (stages 1 to 4)
 padded_mean=              # true: average over padded frames too, as the released code does
 measures=                 # correlation measures
+reverse_measures=         # measures whose worst candidates are decoded too (rev. of Fig. 2)
 num_prune=1:8             # layers to remove: a number, a list 4,6,8 or a range 1:8 (Fig. 2 b)
 search=                   # coarse search: beam as in the paper, or exact
 beam_size=                # K, candidates of the coarse search
@@ -92,12 +93,17 @@ if in_stage 3; then
     python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" \
       --num-prune "$num_prune" --method "$search" --beam-size "$beam_size"
   done
+  for measure in $reverse_measures; do
+    python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" --reverse \
+      --num-prune "$num_prune" --method "$search" --beam-size "$beam_size"
+  done
 fi
 
 if in_stage 4; then
   log "stage 4: fine search"
   python steps/stage4_fine_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --model "$exp/deep" --data data/valid \
-    --num-prune "$num_prune" --measures "$measures" --baselines "$baselines" --metric "$metric" \
+    --num-prune "$num_prune" --measures "$measures" --reverse-measures "$reverse_measures" \
+    --baselines "$baselines" --metric "$metric" \
     --max-seconds "$max_seconds" --seed "$seed"
 fi
 

@@ -26,14 +26,15 @@ layerdrop=0.0             # layerdrop in its training; 0.1 makes a model that pr
 deep_opts=                # more of conf/deep.yaml, as "--key value ..."
 # the search (stages 1 to 4)
 measures="dc svcca"       # correlation measures
-num_prune=6               # layers to remove: a number, a list 4,6,8 or a range 1:8
+reverse_measures="dc svcca" # measures whose worst candidates are decoded too (rev. of Fig. 2)
+num_prune=4,6,8           # layers to remove: a number, a list 4,6,8 or a range 1:8
 search=exact              # coarse search: exact, or beam as in the paper
 beam_size=10              # K, candidates of the coarse search
-baselines="top random"    # proposals to compare with: top bottom middle uniform random reverse glp linear_probe
+baselines="top uniform glp random" # proposals to compare with: top bottom middle uniform random reverse glp linear_probe
 metric=cer                # error rate of searches and scores: cer or wer
 # fine-tuning, decoding, report (stages 5 to 7)
 finetune_prune=6          # N of the models to fine-tune, one or several
-proposals=dc_fine         # what to fine-tune: dc_fine svcca_coarse glp top scratch 1,3-4,7 ...
+proposals="dc_fine top"   # what to fine-tune: dc_fine svcca_coarse glp top scratch 1,3-4,7 ...
 distill=none              # also learn from the deep model: none, ctc, hidden or both
 finetune_opts=            # more of conf/finetune.yaml, as "--key value ..."
 decode_sets="dev test"    # data sets to decode
@@ -79,12 +80,17 @@ if in_stage 3; then
     python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" \
       --num-prune "$num_prune" --method "$search" --beam-size "$beam_size"
   done
+  for measure in $reverse_measures; do
+    python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" --reverse \
+      --num-prune "$num_prune" --method "$search" --beam-size "$beam_size"
+  done
 fi
 
 if in_stage 4; then
   log "stage 4: fine search"
   python steps/stage4_fine_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --model "$exp/deep" --data data/valid \
-    --num-prune "$num_prune" --measures "$measures" --baselines "$baselines" --metric "$metric" --seed "$seed"
+    --num-prune "$num_prune" --measures "$measures" --reverse-measures "$reverse_measures" \
+    --baselines "$baselines" --metric "$metric" --seed "$seed"
 fi
 
 if in_stage 5; then
