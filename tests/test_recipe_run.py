@@ -1,0 +1,102 @@
+"""A recipe from run.sh, as users run it: all stages, single stages, again, and wrongly. One small run serves all tests."""
+
+import json
+import shutil
+
+import pytest
+from fixtures.recipe import MODEL, run, small_recipe
+
+from comflp.artifacts import read_json
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    recipe = small_recipe(tmp_path_factory.mktemp("house"))
+    done = run(recipe)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return recipe, done
+
+
+@pytest.fixture
+def exp(finished):
+    return finished[0] / "exp" / MODEL
+
+
+def test_every_stage_echoes_itself_and_leaves_its_artifacts(finished, exp):
+    recipe, done = finished
+    for stage in range(8):
+        assert f"stage {stage}:" in done.stderr
+    for name in (
+        "deep/model.safetensors", "hidden/hidden.ark", "correlation/dc.npy", "correlation/svcca.png",
+        "prune2/dc/candidates.json", "prune2/dc/ranked.json", "prune2/random/ranked.json", "prune2/top/proposal.json",
+        "prune2/dc_fine/pruned/model.safetensors", "prune2/dc_fine/train/train_log.csv",
+        "prune2/dc_fine/finetuned/decode_test/hyp", "deep/decode_dev/score.json", "report/RESULTS.md",
+    ):  # fmt: skip
+        assert (exp / name).exists(), name
+    assert (recipe / "data" / "valid" / "wav.scp").exists()
+
+
+def test_the_report_shows_the_numbers_of_this_run(exp):
+    results = (exp / "report" / "RESULTS.md").read_text()
+    for model in ("deep", "prune2/dc_fine/pruned", "prune2/dc_fine/finetuned"):
+        assert f"{read_json(exp / model / 'decode_test' / 'score.json')['error_rate']:.2f}" in results
+    assert str(read_json(exp / "prune2" / "dc_fine" / "proposal.json")["proposal"]) in results
+
+
+def test_fine_search_and_decoding_agree(exp):
+    """The CER that ranks a proposal is the CER of decoding the pruned model: same function, same data."""
+    chosen = read_json(exp / "prune2" / "dc_fine" / "proposal.json")
+    ranked = read_json(exp / "prune2" / "dc" / "ranked.json")["results"]
+    assert ranked[0]["proposal"] == chosen["proposal"] and ranked[0]["error_rate"] == chosen["error_rate"]
+
+
+def test_a_second_run_finds_everything_up_to_date(finished):
+    done = run(finished[0], first=0, last=6)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "wrote" not in done.stdout and done.stdout.count("up to date") >= 9
+
+
+def test_stages_3_and_4_alone_give_the_same_again(finished, exp):
+    def results():
+        kept = {}
+        for file in sorted(exp.glob("prune2/*/*.json")):
+            if not file.name.endswith("record.json"):
+                kept[str(file)] = {k: v for k, v in json.loads(file.read_text()).items() if k != "seconds"}
+        return kept
+
+    before = results()
+    for name in ("dc", "svcca", "top", "random"):
+        shutil.rmtree(exp / "prune2" / name)
+    done = run(finished[0], first=3, last=4)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert results() == before
+
+
+def test_a_stage_before_its_inputs_names_the_stage_that_makes_them(finished):
+    done = run(finished[0], first=3, last=3, model="nothing-yet")
+    assert done.returncode == 1
+    assert "does not exist" in done.stderr and "stage 2" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("num_prune", [0, 4, "3:9"])
+def test_n_outside_1_to_l_minus_1_is_an_error(finished, num_prune):
+    done = run(finished[0], first=3, last=3, num_prune=num_prune)
+    assert done.returncode == 1
+    assert "num-prune" in done.stderr.replace("_", "-") and "Traceback" not in done.stderr
+
+
+def test_other_options_stop_the_stage_and_are_named(finished):
+    done = run(finished[0], first=2, last=2, seed=5)
+    assert done.returncode == 1
+    assert "seed" in done.stderr and "--force" in done.stderr
+
+
+def test_a_deep_model_trained_anew_is_not_mixed_with_old_hidden_states(finished, exp, tmp_path):
+    recipe, _ = finished
+    other = recipe / "exp" / "other"
+    shutil.copytree(exp, other, ignore=shutil.ignore_patterns("report", "train", "train_deep"))
+    (other / "deep" / "config.json").write_text((other / "deep" / "config.json").read_text() + " ")
+    done = run(recipe, first=4, last=4, model="other")
+    shutil.rmtree(other)
+    assert done.returncode == 1
+    assert "made from another model" in done.stderr or "model:" in done.stderr
