@@ -7,21 +7,12 @@ from __future__ import annotations
 
 import torch
 from torch.nn import functional
-from transformers import (
-    ParakeetFeatureExtractor,
-    ParakeetProcessor,
-    ParakeetTokenizer,
-    SeamlessM4TFeatureExtractor,
-    Wav2Vec2BertProcessor,
-    Wav2Vec2CTCTokenizer,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2Processor,
-)
-from transformers.masking_utils import create_bidirectional_mask
+from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2Processor
 
 from comflp.data.batching import AudioBatch
-from comflp.errors import ComflpError
 from comflp.models.huggingface import HuggingFaceCTC
+from comflp.models.huggingface_masks import attention_mask, position_embeddings, without_padding
+from comflp.models.huggingface_mel_families import ParakeetFamily, Wav2Vec2BertFamily
 from comflp.models.huggingface_processor import normalised_waveforms
 from comflp.models.layered import LayerState
 
@@ -119,7 +110,7 @@ class Wav2Vec2Family(WaveformFamily):
     def frontend(self, batch: AudioBatch) -> LayerState:
         features, mask = self.convolve(batch)
         projected = self.base.feature_projection(features)
-        hidden = _without_padding(projected[0] if isinstance(projected, tuple) else projected, mask)
+        hidden = without_padding(projected[0] if isinstance(projected, tuple) else projected, mask)
         arguments = self.layer_arguments(hidden, mask)
         hidden = hidden + self.encoder.pos_conv_embed(hidden)
         if not self.pre_norm:
@@ -128,7 +119,7 @@ class Wav2Vec2Family(WaveformFamily):
 
     def layer_arguments(self, hidden: torch.Tensor, mask: torch.Tensor | None) -> dict:
         """What every layer of the family takes beside the hidden states."""
-        return {"attention_mask": _attention_mask(self.encoder, hidden, mask)}
+        return {"attention_mask": attention_mask(self.encoder, hidden, mask)}
 
     def head(self, state: LayerState) -> torch.Tensor:
         return self.project(self.encoder.layer_norm(state.hidden) if self.pre_norm else state.hidden, state)
@@ -178,14 +169,14 @@ class SEWFamily(WaveformFamily):
         features = self.base.layer_norm(features)
         if self.base.project_features:
             features = self.base.feature_projection(features)
-        hidden = _without_padding(self.base.feature_dropout(features), mask).transpose(1, 2)
+        hidden = without_padding(self.base.feature_dropout(features), mask).transpose(1, 2)
         squeeze = self.model.config.squeeze_factor
         if mask is not None:
             mask = functional.max_pool1d(mask[:, None].float(), squeeze, squeeze)[:, 0].long()
         positions, pooled = self.encoder.pos_conv_embed(hidden), self.encoder.pool(hidden)
         length = min(positions.shape[-1], pooled.shape[-1])
         hidden = (pooled[..., :length] + positions[..., :length]).transpose(1, 2)
-        arguments = {"attention_mask": _attention_mask(self.encoder, hidden, mask)}
+        arguments = {"attention_mask": attention_mask(self.encoder, hidden, mask)}
         hidden = self.encoder.dropout(self.encoder.layer_norm(hidden))
         return self.state(batch, hidden, arguments, length=features.shape[1])
 
@@ -202,118 +193,14 @@ class ConformerFamily(WaveformFamily):
 
     def frontend(self, batch: AudioBatch) -> LayerState:
         features, mask = self.convolve(batch)
-        hidden = _without_padding(self.base.feature_projection(features)[0], mask)
-        attention_mask = _attention_mask(self.encoder, hidden, mask)
+        hidden = without_padding(self.base.feature_projection(features)[0], mask)
+        arguments = {"attention_mask": attention_mask(self.encoder, hidden, mask)}
         hidden = self.encoder.dropout(hidden)
-        positions = _positions(self.encoder, hidden)
-        return self.state(
-            batch, hidden, {"attention_mask": attention_mask, "relative_position_embeddings": positions}
-        )
+        arguments["relative_position_embeddings"] = position_embeddings(self.encoder, hidden)
+        return self.state(batch, hidden, arguments)
 
     def head(self, state: LayerState) -> torch.Tensor:
         return self.project(self.encoder.layer_norm(state.hidden), state)
-
-
-class Wav2Vec2BertFamily(HuggingFaceCTC):
-    """wav2vec2-bert: log-mel features, two frames stacked, by the model's own feature extractor (on the CPU)."""
-
-    feature_extractor_class = SeamlessM4TFeatureExtractor
-    tokenizer_class = Wav2Vec2CTCTokenizer
-    processor_class = Wav2Vec2BertProcessor
-    front_parts = ("feature_projection",)
-
-    @property
-    def reads_padding(self) -> bool:
-        """An adapter's convolutions reach into the padding."""
-        return self.adapter is not None
-
-    def encoder_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
-        window, hop = 400, 160
-        return ((num_samples - window) // hop + 1) // self.processor.feature_extractor.stride
-
-    def adapter_frames(self, frames: torch.Tensor) -> torch.Tensor:
-        if self.adapter is None:
-            return frames
-        kernel, stride = self.adapter.kernel_size, self.adapter.stride
-        for _ in self.adapter.layers:
-            frames = (frames + 2 * (kernel // 2) - kernel) // stride + 1
-        return frames
-
-    def frontend(self, batch: AudioBatch) -> LayerState:
-        frames = self.frames_of(batch)
-        waveforms = [row[:length].cpu().numpy() for row, length in zip(batch.waveforms, batch.num_samples)]
-        inputs = self.processor.feature_extractor(waveforms, sampling_rate=self.sample_rate, return_tensors="pt")
-        mask = inputs["attention_mask"].to(self.model.device)
-        hidden = self.base.feature_projection(inputs["input_features"].to(self.model.device))[0]
-        hidden = _without_padding(hidden, mask.bool())
-        attention_mask = _attention_mask(self.encoder, hidden, mask)
-        hidden = self.encoder.dropout(hidden)
-        arguments = {
-            "attention_mask": attention_mask,
-            "relative_position_embeddings": _positions(self.encoder, hidden),
-            "conv_attention_mask": mask,
-        }
-        context = {"layer_arguments": arguments, "logit_frames": self.adapter_frames(frames), "mask": mask}
-        return LayerState(hidden, frames, context)
-
-    def head(self, state: LayerState) -> torch.Tensor:
-        hidden = state.hidden
-        if self.base.intermediate_ffn is not None:
-            hidden = hidden + 0.5 * self.base.intermediate_ffn(hidden)
-        if self.adapter is not None:
-            hidden = self.adapter(hidden, attention_mask=state.context["mask"])
-        return self.model.lm_head(self.model.dropout(hidden))
-
-    def freeze_feature_extractor(self) -> None:
-        raise ComflpError("wav2vec2-bert has no convolutional feature encoder to freeze; leave the option off")
-
-
-class ParakeetFamily(HuggingFaceCTC):
-    """parakeet_ctc (Fast Conformer): log-mel features, subsampled by convolutions."""
-
-    feature_extractor_class = ParakeetFeatureExtractor
-    tokenizer_class = ParakeetTokenizer
-    processor_class = ParakeetProcessor
-    front_parts = ("encoder.subsampling",)
-
-    @property
-    def encoder(self) -> torch.nn.Module:
-        return self.model.encoder
-
-    def encoder_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
-        frames = num_samples // self.processor.feature_extractor.hop_length
-        subsampling = self.encoder.subsampling
-        for _ in range(subsampling.num_layers):
-            frames = (frames + 2 * subsampling.padding - subsampling.kernel_size) // subsampling.stride + 1
-        return torch.where(num_samples < self.processor.feature_extractor.n_fft, 0, frames)
-
-    def frontend(self, batch: AudioBatch) -> LayerState:
-        frames = self.frames_of(batch)
-        encoder, training = self.encoder, self.encoder.training
-        waveforms = [row[:length] for row, length in zip(batch.waveforms, batch.num_samples)]
-        inputs = self.processor.feature_extractor(
-            waveforms, sampling_rate=self.sample_rate, device=self.model.device, return_tensors="pt"
-        )
-        hidden = encoder.subsampling(inputs["input_features"], inputs["attention_mask"]) * encoder.input_scale
-        positions = functional.dropout(encoder.encode_positions(hidden), encoder.dropout_positions, training)
-        hidden = functional.dropout(hidden, encoder.dropout, training)
-        own = torch.arange(hidden.shape[1], device=hidden.device)[None, :] < frames[:, None]
-        arguments = {
-            "attention_mask": (own[:, :, None] & own[:, None, :])[:, None],
-            "position_embeddings": positions,
-        }
-        return LayerState(hidden, frames, {"layer_arguments": arguments, "logit_frames": frames})
-
-    def head(self, state: LayerState) -> torch.Tensor:
-        return self.model.ctc_head(state.hidden)
-
-    def keep_layers(self, kept) -> None:
-        super().keep_layers(kept)
-        self.model.config.encoder_config.num_hidden_layers = len(kept)
-
-    def freeze_feature_extractor(self) -> None:
-        """Take the subsampling convolutions out of training."""
-        self.encoder.subsampling.requires_grad_(False)
 
 
 FAMILIES: dict[str, type[HuggingFaceCTC]] = {
@@ -329,18 +216,3 @@ FAMILIES: dict[str, type[HuggingFaceCTC]] = {
     "parakeet_ctc": ParakeetFamily,
 }
 """``model_type`` of config.json -> the class that splits it."""
-
-
-def _without_padding(hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """``hidden`` (B, T, D) with zeros where ``mask`` (B, T) is false."""
-    return hidden if mask is None else hidden.masked_fill(~mask[:, :, None], 0.0)
-
-
-def _attention_mask(encoder: torch.nn.Module, hidden: torch.Tensor, mask: torch.Tensor | None):
-    """The mask in the form that the model's attention implementation takes."""
-    return create_bidirectional_mask(config=encoder.config, inputs_embeds=hidden, attention_mask=mask)
-
-
-def _positions(encoder: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor | None:
-    """Relative or rotary position embeddings of a conformer encoder, None where it has none."""
-    return None if encoder.embed_positions is None else encoder.embed_positions(hidden)
