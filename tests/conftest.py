@@ -22,6 +22,10 @@ LazyModule.__file__ = None  # hypothesis asks every loaded module for its file; 
 torch.set_num_threads(1)  # small matrices: more threads only wait for one another, and for those of other workers
 
 
+def pytest_addoption(parser):
+    parser.addoption("--campaign", action="store_true", help="the kill campaign with 100 kills instead of 16")
+
+
 @pytest.fixture
 def make_model():
     """``make_model(num_layers=4, seed=0)``: a TransformerCTC of random weights whose layers all change its output."""
