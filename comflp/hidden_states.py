@@ -101,14 +101,14 @@ def average(model: LayeredCTC, batch: AudioBatch, padded_mean: bool = False) -> 
 
 
 def _cosine_sums(states: Sequence[LayerState]) -> np.ndarray:
-    """Sum over an utterance's frames of cos(H_i, H_j), utterances one by one: padding never enters."""
-    frames = states[0].num_frames.tolist()
-    normalised = [torch.nn.functional.normalize(state.hidden.float(), dim=2, eps=1e-12) for state in states]
-    total = np.zeros((len(states), len(states)))
-    for row, length in enumerate(frames):
-        flat = torch.stack([hidden[row, :length].reshape(-1) for hidden in normalised])
-        total += (flat @ flat.T).double().cpu().numpy()
-    return total
+    """Sum over an utterance's frames of cos(H_i, H_j), added over utterances one by one: padding never enters."""
+    total = torch.zeros(len(states), len(states), dtype=torch.float64, device=states[0].hidden.device)
+    for row, length in enumerate(states[0].num_frames.tolist()):
+        frames = torch.stack([state.hidden[row, :length] for state in states]).float()
+        frames /= torch.linalg.vector_norm(frames, dim=2, keepdim=True).clamp_min(1e-12)
+        flat = frames.flatten(1)
+        total += flat @ flat.T
+    return total.cpu().numpy()
 
 
 def _check_finite(means: np.ndarray, batch: AudioBatch) -> None:
