@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Callable, Sequence
+from typing import Callable, Mapping, Sequence
 
 from comflp.data.data_dir import DataDir
 from comflp.models.layered import LayeredCTC
@@ -33,10 +33,14 @@ class RankedCandidate:
 
 @dataclass(frozen=True)
 class FineSearchResult:
-    """Ranked candidates of one list, and what evaluating them took (with all lists that were walked together)."""
+    """Ranked candidates of one list, and what evaluating them took (with all lists that were walked together).
+
+    search_cost: what a search in several steps took up to this one: ``models`` decoded, ``layer_runs`` and ``seconds``.
+    """
 
     results: tuple[RankedCandidate, ...]
     evaluation: Evaluation
+    search_cost: Mapping[str, float] | None = None
 
     @property
     def best(self) -> RankedCandidate:
@@ -79,6 +83,7 @@ class FineSearchResult:
             "layer_runs": self.evaluation.layer_runs,
             "frontend_runs": self.evaluation.frontend_runs,
             "seconds": self.evaluation.seconds,
+            **({"search_cost": dict(self.search_cost)} if self.search_cost else {}),
         }
 
 

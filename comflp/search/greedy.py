@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 from comflp.data.data_dir import DataDir
 from comflp.decode import MAX_SECONDS, plan_batches
@@ -43,12 +44,18 @@ def glp(
     seconds = [batch[0].duration * len(batch) for batch in plan_batches(model, data, max_seconds)]
     caches = {index: StateCache(cache_bytes * share / sum(seconds)) for index, share in enumerate(seconds)}
     removed: tuple[int, ...] = ()
-    steps = []
+    steps, cost = [], {"models": 0, "layer_runs": 0, "seconds": 0.0}
     for _ in range(num_prune):
         left = [layer for layer in range(1, model.num_layers + 1) if layer not in removed]
         proposals = [PruningProposal.from_layers((*removed, layer), model.num_layers) for layer in left]
         evaluation = evaluate(model, proposals, data, unit, max_seconds=max_seconds, caches=caches, **options)
-        steps.append(rank(evaluation, [Candidate(proposal, quality=None) for proposal in proposals], seed))
+        cost = {
+            "models": cost["models"] + len(proposals),
+            "layer_runs": cost["layer_runs"] + evaluation.layer_runs,
+            "seconds": cost["seconds"] + evaluation.seconds,
+        }
+        ranked = rank(evaluation, [Candidate(proposal, quality=None) for proposal in proposals], seed)
+        steps.append(replace(ranked, search_cost=cost))
         removed = steps[-1].best.proposal.removed
     return steps
 

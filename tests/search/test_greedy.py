@@ -36,6 +36,13 @@ def test_glp_finds_what_evaluating_one_by_one_finds_whatever_the_cache(make_mode
     assert len({rate for rate, _ in expected}) > 1
 
 
+def test_each_step_says_what_the_search_took_so_far(make_model, make_data):
+    steps = glp(make_model(num_layers=5, seed=3), 3, make_data(4))
+    assert [step.search_cost["models"] for step in steps] == [5, 5 + 4, 5 + 4 + 3]
+    assert steps[2].search_cost["layer_runs"] == sum(step.evaluation.layer_runs for step in steps)
+    assert steps[2].search_cost["seconds"] == pytest.approx(sum(step.evaluation.seconds for step in steps))
+
+
 def test_states_of_the_step_before_are_used_again(make_model, make_data):
     model, data = make_model(num_layers=8, seed=3), make_data(4)
     _, one_by_one = greedy_one_by_one(model, data, 4)
