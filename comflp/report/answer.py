@@ -80,22 +80,23 @@ def headline(experiment: Experiment, found: Recommendation | None, max_increase:
         missing = "stage 6 (decoding) has to decode the deep model and a pruned one" if experiment.runs else (
             "stage 5 (fine-tuning) has to make a pruned model, and stage 6 to decode it")
         return [f"No recommendation yet: {missing}."]
-    deep, model = experiment.deep, found.model
-    removed = f": layers {found.run.proposal}" if found.run.proposal else ""
-    way = label(found.run.name)
-    limit = f"{max_increase:g} points of {metric}"
+    deep, model, run = experiment.deep, found.model, found.run
+    removed = f": {run.proposal}" if run.proposal else ""
+    budget = f"{max_increase:g} point{'' if max_increase == 1 else 's'} of {metric} on {found.chosen_on}"
     if found.within:
-        first = f"Remove {found.run.num_prune} of {deep.num_layers} layers{removed}. That is within the budget of {limit}."
+        first = f"Remove {run.num_prune} of {deep.num_layers} layers{removed}."
+        kept = f"{label(run.name)}, {found.state}, stays within {budget}. "
     else:
-        first = (f"No pruned model stays within {limit} of the deep one; the closest removes {found.run.num_prune} of "
-                 f"{deep.num_layers} layers{removed}.")
-    change = found.rate - found.deep_rate
-    second = (f"{found.shown_on.capitalize()} {metric} goes from {found.deep_rate:.2f}% to {found.rate:.2f}% ({change:+.2f}), "
-              f"parameters from {_count(deep.num_parameters)} to {_count(model.num_parameters)}, "
-              f"size from {deep.megabytes:.1f} to {model.megabytes:.1f} MB")
+        first = (f"No pruned model stays within {budget}; the closest removes {run.num_prune} of {deep.num_layers} "
+                 f"layers{removed}.")
+        kept = f"That is {label(run.name)}, {found.state}. "
     faster = speed_up(experiment, model)
-    second += f"; it decodes {faster[0]:.2f} times as fast." if faster else "."
-    return [first, f"{second} (Found by {way}, {found.state}.)"]
+    ending = f", and it decodes {faster[0]:.2f} times as fast." if faster else "."
+    return [first, (
+        f"{kept}{found.shown_on.capitalize()} {metric} goes from {found.deep_rate:.2f}% to {found.rate:.2f}% "
+        f"({found.rate - found.deep_rate:+.2f}), parameters from {_count(deep.num_parameters)} to "
+        f"{_count(model.num_parameters)}, size from {deep.megabytes:.1f} to {model.megabytes:.1f} MB{ending}"
+    )]
 
 
 def tiles(experiment: Experiment, found: Recommendation | None, metric: str) -> list[tuple[str, str, str]]:

@@ -196,5 +196,5 @@ def _legend_below(canvas: _Canvas) -> None:
     handles, labels = canvas.axes.get_legend_handles_labels()
     if handles:
         longest = max(map(len, labels))
-        columns = 2 if longest > 18 else 3
+        columns = 2 if longest > 22 else 3
         canvas.figure.legend(handles, labels, loc="outside lower left", ncols=columns)

@@ -32,30 +32,17 @@ def value_range(matrices: Sequence[np.ndarray]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def heat_map(matrix: np.ndarray, limits: tuple[float, float], description: str, size: int = 360, numbered: bool = True) -> str:
-    """M as (L+1)^2 squares; row 0 at the top, as a printed matrix. With ``numbered``: axes and a scale below."""
+def heat_map(matrix: np.ndarray, limits: tuple[float, float], description: str, size: int = 360) -> str:
+    """M as (L+1)^2 squares with a scale below; row 0 at the top, as a printed matrix."""
     count = len(matrix)
-    left, top, bottom = (30, 22, 46) if numbered else (0, 0, 0)
+    left, top, bottom = 30, 22, 46
     cell = (size - left) / count
-    width, height = left + count * cell, top + count * cell + bottom
-    low, high = limits
-    parts = [_open(width, height, description)]
-    for i in range(count):
-        for j in range(count):
-            fill = colour(1.0 if i == j else (matrix[i, j] - low) / (high - low))
-            title = f"H{i} and H{j}: {matrix[i, j]:.4f}"
-            parts.append(
-                f'<rect x="{left + j * cell:.2f}" y="{top + i * cell:.2f}" width="{cell + 0.3:.2f}" '
-                f'height="{cell + 0.3:.2f}" fill="{fill}"><title>{title}</title></rect>'
-            )
-    if numbered:
-        step = -(-count // 13)
-        for i in range(0, count, step):
-            middle = (i + 0.5) * cell
-            parts.append(_text(left - 6, top + middle + 3.5, i, "end"))
-            parts.append(_text(left + middle, top - 7, i, "middle"))
-        parts += _scale(left, top + count * cell + 14, count * cell, limits)
-    return "".join([*parts, "</svg>"])
+    parts = [_open(size, top + count * cell + bottom, description), *_squares(matrix, limits, left, top, cell)]
+    for i in range(0, count, -(-count // 13)):
+        middle = (i + 0.5) * cell
+        parts.append(_text(left - 6, top + middle + 3.5, i, "end"))
+        parts.append(_text(left + middle, top - 7, i, "middle"))
+    return "".join([*parts, *_scale(left, top + count * cell + 14, count * cell, limits), "</svg>"])
 
 
 def strip(proposal: PruningProposal, width: int = 260) -> str:
@@ -83,23 +70,33 @@ def snapshot_grid(rows: Sequence[tuple[str, dict[int, np.ndarray]]], description
     """Heat maps of models in training, a row a model and a column an epoch, on one scale (Fig. 3 b)."""
     epochs = sorted({epoch for _, snapshots in rows for epoch in snapshots})
     limits = value_range([matrix for _, snapshots in rows for matrix in snapshots.values()])
-    cell, label_height, gap = 104, 17, 8
-    width = len(epochs) * (cell + gap) - gap
-    row_height = cell + label_height + gap
+    size, label_height, gap = 104, 17, 8
+    width = len(epochs) * (size + gap) - gap
+    row_height = size + label_height + gap
     height = 16 + len(rows) * row_height + 46
     parts = [_open(width, height, description)]
     for column, epoch in enumerate(epochs):
-        parts.append(_text(column * (cell + gap) + cell / 2, 10, f"epoch {epoch}", "middle"))
+        parts.append(_text(column * (size + gap) + size / 2, 10, f"epoch {epoch}", "middle"))
     for index, (label, snapshots) in enumerate(rows):
         y = 16 + index * row_height
         parts.append(f'<text x="0" y="{y + 12}" font-size="11" fill="var(--ink)">{html.escape(label)}</text>')
         for column, epoch in enumerate(epochs):
             if epoch in snapshots:
-                inner = heat_map(snapshots[epoch], limits, f"{label}, epoch {epoch}", size=cell, numbered=False)
-                place = f'<svg x="{column * (cell + gap)}" y="{y + label_height}" width="{cell}" height="{cell}" '
-                parts.append(inner.replace("<svg ", place, 1))
+                matrix = snapshots[epoch]
+                parts += _squares(matrix, limits, column * (size + gap), y + label_height, size / len(matrix))
     parts += _scale(0, height - 34, min(width, 320), limits)
     return "".join([*parts, "</svg>"])
+
+
+def _squares(matrix: np.ndarray, limits: tuple[float, float], left: float, top: float, cell: float) -> list[str]:
+    low, high = limits
+    return [
+        f'<rect x="{left + j * cell:.2f}" y="{top + i * cell:.2f}" width="{cell + 0.3:.2f}" height="{cell + 0.3:.2f}" '
+        f'fill="{colour(1.0 if i == j else (matrix[i, j] - low) / (high - low))}">'
+        f"<title>H{i} and H{j}: {matrix[i, j]:.4f}</title></rect>"
+        for i in range(len(matrix))
+        for j in range(len(matrix))
+    ]
 
 
 def _scale(x: float, y: float, width: float, limits: tuple[float, float]) -> list[str]:

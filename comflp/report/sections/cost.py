@@ -25,7 +25,7 @@ def section(experiment: Experiment, metric: str) -> Section:
         figures.append(Figure("stage_seconds", horizontal_bars("stage_seconds", seconds, "seconds", "seconds of each stage"),
                               "Seconds of each stage, added over its results."))
     if experiment.num_layers and experiment.num_layers > 2 and searches:
-        figures.append(_growth(experiment, max(row[2] for row in searches if row[1] != "GLP") if searches else 10))
+        figures.append(_growth(experiment, max([row[2] for row in searches if row[1] != label("glp")], default=10)))
     tables = []
     if stages:
         tables.append(Table("stage_seconds", [Column("Stage", "d"), Column("Name"), Column("Results", "d"), Column("Seconds", ".1f")],
@@ -34,8 +34,8 @@ def section(experiment: Experiment, metric: str) -> Section:
         columns = [Column("N", "d"), Column("Search"), Column("Models decoded", "d"), Column("Coarse (s)", ".2f"),
                    Column("Layer runs, each model by itself", ",d"), Column("Layer runs, shared prefixes", ",d"),
                    Column("Decoding (s)", ".1f")]
-        tables.append(Table("search_cost", columns, searches, "Cost of each search. Lists that were decoded in one walk "
-                            "share its seconds; layer runs are counted for each list alone."))
+        tables.append(Table("search_cost", columns, searches, "Cost of each search. Stage 4 decodes lists in one walk; a "
+                            "list's seconds are its share of the walk, by the layer runs that it needs alone."))
     return Section(
         "cost",
         "What the search costs",
@@ -61,31 +61,47 @@ def _stages(experiment: Experiment) -> list[tuple]:
         match = _STAGE.fullmatch(record["stage"])
         if match:
             totals[int(match[1]), match[2].replace("_", " ")].append(record.get("seconds", 0.0))
-    shared = {(number, name): values for (number, name), values in totals.items()}
-    return [(number, name, len(values), sum(values)) for (number, name), values in sorted(shared.items())]
+    return [(number, name, len(values), sum(values)) for (number, name), values in sorted(totals.items())]
 
 
 def _searches(experiment: Experiment) -> list[tuple]:
     rows = []
     for entry in sorted(experiment.lists, key=lambda entry: (entry.num_prune, entry.name)):
         if entry.ranked:
-            rows.append(_search(experiment, entry))
+            rows.append(_search(entry))
     return rows
 
 
-def _search(experiment: Experiment, entry: SearchList) -> tuple:
+def decoding_seconds(entry: SearchList) -> float | None:
+    """Seconds that decoding a list takes by itself, None before stage 4.
+
+    Lists that stage 4 decoded in one walk share its time; each is given the part that its own layer runs are of the walk's.
+    """
+    if not entry.ranked:
+        return None
+    if "search_cost" in entry.ranked:
+        return entry.ranked["search_cost"]["seconds"]
+    runs = layer_runs(entry)[1]
+    whole = entry.ranked.get("layer_runs")
+    return entry.ranked["seconds"] * min(runs / whole, 1.0) if runs and whole else entry.ranked["seconds"]
+
+
+def layer_runs(entry: SearchList) -> tuple[int | None, int | None]:
+    """Layer runs of decoding a list: each model by itself, and with shared prefixes; None where batches were not counted."""
     ranked = entry.ranked
-    num_layers, batches = ranked["num_layers"], ranked.get("num_batches")
+    if "search_cost" in ranked:
+        return None, ranked["search_cost"]["layer_runs"]
+    if "num_batches" not in ranked:
+        return None, None
+    proposals = [PruningProposal.parse(result["proposal"], num_layers=ranked["num_layers"]) for result in ranked["results"]]
+    alone = sum(len(proposal.kept) for proposal in proposals)
+    return alone * ranked["num_batches"], PrefixTree(proposals).num_prefixes * ranked["num_batches"]
+
+
+def _search(entry: SearchList) -> tuple:
+    models = entry.ranked.get("search_cost", {}).get("models", len(entry.ranked["results"]))
     coarse = (entry.searched or {}).get("seconds")
-    if entry.name == "glp":
-        seconds = ranked.get("total_seconds", ranked["seconds"])
-        return entry.num_prune, "GLP", glp_evaluations(num_layers, entry.num_prune), None, None, ranked.get("total_layer_runs"), seconds
-    proposals = [PruningProposal.parse(result["proposal"], num_layers=num_layers) for result in ranked["results"]]
-    alone = shared = None
-    if batches:
-        alone = sum(len(proposal.kept) for proposal in proposals) * batches
-        shared = PrefixTree(proposals).num_prefixes * batches
-    return entry.num_prune, label(entry.name), len(proposals), coarse, alone, shared, ranked["seconds"]
+    return entry.num_prune, label(entry.name), models, coarse, *layer_runs(entry), decoding_seconds(entry)
 
 
 def _growth(experiment: Experiment, beam_size: int) -> Figure:

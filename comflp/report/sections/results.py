@@ -5,6 +5,10 @@ from __future__ import annotations
 from comflp.report.collect import Experiment, Model, Run
 from comflp.report.document import Column, Section, Table
 from comflp.report.names import label
+from comflp.report.sections.cost import decoding_seconds
+from comflp.search.baselines import FIXED
+
+_WITHOUT_SEARCH = (*FIXED, "random")
 
 
 def section(experiment: Experiment, metric: str) -> Section:
@@ -32,25 +36,20 @@ def section(experiment: Experiment, metric: str) -> Section:
     if rows and undecoded:
         missing.append(f"Not decoded yet (stage 6 does): {', '.join(undecoded)}.")
     text = [f"{metric} in percent (Table 1 of the paper). \"Pruned\" is the model as the search left it, \"fine-tuned\" after "
-            f"stage 5; the deep model stands in the second group. v(P) is by {label(experiment.main_measure)}. Search is the "
+            f"stage 5; the deep model is listed under it. v(P) is by {label(experiment.main_measure)}. Search is the "
             "time of coarse and fine search. RTF is seconds of decoding a second of audio, in the batches of stage 6."
             ] if rows and experiment.main_measure else []
     return Section("results", "Results", text, tables=[Table("results", columns, rows)] if rows else [], missing=missing)
 
 
 def search_seconds(experiment: Experiment, run: Run) -> float | None:
-    """Seconds of coarse and fine search behind a run's proposal; None where no search made it.
-
-    Lists that stage 4 walked together share one time; the walk's whole time counts here.
-    """
-    name = run.name
-    base = next((e.name for e in experiment.lists_of(run.num_prune) if name == e.name or name.startswith(f"{e.name}_")), None)
-    found = [e for e in experiment.lists_of(run.num_prune) if e.name == base]
-    if not found or not found[0].ranked:
+    """Seconds of coarse and fine search behind a run's proposal; None where no search made it."""
+    lists = [entry for entry in experiment.lists_of(run.num_prune) if f"{run.name}_".startswith(f"{entry.name}_")]
+    entry = max(lists, key=lambda entry: len(entry.name), default=None)
+    if entry is None or entry.name in _WITHOUT_SEARCH:
         return None
-    coarse = (found[0].searched or {}).get("seconds") or 0.0
-    fine = found[0].ranked["seconds"] if "_coarse" not in name else 0.0
-    return coarse + fine
+    coarse = (entry.searched or {}).get("seconds") or 0.0
+    return coarse if run.name.startswith(f"{entry.name}_coarse") else coarse + (decoding_seconds(entry) or 0.0)
 
 
 def _row(experiment: Experiment, run: Run, sets: list[str]) -> tuple:
