@@ -102,13 +102,13 @@ def average(model: LayeredCTC, batch: AudioBatch, padded_mean: bool = False) -> 
 
 def _cosine_sums(states: Sequence[LayerState]) -> np.ndarray:
     """Sum over an utterance's frames of cos(H_i, H_j), added over utterances one by one: padding never enters."""
-    total = torch.zeros(len(states), len(states), dtype=torch.float64, device=states[0].hidden.device)
+    cosines = []
     for row, length in enumerate(states[0].num_frames.tolist()):
         frames = torch.stack([state.hidden[row, :length] for state in states]).float()
         frames /= torch.linalg.vector_norm(frames, dim=2, keepdim=True).clamp_min(1e-12)
         flat = frames.flatten(1)
-        total += flat @ flat.T
-    return total.cpu().numpy()
+        cosines.append(flat @ flat.T)
+    return torch.stack(cosines).cpu().double().sum(dim=0).numpy()
 
 
 def _check_finite(means: np.ndarray, batch: AudioBatch) -> None:
