@@ -33,8 +33,11 @@ def dump(options, ranks):
         inputs={"model": fingerprint_model(require(options.model, "stage 0 (deep model)")), "probe": data.fingerprint()},
         force=options.force,
     )
-    if stage.up_to_date():
-        print(f"{out} is up to date")
+    done = stage.up_to_date()
+    ranks.barrier()
+    if done:
+        if ranks.is_main:
+            print(f"{out} is up to date")
         return
     paths = hidden_states.dump(
         load_model(options.model, options), data, out, options.max_seconds, options.padded_mean,
