@@ -1,4 +1,4 @@
-"""CTC beam search, by SpeechBrain's searcher, with an optional KenLM language model of words."""
+"""CTC beam search, by SpeechBrain's searcher, with an optional KenLM language model of words or characters."""
 
 from __future__ import annotations
 
@@ -11,23 +11,34 @@ from comflp.errors import ComflpError
 from comflp.models.layered import Tokenizer
 
 _WORD_START = "▁"
+SPACE = "<space>"
+"""A space in the training text of a language model of characters."""
+LM_UNITS = ("word", "char")
 
 
 class BeamSearch:
     """A search for :func:`comflp.decode.decode`: (logits, num_frames, tokenizer) -> texts.
 
     tokenizer: of the model; the pieces of text that its labels stand for are taken from it.
-    beam_size: hypotheses kept. lm: path of a KenLM file (arpa or binary), whose words are separated by spaces
-        in the model's texts. lm_weight: SpeechBrain's alpha.
+    beam_size: hypotheses kept. lm: path of a KenLM file (arpa or binary). lm_weight: SpeechBrain's alpha.
+    lm_unit: ``word``, the words that spaces separate in the model's texts; or ``char``, every label one word of the
+        language model, for languages written without spaces and models of characters.
 
     Raises ComflpError where a language model is asked for and kenlm or pygtrie is not installed, or the file is not one.
     """
 
-    def __init__(self, tokenizer: Tokenizer, beam_size: int = 20, lm: str | Path | None = None, lm_weight: float = 0.5):
+    def __init__(self, tokenizer: Tokenizer, beam_size: int = 20, lm: str | Path | None = None,
+                 lm_weight: float = 0.5, lm_unit: str = "word"):
+        if lm_unit not in LM_UNITS:
+            raise ComflpError(f"lm_unit {lm_unit!r} is not known; give one of {', '.join(LM_UNITS)}")
+        self._by_label = lm_unit == "char"
+        texts = label_texts(tokenizer)
+        if self._by_label:
+            texts = [text and _WORD_START + text.replace(" ", SPACE).replace(_WORD_START, SPACE) for text in texts]
         try:
             self._searcher = CTCBeamSearcher(
                 blank_index=tokenizer.blank_id,
-                vocab_list=label_texts(tokenizer),
+                vocab_list=texts,
                 space_token=" ",
                 kenlm_model_path=None if lm is None else str(lm),
                 alpha=lm_weight,
@@ -42,7 +53,10 @@ class BeamSearch:
         """The most likely text of each utterance; logits (B, T, V), num_frames (B,)."""
         log_probs = logits.float().log_softmax(dim=-1).cpu().numpy()
         lengths = num_frames.tolist()
-        return [self._searcher.decode_log_probs(rows[:length], length)[0].text for rows, length in zip(log_probs, lengths)]
+        texts = [self._searcher.decode_log_probs(rows[:length], length)[0].text for rows, length in zip(log_probs, lengths)]
+        if self._by_label:
+            texts = ["".join(text.split()).replace(SPACE, " ").strip() for text in texts]
+        return texts
 
 
 def label_texts(tokenizer: Tokenizer) -> list[str]:

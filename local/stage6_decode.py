@@ -28,6 +28,8 @@ def parse_options():
     arguments.add_argument("--decoder", choices=("greedy", "beam"), default="greedy", help="CTC search")
     arguments.add_argument("--lm", help="KenLM file (arpa or binary) for the beam search")
     arguments.add_argument("--lm-weight", type=float, default=0.5, help="weight of the language model")
+    arguments.add_argument("--lm-unit", choices=("word", "char"), default="word",
+                           help="its words are words, or single characters (languages written without spaces)")
     arguments.add_argument("--beam-size", type=int, default=20, help="hypotheses that the beam search keeps")
     arguments.add_argument("--worst", type=int, default=20, help="utterances in worst.txt")
     options = arguments.parse_args()
@@ -104,7 +106,8 @@ def search_options(options):
     if options.decoder == "greedy":
         return {"decoder": "greedy"}
     lm = fingerprint_file(require(options.lm, "your language model's training")) if options.lm else None
-    return {"decoder": "beam", "beam_size": options.beam_size, "lm": lm, "lm_weight": options.lm_weight if lm else None}
+    model = {"lm": lm, "lm_weight": options.lm_weight, "lm_unit": options.lm_unit} if lm else {"lm": None}
+    return {"decoder": "beam", "beam_size": options.beam_size, **model}
 
 
 def make_search(model, options):
@@ -113,7 +116,7 @@ def make_search(model, options):
         return greedy_search
     from comflp.beam_decode import BeamSearch
 
-    return BeamSearch(model.tokenizer, options.beam_size, options.lm, options.lm_weight)
+    return BeamSearch(model.tokenizer, options.beam_size, options.lm, options.lm_weight, options.lm_unit)
 
 
 run(main)

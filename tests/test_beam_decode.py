@@ -105,6 +105,30 @@ def test_a_language_model_decides_between_words_that_sound_alike(tmp_path, likel
     assert search(logits, torch.tensor([2]), tokenizer) == [likely]
 
 
+def test_a_language_model_of_characters(tmp_path):
+    pytest.importorskip("kenlm")
+    pytest.importorskip("pygtrie")
+    content = ARPA.format(likely="ab", unlikely="ba").replace("ab", "你").replace("ba", "您")
+    (tmp_path / "lm.arpa").write_text(content, encoding="utf-8")
+    tokenizer = SentencePieceTokenizer.train(["你您 好"])
+    polite, plain, other = (tokenizer.encode(text)[0] for text in "您你好")
+    logits = torch.full((1, 3, tokenizer.vocab_size), -10.0)
+    logits[0, 0, [polite, plain]] = 3.0
+    logits[0, 1, tokenizer.encode("好 好")[1]] = 5.0
+    logits[0, 2, other] = 5.0
+    search = BeamSearch(tokenizer, lm=tmp_path / "lm.arpa", lm_weight=2.0, lm_unit="char")
+    assert search(logits, torch.tensor([3]), tokenizer) == ["你 好"]
+
+
+def test_labels_as_words_change_nothing_without_a_language_model():
+    tokenizer = SentencePieceTokenizer.train(["ab c"])
+    logits = one_hot(tokenizer.encode("ab ccab"), tokenizer.vocab_size)[:, [0, 1, 2, 3, 3, 5, 6]]
+    texts = {unit: BeamSearch(tokenizer, lm_unit=unit)(logits, torch.tensor([7]), tokenizer) for unit in ("word", "char")}
+    assert texts["word"] == texts["char"] == ["ab cab"]
+    logits = one_hot([1, 1, 2, 0, 3, 4], Pieces.vocab_size)
+    assert BeamSearch(Pieces(), lm_unit="char")(logits, torch.tensor([6]), Pieces()) == ["hello world"]
+
+
 def test_a_language_model_without_kenlm_or_a_file_that_is_none_says_so(tmp_path):
     (tmp_path / "lm.arpa").write_text("not a language model")
     with pytest.raises(ComflpError, match="pip install kenlm pygtrie|lm.arpa cannot be used"):
