@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from speechbrain.decoders import CTCBeamSearcher
 from comflp.errors import ComflpError
 from comflp.models.layered import Tokenizer
 
+_LOGGER = logging.getLogger("speechbrain.decoders.ctc")
 _WORD_START = "▁"
 SPACE = "<space>"
 """A space in the training text of a language model of characters."""
@@ -35,6 +37,7 @@ class BeamSearch:
         texts = label_texts(tokenizer)
         if self._by_label:
             texts = [text and _WORD_START + text.replace(" ", SPACE).replace(_WORD_START, SPACE) for text in texts]
+        _LOGGER.setLevel(logging.ERROR)  # it warns of a vocabulary without a space, which is as it should be for Mandarin
         try:
             self._searcher = CTCBeamSearcher(
                 blank_index=tokenizer.blank_id,

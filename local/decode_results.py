@@ -1,5 +1,6 @@
 """What stage 6 writes for one model and one data set."""
 
+import unicodedata
 from collections import defaultdict
 
 import jiwer
@@ -92,6 +93,28 @@ def worst(data, references, hypotheses, unit, count):
         if errors.errors:
             alignment = align([references[utt_id]], [hypotheses[utt_id]], unit)
             shown = jiwer.visualize_alignment(alignment, show_measures=False, skip_correct=False)
-            shown = shown.partition("\n")[2].strip("\n")
-            parts.append(f"{utt_id} ({data[utt_id].speaker}): {errors.errors} errors, {errors.rate:.1f}%\n{shown}\n\n")
+            lines = same_width(shown.partition("\n")[2].strip("\n").split("\n"))
+            head = f"{utt_id} ({data[utt_id].speaker}): {errors.errors} errors, {errors.rate:.1f}%"
+            parts.append("\n".join([head, *lines, "", ""]))
     return "".join(parts) or "every utterance is right\n"
+
+
+def same_width(lines):
+    """Lines of one alignment with every column as wide in each: beside a wide (Chinese) character all become wide.
+
+    >>> same_width(["REF: 中*", "HYP: 文文", "     SI"])
+    ['REF: 中＊', 'HYP: 文文', '     ＳＩ']
+    """
+    length = max(map(len, lines))
+    columns = zip(*(line.ljust(length) for line in lines))
+    return ["".join(line).rstrip() for line in zip(*(map(_wide, c) if any(map(_is_wide, c)) else c for c in columns))]
+
+
+def _is_wide(character):
+    return unicodedata.east_asian_width(character) in "WF"
+
+
+def _wide(character):
+    if character == " ":
+        return "\u3000"
+    return chr(ord(character) + 0xFEE0) if "!" <= character <= "~" else character
