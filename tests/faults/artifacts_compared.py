@@ -9,7 +9,7 @@ TIMES = {"seconds", "finished", "command", "decode_seconds", "rtf", "timing"}
 """JSON keys and CSV columns that differ between two runs of the same stage."""
 
 
-UNFINISHED = (".tmp-", ".partial")
+LOCK = ".lock"
 GROWING = "train_log.csv"
 
 
@@ -22,9 +22,9 @@ def final_artifacts(recipe):
     for top in ("data", "exp"):
         for path in sorted(Path(recipe, top).rglob("*")):
             name = path.relative_to(recipe)
-            if not path.is_file() or {"save", "tensorboard"} & set(name.parts) or name.name == ".lock":
+            if not path.is_file() or {"save", "tensorboard"} & set(name.parts) or name.name == LOCK:
                 continue
-            if any(part.startswith(UNFINISHED) for part in name.parts):
+            if any(part.startswith(".") for part in name.parts):  # work in progress
                 continue
             found[str(name)] = None if "report" in name.parts else _content(path)
     return found
@@ -47,12 +47,12 @@ def _without_times(value):
 
 
 def leftovers(recipe):
-    """Files that a finished stage must not leave: temporary names, partial work."""
+    """Files that a finished stage must not leave: work in progress, which has hidden names, and partial downloads."""
     return sorted(
         str(path.relative_to(recipe))
         for top in ("data", "exp")
         for path in Path(recipe, top).rglob("*")
-        if path.name.startswith(UNFINISHED) or path.name.endswith(".part")
+        if path.name != LOCK and (path.name.startswith(".") or path.name.endswith(".part"))
     )
 
 
