@@ -5,7 +5,7 @@ says what it is. :func:`comflp.exported.load` reads all of them.
 
 * ``onnx``: one graph from a waveform ``(1, samples)`` to logits ``(1, frames, V)``,
   the front end with its features included, of any length; one utterance at a time.
-* ``onnx_int8``: the same with the weights of matrix products as int8, a scale a
+* ``onnx_int8``: the same with the weights of linear layers as int8, a scale a
   column, activations quantised on the fly (onnxruntime's dynamic quantisation).
 * ``torch_int8``: a model directory whose Linear weights are int8, a scale a row
   (PyTorch's dynamic quantisation). Projections inside torch.nn.MultiheadAttention
@@ -72,7 +72,7 @@ def export_onnx(model: LayeredCTC, directory: str | Path) -> None:
                     verbose=False,
                 )
         except Exception as error:  # the exporter raises whatever its parts raise
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
             raise ComflpError(f"PyTorch cannot export this {type(model).__name__} to ONNX: {reason}") from error
         _compare(model, temporary / ONNX_FILE)
         model.tokenizer.save(temporary)
@@ -83,12 +83,16 @@ def export_onnx(model: LayeredCTC, directory: str | Path) -> None:
 def quantize_onnx(source: str | Path, directory: str | Path) -> None:
     """Write the int8 form of a directory that :func:`export_onnx` wrote."""
     _require("onnx", "onnxruntime")
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    # Mel filters are a matrix product too, but of powers over many decades, which int8 cannot hold.
+    linear = [node.name for node in onnx.load(Path(source) / ONNX_FILE).graph.node
+              if any("aten.linear" in entry.value for entry in node.metadata_props)]
     with atomic_directory(directory) as temporary, _quiet():
         quantize_dynamic(
             Path(source) / ONNX_FILE, temporary / ONNX_FILE, per_channel=True, weight_type=QuantType.QInt8,
-            op_types_to_quantize=["MatMul", "Gemm"], extra_options={"DefaultTensorType": 1},
+            op_types_to_quantize=["MatMul", "Gemm"], nodes_to_quantize=linear, extra_options={"DefaultTensorType": 1},
         )
         about = read_json(Path(source) / DESCRIPTION)
         for file in about["tokenizer_files"]:

@@ -1,0 +1,87 @@
+"""python -m comflp.transcribe: any rate, any length, any model directory; clear errors for what is no audio."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from comflp import exported
+from comflp.decode import decode
+from comflp.transcribe import main
+
+
+@pytest.fixture
+def recipe(make_model, make_data, tmp_path):
+    """(model directory, data, what decoding gives)."""
+    model, data = make_model(num_layers=3), make_data(4)
+    model.save(tmp_path / "model")
+    return tmp_path / "model", data, decode(model, data)
+
+
+def test_each_file_is_a_line_with_the_text_that_decoding_gives(recipe, capsys):
+    directory, data, texts = recipe
+    assert main([str(directory), *(utterance.wav for utterance in data)]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{utterance.wav}\t{texts[utterance.utt_id]}" for utterance in data]
+
+
+def test_any_rate_and_channels(recipe, tmp_path, capsys):
+    directory, data, _ = recipe
+    samples, rate = soundfile.read(data.utterances[0].wav)
+    soundfile.write(tmp_path / "stereo.flac", np.stack([samples, samples], axis=1), rate * 2)
+    assert main([str(directory), str(tmp_path / "stereo.flac")]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'stereo.flac'}\t")
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"this is a letter, not speech"])
+def test_what_is_no_audio_is_named_and_the_rest_goes_on(recipe, tmp_path, capsys, content):
+    directory, data, texts = recipe
+    (tmp_path / "letter.wav").write_bytes(content)
+    utterance = data.utterances[0]
+    assert main([str(directory), str(tmp_path / "letter.wav"), str(tmp_path / "absent.wav"), utterance.wav]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == f"{utterance.wav}\t{texts[utterance.utt_id]}\n"
+    assert "letter.wav" in printed.err and "there is no file" in printed.err and "Traceback" not in printed.err
+
+
+def test_a_directory_that_is_no_model_is_named(tmp_path, capsys):
+    assert main([str(tmp_path), "x.wav"]) == 1
+    assert f"{tmp_path} is not a model directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "nan", "inf", "soon"])
+def test_chunk_length_has_to_be_positive(tmp_path, text):
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "x.wav", f"--chunk-seconds={text}"])
+
+
+def test_very_short_audio_is_padded(recipe, tmp_path, capsys):
+    directory, _, _ = recipe
+    soundfile.write(tmp_path / "click.wav", np.array([0.5]), 8000)
+    assert main([str(directory), str(tmp_path / "click.wav")]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("num_samples", [1, 7, 400, 401, 999, 1000, 1001, 12345])
+@pytest.mark.parametrize(("step", "chunk", "context", "minimum"), [(4, 400, 40, 1), (4, 401, 3, 10), (7, 7, 0, 7), (3, 1, 50, 2)])
+def test_chunks_keep_every_frame_once(num_samples, step, chunk, context, minimum):
+    kept = []
+    for start, end, first, last in exported.chunks(num_samples, step, chunk, context, minimum):
+        assert start % step == 0 and 0 <= start < end <= num_samples
+        frames = range(start // step, -(-end // step))
+        kept += list(frames)[first:last]
+        assert end - start >= min(minimum, num_samples)
+    assert kept == list(range(-(-num_samples // step)))
+
+
+def test_long_audio_in_chunks_reads_as_in_one_piece_where_the_model_looks_nearby(make_model, make_data):
+    model = make_model(num_layers=1)
+    for layer in model.layer_modules:
+        layer.self_attn.out_proj.weight.data.zero_()
+        layer.self_attn.out_proj.bias.data.zero_()
+    model.positions.pe.zero_()
+    recognizer = exported.of_model(model)
+    waveform = np.random.default_rng(0).uniform(-0.3, 0.3, 8000 * 40).astype(np.float32)
+    whole, pieces = recognizer.text(waveform, chunk_seconds=100), recognizer.text(waveform, chunk_seconds=5)
+    assert len(whole) > 100
+    import jiwer
+
+    assert jiwer.cer(whole, pieces) < 0.05
