@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""How long coarse search takes against the depth of the model: exact, beam, and the beam as Algorithm 1 is usually written."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from measuring import Stopwatch, least, machine, measured, table
+
+from comflp.proposal import PruningProposal
+from comflp.search import coarse_search, coarse_searches
+
+BEAM_SIZE = 10
+DEPTHS = (6, 12, 24, 48, 96, 192, 384, 1000)
+DEEPEST_FROM_SCRATCH = 96
+
+
+def matrix_of(num_layers, seed=0):
+    """A matrix as networks have: neighbours nearly 1, falling with distance, at a rate that varies from pair to pair."""
+    rng = np.random.default_rng(seed)
+    index = np.arange(num_layers + 1)
+    distance = np.abs(index[:, None] - index[None, :])
+    matrix = 1 / (1 + 0.02 * distance * rng.uniform(0.5, 1.5, size=distance.shape))
+    return (matrix + matrix.T) / 2
+
+
+def from_scratch(matrix, num_prune, beam_size):
+    """Algorithm 1 as it reads: each extension of each proposal is scored from all of its blocks."""
+    num_layers = len(matrix) - 1
+    beam = [frozenset()]
+    for _ in range(num_prune):
+        extended = {layers | {new} for layers in beam for new in range(1, num_layers + 1) if new not in layers}
+        quality = {layers: PruningProposal.from_layers(layers, num_layers).quality(matrix) for layers in extended}
+        beam = sorted(extended, key=quality.get, reverse=True)[:beam_size]
+    return beam
+
+
+def one_depth(num_layers):
+    """Times of every method for half of ``num_layers``, and how many of the true best the beam finds."""
+    matrix, num_prune = matrix_of(num_layers), num_layers // 2
+    repeats = 5 if num_layers <= 96 else 2
+    result = {
+        method: least(repeats, coarse_search, matrix, num_prune, BEAM_SIZE, method) for method in ("exact", "beam")
+    }
+    if num_layers <= DEEPEST_FROM_SCRATCH:
+        result["from_scratch"] = least(1, from_scratch, matrix, num_prune, BEAM_SIZE)
+    exact, beam = (coarse_search(matrix, num_prune, BEAM_SIZE, method) for method in ("exact", "beam"))
+    result["best"] = {"exact": exact[0].quality, "beam": beam[0].quality}
+    result["found_by_beam"] = len({c.proposal for c in exact} & {c.proposal for c in beam})
+    return result
+
+
+def every_number(num_layers):
+    """Time of one call for all N from 1 to L-1."""
+    matrix = matrix_of(num_layers)
+    watch = Stopwatch()
+    coarse_searches(matrix, range(1, num_layers), BEAM_SIZE)
+    return watch.read()
+
+
+def plot(results, path):
+    """Seconds against depth, both logarithmic."""
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.add_subplot()
+    names = {"exact": "exact", "beam": "beam", "from_scratch": "beam, each proposal scored from scratch"}
+    for method, name in names.items():
+        depths = [depth for depth in results if method in results[depth]]
+        axes.loglog(depths, [results[depth][method]["cpu_seconds"] for depth in depths], marker="o", label=name)
+    axes.set_xlabel("layers L (half of them removed)")
+    axes.set_ylabel("CPU seconds")
+    axes.set_title(f"Coarse search, K={BEAM_SIZE}")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    arguments.add_argument("--out", default="benchmarks/results/coarse_search.json", help="where the figures go; the plot beside it")
+    arguments.add_argument("--deepest", type=int, default=1000, help="layers of the deepest model")
+    options = arguments.parse_args()
+    environment = machine()
+    results, rows = {}, []
+    for depth in (depth for depth in DEPTHS if depth <= options.deepest):
+        result = results[depth] = measured(one_depth, depth)
+        rows.append({
+            "L": depth,
+            "N": depth // 2,
+            **{method: times(result.get(method)) for method in ("exact", "beam", "from_scratch")},
+            "peak GB": result["peak_gb"],
+            "true best 10 in the beam": result["found_by_beam"],
+        })
+    every = measured(every_number, 96)
+    print(table(rows))
+    print(f"\nexact, every N of L=96 in one call: {times(every)}\nseconds (CPU seconds); the least of several calls")
+    out = Path(options.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"machine": environment, "depths": results, "every_n_of_96": every}, indent=2) + "\n")
+    plot(results, out.with_suffix(".png"))
+
+
+def times(reading):
+    return "-" if reading is None else f"{reading['seconds']:.3f} ({reading['cpu_seconds']:.3f})"
+
+
+if __name__ == "__main__":
+    main()
