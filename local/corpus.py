@@ -7,7 +7,8 @@ from pathlib import Path
 from cli import progress
 
 from comflp.data.audio import AudioError, audio_seconds
-from comflp.data.data_dir import Utterance, stop_at_faults, validate_data_dir
+from comflp.data.data_dir import Utterance, validate_data_dir
+from comflp.data.tables import stop_at_faults
 
 DATA_FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "utt2dur")
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from cli import parser, run
 from corpus import describe, with_durations
 
-from comflp.data.data_dir import DataDir, DataError, Fault, stop_at_faults, write_data_dir
+from comflp.data.data_dir import DataDir, write_data_dir
+from comflp.data.tables import DataError, Fault, stop_at_faults
 
 
 def read_rows(path, columns, delimiter):

@@ -14,7 +14,8 @@ from cli import parser, progress, run
 from corpus import describe, with_durations
 
 from comflp.artifacts import atomic_directory
-from comflp.data.data_dir import DataDir, DataError, Fault, id_fault, stop_at_faults, write_data_dir
+from comflp.data.data_dir import DataDir, write_data_dir
+from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 from comflp.errors import ComflpError
 
 

@@ -24,13 +24,8 @@ import numpy as np
 
 from comflp.artifacts import atomic_directory
 from comflp.data.audio import audio_seconds
+from comflp.data.tables import DataError, Fault, id_fault, read_table, stop_at_faults
 from comflp.errors import ComflpError
-
-FAULTS_SHOWN = 20
-
-
-class DataError(ComflpError):
-    """A data directory has faults; the message lists the first of them with file and line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +41,6 @@ class Utterance:
     text: str
     speaker: str
     duration: float
-
-
-@dataclass(frozen=True, order=True)
-class Fault:
-    """One fault of a data directory: ``line`` is 1-based, and 0 when the fault is of the file as a whole."""
-
-    file: str
-    line: int
-    message: str
-
-    def __str__(self):
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.message}"
 
 
 class DataDir:
@@ -125,16 +107,6 @@ def validate_data_dir(path, require_text=True, allow_pipes=False, check_audio=Fa
     return _load(Path(path), require_text, allow_pipes, check_audio, progress)[1]
 
 
-def stop_at_faults(what, faults):
-    """Raise a DataError that says ``what`` is wrong and lists the first 20 of ``faults``; do nothing if there are none."""
-    if not faults:
-        return
-    shown = [str(fault) for fault in faults[:FAULTS_SHOWN]]
-    if len(faults) > FAULTS_SHOWN:
-        shown.append(f"and {len(faults) - FAULTS_SHOWN:,} more")
-    raise DataError(f"{what}:\n  " + "\n  ".join(shown))
-
-
 def write_data_dir(path, utterances):
     """Write wav.scp, text (unless no utterance has one), utt2spk, spk2utt and utt2dur.
 
@@ -185,60 +157,6 @@ def subset(data, n, seed):
 
 def _write_table(path, rows):
     path.write_text("".join(f"{key} {value}\n" for key, value in rows), encoding="utf-8", newline="\n")
-
-
-def id_fault(name):
-    """Why ``name`` cannot be an utterance or speaker id (ids name files later), or None."""
-    if not name:
-        return "an id is empty"
-    if " " in name or not name.isprintable():
-        return f"the id {name!r} holds white space or a control character"
-    if "/" in name or "\\" in name or name in (".", ".."):
-        return f"the id {name!r} must be usable as a file name: no / or \\"
-    return None
-
-
-def read_table(path, faults):
-    """Read a file of ``<id> <value>`` lines.
-
-    Parameters
-    ----------
-    path : pathlib path of a UTF-8 file.
-    faults : list that gets a Fault for each line that is empty, not UTF-8, repeats an id or begins with an unusable one.
-
-    Returns
-    -------
-    dict {id: (value, line number)}; a value may be empty
-    """
-    table = {}
-    name = str(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        faults.append(Fault(name, 0, f"cannot be read: {error.strerror}"))
-        return table
-    lines = content.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    for number, line in enumerate(lines, start=1):
-        fields = line.split(None, 1)
-        if not fields:
-            faults.append(Fault(name, number, "the line is empty"))
-            continue
-        try:
-            key = fields[0].decode()
-            value = fields[1].strip().decode() if len(fields) == 2 else ""
-        except UnicodeDecodeError:
-            faults.append(Fault(name, number, "the line is not UTF-8"))
-            continue
-        fault = id_fault(key)
-        if fault is not None:
-            faults.append(Fault(name, number, fault))
-        elif key in table:
-            faults.append(Fault(name, number, f"duplicate id {key!r}, first on line {table[key][1]}"))
-        else:
-            table[key] = (value, number)
-    return table
 
 
 def _compare_ids(faults, wav_path, wavs, path, table):

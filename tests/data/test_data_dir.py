@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comflp.data.data_dir import DataDir, DataError, Utterance, read_data_dir, subset, validate_data_dir, write_data_dir
+from comflp.data.data_dir import DataDir, Utterance, read_data_dir, subset, validate_data_dir, write_data_dir
+from comflp.data.tables import DataError
 
 
 @pytest.fixture

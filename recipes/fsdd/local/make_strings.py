@@ -19,7 +19,8 @@ from corpus import data_files, describe, recipe_path, up_to_date
 
 from comflp.artifacts import Stage, atomic_directory, fingerprint_value
 from comflp.data.audio import read_audio
-from comflp.data.data_dir import DataDir, DataError, Utterance, write_data_dir
+from comflp.data.data_dir import DataDir, Utterance, write_data_dir
+from comflp.data.tables import DataError
 
 SAMPLE_RATE = 8000
 FRAME = 0.04
