@@ -53,4 +53,5 @@ def main():
         np.savetxt(directory / f"{processes}.csv", [row["valid_loss"] for row in result.log], delimiter=",")
 
 
-main()
+if __name__ == "__main__":
+    main()
