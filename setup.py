@@ -44,6 +44,6 @@ setup(
         ],
         "synthetic": ["espeakng-loader"],  # the voices of recipes/mini
         "datasets": ["pyarrow"],  # utils/hf_to_data_dir.py
-        "export": ["onnx", "onnxruntime"],
+        "export": ["onnx", "onnxscript", "onnxruntime"],
     },
 )

@@ -85,11 +85,11 @@ def headline(experiment: Experiment, found: Recommendation | None, max_increase:
     budget = f"{max_increase:g} point{'' if max_increase == 1 else 's'} of {metric} on {found.chosen_on}"
     if found.within:
         first = f"Remove {run.num_prune} of {deep.num_layers} layers{removed}."
-        kept = f"{label(run.name)}, {found.state}, stays within {budget}. "
+        kept = f"This proposal ({label(run.name)}), {found.state}, stays within {budget}. "
     else:
         first = (f"No pruned model stays within {budget}; the closest removes {run.num_prune} of {deep.num_layers} "
                  f"layers{removed}.")
-        kept = f"That is {label(run.name)}, {found.state}. "
+        kept = f"It is the proposal of {label(run.name)}, {found.state}. "
     faster = speed_up(experiment, model)
     ending = f", and it decodes {faster[0]:.2f} times as fast." if faster else "."
     return [first, (
@@ -108,8 +108,10 @@ def tiles(experiment: Experiment, found: Recommendation | None, metric: str) -> 
     quality = experiment.quality(found.run.proposal)
     made = [
         ("Layers", f"{deep.num_layers} → {model.num_layers}", f"{label(found.run.name)}"),
-        (f"{metric}, {found.shown_on}", f"{found.deep_rate:.2f} → {found.rate:.2f}%", f"{found.rate - found.deep_rate:+.2f} points"),
-        ("Parameters", f"{_count(deep.num_parameters)} → {_count(model.num_parameters)}", _share(model.num_parameters, deep.num_parameters)),
+        (f"{metric}, {found.shown_on}", f"{found.deep_rate:.2f} → {found.rate:.2f}%",
+         f"{found.rate - found.deep_rate:+.2f} points"),
+        ("Parameters", f"{_count(deep.num_parameters)} → {_count(model.num_parameters)}",
+         _share(model.num_parameters, deep.num_parameters)),
         ("Size", f"{deep.megabytes:.1f} → {model.megabytes:.1f} MB", _share(model.megabytes, deep.megabytes)),
     ]
     if faster:

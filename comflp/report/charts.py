@@ -108,9 +108,11 @@ def curves(
     x_label: str,
     y_label: str,
     description: str,
-    integer_x: bool = True,
 ) -> str:
-    """Lines through points. series: (label, [(x, y)], colour, ``solid`` or ``dashed``); a wide range of y is drawn on a log scale."""
+    """Lines through points; a wide range of y is drawn on a log scale.
+
+    series: (label, [(x, y)], colour, ``solid`` or ``dashed``).
+    """
     with matplotlib.rc_context(_STYLE):
         canvas = _Canvas((4.8, 3.4))
         axes, values = canvas.axes, []
@@ -122,7 +124,7 @@ def curves(
                 mark = axes.plot([x], [y], "o", color=light(colour), markersize=3.5)[0]
                 canvas.name(mark, f"{label}, {x_label} {x:g}: {y:.4g}")
         _scale(axes, values)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=integer_x))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         _legend_below(canvas)

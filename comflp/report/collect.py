@@ -102,7 +102,8 @@ class Run:
 class Experiment:
     """All results of one deep model.
 
-    matrices: measure -> (L+1, L+1). about: measure -> its .json. pictures: measure -> its .png. records: (path, record) in order of time.
+    matrices: measure -> (L+1, L+1). about: measure -> its .json. pictures: measure -> its .png.
+    records: (path, record) in order of time.
     deployment: deploy.json of benchmarks/deploy.py, or None. exports: path -> export.json of local/export.py.
     """
 

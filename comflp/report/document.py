@@ -67,7 +67,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the report. text: paragraphs; ``code`` is written between backticks. missing: what is not there, and which stage makes it."""
+    """One part of the report.
+
+    text: paragraphs; ``code`` is written between backticks. missing: what is not there, and which stage makes it.
+    """
 
     key: str
     title: str

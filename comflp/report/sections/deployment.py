@@ -38,7 +38,7 @@ def section(experiment: Experiment, metric: str) -> Section:
             f"is of a whole process; Python, PyTorch and this library by themselves take {about['baseline_megabytes']:.0f} MB."
         )
     else:
-        missing.append("Speed and memory have not been measured: `python benchmarks/deploy.py --exp EXP` does.")
+        missing.append("Speed and memory have not been measured: `python benchmarks/deploy.py --exp EXP --data data/test` does.")
     if experiment.exports:
         text.append("Exports are checked on real utterances, one at a time: how many texts equal those of the float model in "
                     f"PyTorch, and the {metric} of both.")

@@ -36,7 +36,7 @@ def section(experiment: Experiment, metric: str) -> Section:
     if rows and undecoded:
         missing.append(f"Not decoded yet (stage 6 does): {', '.join(undecoded)}.")
     text = [f"{metric} in percent (Table 1 of the paper). \"Pruned\" is the model as the search left it, \"fine-tuned\" after "
-            f"stage 5; the deep model is listed under it. v(P) is by {label(experiment.main_measure)}. Search is the "
+            f"stage 5; the deep model's own rates stand in that group. v(P) is by {label(experiment.main_measure)}. Search is the "
             "time of coarse and fine search. RTF is seconds of decoding a second of audio, in the batches of stage 6."
             ] if rows and experiment.main_measure else []
     return Section("results", "Results", text, tables=[Table("results", columns, rows)] if rows else [], missing=missing)
