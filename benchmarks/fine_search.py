@@ -52,11 +52,11 @@ def wav2vec2_model():
     return Wav2Vec2Family(Wav2Vec2ForCTC(config), processor, origin={})
 
 
-def make_data(folder, count, rng):
-    """Noise with the lengths of AISHELL-1: 4.5 s on average, 1.5 to 12 s."""
+def make_data(folder, count, mean_seconds, rng):
+    """Noise with lengths spread as AISHELL-1's are: a third to nearly three times the mean."""
     utterances = []
     for number in range(count):
-        samples = int(16000 * np.clip(rng.lognormal(np.log(4.3), 0.33), 1.5, 12))
+        samples = int(16000 * mean_seconds * np.clip(rng.lognormal(-0.05, 0.33), 1 / 3, 8 / 3))
         path = Path(folder) / f"u{number:04d}.wav"
         soundfile.write(path, 0.1 * rng.standard_normal(samples), 16000)
         utterances.append(Utterance(path.stem, str(path), "reference", "s", samples / 16000))
@@ -155,6 +155,7 @@ def main():
     arguments.add_argument("model", choices=("mini", "wav2vec2"))
     arguments.add_argument("--num-utterances", type=int, help="for fine search and stage 1 (mini 320, wav2vec2 64)")
     arguments.add_argument("--glp-utterances", type=int, help="for GLP (mini 64, wav2vec2 8)")
+    arguments.add_argument("--mean-seconds", type=float, default=4.5, help="length of the utterances, AISHELL-1's if left out")
     arguments.add_argument("--seed", type=int, default=0)
     options = arguments.parse_args()
     is_mini = options.model == "mini"
@@ -163,11 +164,11 @@ def main():
     model = (mini_model() if is_mini else wav2vec2_model()).eval()
     candidates = make_candidates(rng)
     with tempfile.TemporaryDirectory() as folder:
-        data = make_data(folder, options.num_utterances or (320 if is_mini else 64), rng)
+        data = make_data(folder, options.num_utterances or (320 if is_mini else 64), options.mean_seconds, rng)
         few = DataDir(folder, data.utterances[: options.glp_utterances or (64 if is_mini else 8)])
-        print(f"{options.model}, {len(data)} utterances of {data.seconds / len(data):.1f} s (GLP: {len(few)}); {machine()}")
-        rows = compare_dump(model, data) + compare_search(model, data, candidates) + compare_glp(model, few)
-    print(table(rows))
+        print(f"{options.model}, {len(data)} utterances of {data.seconds / len(data):.1f} s (GLP: {len(few)}); {machine()}", flush=True)
+        for rows in (compare_search(model, data, candidates), compare_dump(model, data), compare_glp(model, few)):
+            print(table(rows) + "\n", flush=True)
 
 
 if __name__ == "__main__":
