@@ -128,7 +128,10 @@ class CTCBrain(sb.Brain):
             self.too_short, self.epoch_started = 0, time.monotonic()
 
     def on_stage_end(self, stage, stage_loss, epoch=None) -> None:
-        """After training: remember the loss. After validation: schedule, log, checkpoint, snapshot."""
+        """After training: remember the loss. After validation: schedule, log, snapshot, and last of all the checkpoint.
+
+        What a kill before the checkpoint leaves is made again with the epoch; after it, nothing would be made again.
+        """
         if stage == sb.Stage.TRAIN:
             self.train_loss = float(stage_loss)
             return
@@ -148,11 +151,11 @@ class CTCBrain(sb.Brain):
         self.log.append(row)
         if isinstance(h.epoch_counter, EpochCounterWithStopper):
             h.epoch_counter.update_metric(rate)
-        self._save_epoch(epoch, rate)
         if sb.utils.distributed.if_main_process():
             write_text(h.directory / "train_log.csv", _as_csv(self.log))
         self._snapshot(epoch)
         h.report(row)
+        self._save_epoch(epoch, rate)
 
     def _save_epoch(self, epoch: int, rate: float) -> None:
         meta = {"epoch": epoch, "step": self.optimizer_step, "error_rate": float(rate), "log": self.log}
