@@ -28,7 +28,7 @@ def settings(probe_size):
     # The paper's own setting first: 10 batches of 4; then all of the probe set, in batches of each size.
     yield "dc", {"batch_size": 4, "num_batch": 10}, 40
     for measure in ("dc", "dc_released", "dc_unbiased"):
-        for size in BATCH_SIZES:
+        for size in (size for size in BATCH_SIZES if size <= probe_size):
             yield measure, {"batch_size": size, "num_batch": probe_size // size}, probe_size
     for measure, options in (
         ("svcca", {}), ("svcca_released", {}), ("pwcca", {}), ("cka", {}), ("cka", {"debiased": True}), ("cosine", {}), ("angular", {}),
