@@ -167,8 +167,9 @@ def main():
         data = make_data(folder, options.num_utterances or (320 if is_mini else 64), options.mean_seconds, rng)
         few = DataDir(folder, data.utterances[: options.glp_utterances or (64 if is_mini else 8)])
         print(f"{options.model}, {len(data)} utterances of {data.seconds / len(data):.1f} s (GLP: {len(few)}); {machine()}", flush=True)
-        for rows in (compare_search(model, data, candidates), compare_dump(model, data), compare_glp(model, few)):
-            print(table(rows) + "\n", flush=True)
+        print(table(compare_search(model, data, candidates)) + "\n", flush=True)
+        print(table(compare_dump(model, data)) + "\n", flush=True)
+        print(table(compare_glp(model, few)), flush=True)
 
 
 if __name__ == "__main__":
