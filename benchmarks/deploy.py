@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What the models of an experiment cost on this machine: size, memory, multiply-adds, speed.
 
-    python benchmarks/deploy.py --exp recipes/fsdd/exp/transformer12 --data recipes/fsdd/data/test
+    cd recipes/fsdd
+    python ../../benchmarks/deploy.py --exp exp/transformer12 --data data/test
 
 The deep model, the fine-tuned ones and whatever local/export.py made of them
 recognise the same utterances one at a time, in one process and in turns

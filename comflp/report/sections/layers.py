@@ -10,7 +10,7 @@ from comflp.report.names import label
 
 def section(experiment: Experiment, metric: str) -> Section:
     """A strip of layers for each proposal, with its quality by every measure and its error rates."""
-    tables = []
+    tables, finetuned = [], {run.num_prune for run in experiment.runs}
     for num_prune in sorted({entry.num_prune for entry in (*experiment.chosen, *experiment.runs)}, reverse=True):
         rows = _rows(experiment, num_prune)
         if rows:
@@ -23,6 +23,7 @@ def section(experiment: Experiment, metric: str) -> Section:
                 ],
                 rows,
                 caption=f"{num_prune} of {experiment.num_layers} layers removed",
+                folded=bool(finetuned) and num_prune not in finetuned,
             ))
     return Section(
         "layers",
