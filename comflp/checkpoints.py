@@ -53,7 +53,9 @@ class AtomicCheckpointer(Checkpointer):
         return Checkpoint(target, saved.meta, {key: target / path.name for key, path in saved.paramfiles.items()})
 
     def recover_latest(self, device) -> Checkpoint | None:
-        """Load the checkpoint furthest in training, if there is any."""
+        """Load the checkpoint furthest in training, if there is any, and remove what a killed save left."""
+        if if_main_process():
+            shutil.rmtree(self.checkpoints_dir / _TEMPORARY, ignore_errors=True)
         return self.recover_if_possible(importance_key=training_order)
 
 
