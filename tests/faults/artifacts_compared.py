@@ -1,12 +1,12 @@
-"""Two runs of a recipe compared: the same artifacts to the last byte, but for what tells the time."""
+"""Two runs of a recipe compared: the same artifacts to the last byte, but for what the run took."""
 
 import csv
 import io
 import json
 from pathlib import Path
 
-TIMES = {"seconds", "finished", "command", "decode_seconds", "rtf", "timing"}
-"""JSON keys and CSV columns that differ between two runs of the same stage."""
+COSTS = {"seconds", "finished", "command", "decode_seconds", "rtf", "layer_runs", "frontend_runs"}
+"""JSON keys and CSV columns of what a run took; one that was killed takes more (GLP loses its cached layer outputs)."""
 
 
 LOCK = ".lock"
@@ -32,18 +32,18 @@ def final_artifacts(recipe):
 
 def _content(path):
     if path.suffix == ".json":
-        return _without_times(json.loads(path.read_text(encoding="utf-8")))
+        return _without_costs(json.loads(path.read_text(encoding="utf-8")))
     if path.suffix == ".csv":
         rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
-        return [_without_times(row) for row in rows]
+        return [_without_costs(row) for row in rows]
     return path.read_bytes()
 
 
-def _without_times(value):
+def _without_costs(value):
     if isinstance(value, dict):
         # The hash of an output that itself holds times says no more than its comparison here does.
-        return {key: _without_times(item) for key, item in value.items() if key not in {*TIMES, "outputs"}}
-    return [_without_times(item) for item in value] if isinstance(value, list) else value
+        return {key: _without_costs(item) for key, item in value.items() if key not in {*COSTS, "outputs"}}
+    return [_without_costs(item) for item in value] if isinstance(value, list) else value
 
 
 def leftovers(recipe):

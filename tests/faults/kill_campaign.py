@@ -246,6 +246,7 @@ def main():
             if wrong:
                 lost[stage] += 1
                 print(f"case {case}, stage {stage}: LOST\n  " + "\n  ".join(wrong[-40:]), flush=True)
+            print(f"{struck.sum()} kills in {case} runs, {lost.sum()} lost", end="\r", file=sys.stderr, flush=True)
     print("stage   kills   lost   places to kill (writes)   seconds undisturbed")
     for stage, stage_commands in enumerate(stages):
         writes, seconds = sum(c.writes for c in stage_commands), sum(c.seconds for c in stage_commands)
