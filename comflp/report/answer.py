@@ -83,7 +83,10 @@ def headline(experiment: Experiment, found: Recommendation | None, max_increase:
     deep, model, run = experiment.deep, found.model, found.run
     removed = f": {run.proposal}" if run.proposal else ""
     budget = f"{max_increase:g} point{'' if max_increase == 1 else 's'} of {metric} on {found.chosen_on}"
-    if found.within:
+    if found.within and run.proposal is None:
+        first = f"Train a model of {model.num_layers} layers anew instead of pruning {run.num_prune} of {deep.num_layers}."
+        kept = f"This model ({label(run.name)}) stays within {budget}. "
+    elif found.within:
         first = f"Remove {run.num_prune} of {deep.num_layers} layers{removed}."
         kept = f"This proposal ({label(run.name)}), {found.state}, stays within {budget}. "
     else:

@@ -49,6 +49,13 @@ def test_headline_where_nothing_is_within(experiment):
     assert first.startswith("No pruned model stays within 0.05 points of CER")
 
 
+def test_a_model_trained_anew_is_not_called_pruned(experiment):
+    best = replace(experiment.runs[1], name="scratch", proposal=None, num_prune=6)
+    first, second = headline(experiment, recommend(replace(experiment, runs=(best,)), 1.0), 1.0, "CER")
+    assert first == "Train a model of 6 layers anew instead of pruning 6 of 12."
+    assert second.startswith("This model (Scratch) stays within 1 point of CER on dev.")
+
+
 def test_measured_speed_counts_more_than_decoding_times(experiment):
     found = recommend(experiment, 1.0)
     rows = [{"path": path, "format": "torch", "rtf": {"1": value}} for path, value in (("deep", 0.03), (found.model.path, 0.01))]
