@@ -100,6 +100,11 @@ def test_librispeechs_download_fetches_only_what_is_missing(recipe):
     assert "http://127.0.0.1:1/test-clean.tar.gz cannot be fetched" in said and "dev-clean.tar.gz" not in said
 
 
+def count_wavs(folder):
+    """Wav files below ``folder``, whose folders may be renamed meanwhile."""
+    return sum(name.endswith(".wav") for _, _, names in os.walk(folder) for name in names)
+
+
 def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*")
             if path.is_file() and not path.name.endswith("record.json")}
@@ -119,7 +124,7 @@ def test_killed_while_it_writes_and_run_again_it_gives_the_same(script, tmp_path
     paths = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "local")))}
     process = subprocess.Popen([sys.executable, ROOT / name, *arguments, "data"], cwd=tmp_path / "killed", env=environment(**paths),
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and sum(1 for _ in killed.rglob("*.wav")) < files:
+    while process.poll() is None and count_wavs(killed) < files:
         time.sleep(0.001)
     process.send_signal(stop)
     process.wait()
