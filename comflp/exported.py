@@ -114,14 +114,14 @@ def of_model(model: LayeredCTC, form: str = "torch") -> Recognizer:
             output = model(batch)
         return output.logits[0, : int(output.num_frames[0])].float()
 
-    parameters = model.num_parameters if form == "torch" else read_count(model)
+    parameters = model.num_parameters if form == "torch" else weight_count(model)
     return Recognizer(
         logits, model.tokenizer, model.sample_rate, samples_per_frame(model), minimum_samples(model), form,
         model.num_layers, parameters, model,
     )
 
 
-def read_count(model: torch.nn.Module) -> int:
+def weight_count(model: torch.nn.Module) -> int:
     """Scalar weights of a model, those of quantised layers included, which are no parameters to PyTorch."""
     quantised = [module for module in model.modules() if isinstance(module, torch.ao.nn.quantized.dynamic.Linear)]
     packed = sum(module.weight().numel() + (0 if module.bias() is None else module.bias().numel()) for module in quantised)
