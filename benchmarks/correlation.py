@@ -77,6 +77,8 @@ def main():
     arguments.add_argument("--out", default="benchmarks/results/correlation.json", help="where the figures go")
     arguments.add_argument("--cases", nargs="+", choices=tuple(CASES), default=tuple(CASES), help="which to run")
     options = arguments.parse_args()
+    out = Path(options.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
     report = {"machine": machine(), "matrices": {}, "pair_by_pair": {}}
     rows = []
     for name in options.cases:
@@ -87,15 +89,14 @@ def main():
             "matrix": name, "seconds": f"{result['seconds']:.2f}", "CPU seconds": f"{result['cpu_seconds']:.2f}",
             "peak GB": result["peak_gb"], "of which input": result["input_gb"],
         })
+        print(f"{name}: {result['seconds']:.2f} s", flush=True)
         if name in AGAINST_PAIRS:
-            report["pair_by_pair"][name] = against_pairs(CASES[name], result, matrix)
-    print(table(rows))
-    for name, pairs in report["pair_by_pair"].items():
-        print(f"\n{name}, pair by pair from the activations: {pairs['seconds']:.2f} s a pair ({pairs['cpu_seconds']:.2f} CPU s); all "
-              f"{pairs['pairs']} pairs take {pairs['speed_up']:.0f} times as long as the matrix ({pairs['cpu_speed_up']:.0f} times "
-              f"the CPU seconds); largest difference {pairs['largest_difference']:.1e}")
-    Path(options.out).parent.mkdir(parents=True, exist_ok=True)
-    Path(options.out).write_text(json.dumps(report, indent=2) + "\n")
+            pairs = report["pair_by_pair"][name] = against_pairs(CASES[name], result, matrix)
+            print(f"  pair by pair from the activations: {pairs['seconds']:.2f} s a pair ({pairs['cpu_seconds']:.2f} CPU s); all "
+                  f"{pairs['pairs']} pairs take {pairs['speed_up']:.0f} times as long as the matrix ({pairs['cpu_speed_up']:.0f} "
+                  f"times the CPU seconds); largest difference {pairs['largest_difference']:.1e}", flush=True)
+        out.write_text(json.dumps(report, indent=2) + "\n")
+    print("\n" + table(rows))
 
 
 def against_pairs(case, whole, matrix):
