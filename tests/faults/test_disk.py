@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from comflp.artifacts import Stage, atomic_directory, atomic_path, write_json, write_text
+from comflp.checkpoints import AtomicCheckpointer
 from comflp.data.data_dir import write_data_dir
 from comflp.errors import ComflpError
 from comflp.hidden_states import dump
@@ -140,3 +143,13 @@ def test_a_clock_that_goes_backwards_does_not_change_a_result(tmp_path, make_mod
     dump(make_model(), data, tmp_path / "backwards")
     for name in ("hidden.ark", "frame_cosine.npy"):
         assert (tmp_path / "forwards" / name).read_bytes() == (tmp_path / "backwards" / name).read_bytes()
+
+
+def test_training_removes_what_a_killed_save_left(tmp_path):
+    """Also when the kill came after the last checkpoint's rename, so that nothing is saved any more."""
+    model = torch.nn.Linear(2, 2)
+    AtomicCheckpointer(tmp_path, {"model": model}).save_checkpoint({"epoch": 1, "step": 3}, verbosity=logging.DEBUG)
+    (tmp_path / ".tmp-saving" / "CKPT+epoch0002").mkdir(parents=True)
+    recovered = AtomicCheckpointer(tmp_path, {"model": model}).recover_latest("cpu")
+    assert recovered.meta["epoch"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == [recovered.path.name]
