@@ -72,6 +72,19 @@ def test_stages_3_and_4_alone_give_the_same_again(finished, exp):
     assert results() == before
 
 
+def test_two_processes_behind_a_command_give_the_same_hidden_states(finished, exp):
+    recipe, _ = finished
+    before = (exp / "hidden" / "hidden.ark").read_bytes()
+    cmd = recipe / "cmd.sh"
+    plain = cmd.read_text()
+    cmd.write_text(plain + 'export cmd="env STARTED_BY=cmd"\n')
+    shutil.rmtree(exp / "hidden")
+    done = run(recipe, first=1, last=1, nj=2)
+    cmd.write_text(plain)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (exp / "hidden" / "hidden.ark").read_bytes() == before
+
+
 def test_a_stage_before_its_inputs_names_the_stage_that_makes_them(finished):
     done = run(finished[0], first=3, last=3, model="nothing-yet")
     assert done.returncode == 1

@@ -17,3 +17,11 @@ fill_in_options() { # CONFIG: gives every option that is empty the value that CO
     if [ -z "${!name}" ]; then printf -v "$name" %s "$value"; fi
   done <<<"$filled"
 }
+
+launch() { # PROCESSES SCRIPT ARGUMENT...: a stage, as cmd.sh says, in so many processes
+  local processes=$1
+  shift
+  if [ "$processes" -gt 1 ]; then set -- -m torch.distributed.run --standalone --nproc-per-node "$processes" "$@"; fi
+  # shellcheck disable=SC2154,SC2086  # cmd is words: a command and its options
+  $cmd python "$@"
+}

@@ -16,6 +16,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 stage=0                   # first stage to run (0 to 7)
 stop_stage=7              # last stage to run
 force=false               # make results again that were made with other options
+nj=1                      # processes (GPUs) that share the utterances of stages 1, 4 and 6
 settings=paper            # paper or released: conf/<settings>.yaml fills in the options below that are empty
 # data (stage 0)
 corpus=                   # [path] folder that holds data_aishell/; empty: downloaded to downloads/
@@ -48,6 +49,7 @@ seed=1234                 # of everything random
 # end of options
 . utils/parse_options.sh
 . ./path.sh
+. ./cmd.sh
 . utils/common.sh
 . utils/lock.sh
 
@@ -75,7 +77,7 @@ fi
 
 if in_stage 1; then
   log "stage 1: time-averaged output of every layer"
-  python steps/stage1_dump_hidden_states.py ${forced[@]+"${forced[@]}"} ${padded[@]+"${padded[@]}"} --model "$exp/deep" \
+  launch "$nj" steps/stage1_dump_hidden_states.py ${forced[@]+"${forced[@]}"} ${padded[@]+"${padded[@]}"} --model "$exp/deep" \
     --data data/probe --max-seconds "$max_seconds" --out "$exp/hidden"
 fi
 
@@ -101,7 +103,7 @@ fi
 
 if in_stage 4; then
   log "stage 4: fine search"
-  python steps/stage4_fine_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --model "$exp/deep" --data data/valid \
+  launch "$nj" steps/stage4_fine_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --model "$exp/deep" --data data/valid \
     --num-prune "$num_prune" --measures "$measures" --reverse-measures "$reverse_measures" \
     --baselines "$baselines" --metric "$metric" \
     --max-seconds "$max_seconds" --seed "$seed"
@@ -112,7 +114,7 @@ if in_stage 5; then
   for n in $finetune_prune; do
     for proposal in $proposals; do
       # shellcheck disable=SC2086
-      python steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} --exp "$exp" --num-prune "$n" --proposal "$proposal" \
+      launch 1 steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} --exp "$exp" --num-prune "$n" --proposal "$proposal" \
         --metric "$metric" --distill "$distill" "conf/$settings.yaml" --seed "$seed" $finetune_opts
     done
   done
@@ -120,7 +122,7 @@ fi
 
 if in_stage 6; then
   log "stage 6: decoding"
-  python steps/stage6_decode.py ${forced[@]+"${forced[@]}"} --exp "$exp" --data "$decode_sets" --metric "$metric" \
+  launch "$nj" steps/stage6_decode.py ${forced[@]+"${forced[@]}"} --exp "$exp" --data "$decode_sets" --metric "$metric" \
     --max-seconds "$max_seconds"
 fi
 

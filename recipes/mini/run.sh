@@ -15,6 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 stage=0                   # first stage to run (0 to 7)
 stop_stage=7              # last stage to run
 force=false               # make results again that were made with other options
+nj=1                      # processes (GPUs) that share the utterances of stages 1, 4 and 6
 # data (stage 0)
 num_train=2000            # sentences synthesised for training
 valid_from=dev            # the fine search's utterances come from dev, or from test as in the paper
@@ -43,6 +44,7 @@ seed=1234                 # of everything random
 # end of options
 . utils/parse_options.sh
 . ./path.sh
+. ./cmd.sh
 . utils/common.sh
 . utils/lock.sh
 
@@ -63,7 +65,7 @@ fi
 
 if in_stage 1; then
   log "stage 1: time-averaged output of every layer"
-  python steps/stage1_dump_hidden_states.py ${forced[@]+"${forced[@]}"} --model "$exp/deep" --data data/probe --out "$exp/hidden"
+  launch "$nj" steps/stage1_dump_hidden_states.py ${forced[@]+"${forced[@]}"} --model "$exp/deep" --data data/probe --out "$exp/hidden"
 fi
 
 if in_stage 2; then
@@ -88,7 +90,7 @@ fi
 
 if in_stage 4; then
   log "stage 4: fine search"
-  python steps/stage4_fine_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --model "$exp/deep" --data data/valid \
+  launch "$nj" steps/stage4_fine_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --model "$exp/deep" --data data/valid \
     --num-prune "$num_prune" --measures "$measures" --reverse-measures "$reverse_measures" \
     --baselines "$baselines" --metric "$metric" --seed "$seed"
 fi
@@ -98,7 +100,7 @@ if in_stage 5; then
   for n in $finetune_prune; do
     for proposal in $proposals; do
       # shellcheck disable=SC2086
-      python steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} --exp "$exp" --num-prune "$n" --proposal "$proposal" \
+      launch 1 steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} --exp "$exp" --num-prune "$n" --proposal "$proposal" \
         --metric "$metric" --distill "$distill" conf/finetune.yaml --seed "$seed" $finetune_opts
     done
   done
@@ -106,7 +108,7 @@ fi
 
 if in_stage 6; then
   log "stage 6: decoding"
-  python steps/stage6_decode.py ${forced[@]+"${forced[@]}"} --exp "$exp" --data "$decode_sets" --metric "$metric"
+  launch "$nj" steps/stage6_decode.py ${forced[@]+"${forced[@]}"} --exp "$exp" --data "$decode_sets" --metric "$metric"
 fi
 
 if in_stage 7; then
