@@ -232,7 +232,20 @@ class Stage:
                 f"{self.record.parent} holds results of {self.name} made otherwise ({'; '.join(changed)}); "
                 f"add --force to make them again, or use another --tag"
             )
-        return all(self._intact(self.record.parent / path, entry) for path, entry in old["outputs"].items())
+        return self._all_intact(self.record.parent, old)
+
+    def was_made_in(self, directory: str | Path) -> bool:
+        """True when ``directory`` holds intact results of this stage with the same options and inputs."""
+        record = Path(directory) / self.record.name
+        if not record.exists():
+            return False
+        old = _read_record(record)
+        same = (old["options"], old.get("inputs")) == (self.options, self.inputs)
+        return same and self._all_intact(record.parent, old)
+
+    @classmethod
+    def _all_intact(cls, directory: Path, record: Mapping[str, Any]) -> bool:
+        return all(cls._intact(directory / path, entry) for path, entry in record["outputs"].items())
 
     @staticmethod
     def _intact(path: Path, entry: Mapping[str, Any]) -> bool:

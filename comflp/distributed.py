@@ -58,19 +58,24 @@ ALONE = Ranks()
 
 
 @contextlib.contextmanager
-def processes() -> Iterator[Ranks]:
+def processes(backend: str = "gloo") -> Iterator[Ranks]:
     """Join the processes that ``torchrun`` started, for the time of the block; ``ALONE`` without torchrun.
 
-    Only Python objects are exchanged, so the backend is gloo on GPUs too; each
-    process takes the GPU of its LOCAL_RANK.
+    backend: of torch.distributed. Where only Python objects are exchanged gloo does, on GPUs too; training
+        exchanges gradients (:func:`training_backend`). Each process takes the GPU of its LOCAL_RANK.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    torch.distributed.init_process_group("gloo", timeout=_LONGEST_WAIT)
+    torch.distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
     try:
         yield Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
     finally:
         torch.distributed.destroy_process_group()
+
+
+def training_backend() -> str:
+    """``nccl`` where there are GPUs, else ``gloo``."""
+    return "nccl" if torch.cuda.is_available() else "gloo"

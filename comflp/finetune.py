@@ -1,4 +1,4 @@
-"""CTC training of a LayeredCTC model with a speechbrain Brain (Section 3.3).
+"""Training and fine-tuning (Section 3.3): data, model and configuration in, averaged model and log out.
 
 The same loop trains the recipes' deep model and fine-tunes pruned ones; the
 configuration (conf/deep.yaml, conf/finetune.yaml) makes the difference.
@@ -6,8 +6,6 @@ configuration (conf/deep.yaml, conf/finetune.yaml) makes the difference.
 
 from __future__ import annotations
 
-import random
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
@@ -16,16 +14,12 @@ import speechbrain as sb
 import torch
 from speechbrain.utils.epoch_loop import EpochCounter, EpochCounterWithStopper
 
-from comflp.artifacts import write_text
-from comflp.checkpoints import AtomicCheckpointer, average_best, training_order
-from comflp.data.training import DurationBatchSampler, LabelledBatch, LabelledDataset
-from comflp.decode import greedy_search
+from comflp.brain import CTCBrain
+from comflp.checkpoints import AtomicCheckpointer, average_best
+from comflp.data.training import DurationBatchSampler, LabelledDataset
 from comflp.distill import Distillation
-from comflp.errors import ComflpError
-from comflp.models.layered import CTCOutput, LayeredCTC
-from comflp.scoring import error_rate
-
-_LOG_FIELDS = ("epoch", "learning_rate", "train_loss", "valid_loss", "valid_error_rate", "too_short", "seconds")
+from comflp.distributed import training_backend
+from comflp.models.layered import LayeredCTC
 
 
 @dataclass
@@ -34,156 +28,16 @@ class FitResult:
 
     log: one row an epoch with the fields of train_log.csv; error rates in percent.
     averaged_epochs: the epochs whose weights were averaged, best first.
+    error_rate_before, error_rate: on ``valid``, of the model as it came and with the averaged weights.
     skipped: ids of training utterances too short for their text.
     """
 
     model: LayeredCTC
     log: list[dict]
     averaged_epochs: list[int]
+    error_rate_before: float
+    error_rate: float
     skipped: list[str] = field(default_factory=list)
-
-
-class CTCBrain(sb.Brain):
-    """SpeechBrain's training loop around LayeredCTC.
-
-    Random numbers of a step (dropout, layerdrop, augmentation) follow from
-    seed, epoch, step and rank alone, so that a resumed run draws the same ones.
-    """
-
-    def compute_forward(self, batch: LabelledBatch, stage) -> tuple[CTCOutput, LabelledBatch]:
-        """Logits of a batch; in training with augmentation and layerdrop."""
-        batch = batch.to(self.device)
-        self.batch_ids = [utterance.utt_id for utterance in batch.audio.utterances]
-        h = self.hparams
-        if stage != sb.Stage.TRAIN:
-            return self.modules.model(batch.audio), batch
-        seed = hash((h.seed, h.epoch_counter.current, self.step, sb.utils.distributed.get_rank() or 0)) & 0x7FFFFFFF
-        torch.manual_seed(seed)
-        random.seed(seed)
-        if h.augmentation is not None:
-            batch = LabelledBatch(augmented(batch.audio, h.augmentation), batch.labels, batch.num_labels)
-        output = self.modules.model(
-            batch.audio,
-            layerdrop=h.layerdrop,
-            return_hidden=h.distillation is not None and h.distillation.hidden_weight > 0,
-            checkpoint_layers=h.gradient_checkpointing,
-            drop_generator=random.Random(seed),
-        )
-        return output, batch
-
-    def compute_objectives(self, predictions, batch: LabelledBatch, stage) -> torch.Tensor:
-        """Mean over utterances of the CTC loss a label; with distillation its weighted terms."""
-        output, batch = predictions
-        loss, too_short = ctc_loss(output, batch, self.hparams.model.tokenizer.blank_id)
-        if stage == sb.Stage.TRAIN:
-            self.too_short += too_short
-            if self.hparams.distillation is not None:
-                loss = loss + self.hparams.distillation.loss(output, batch.audio)
-        else:
-            hypotheses = greedy_search(output.logits, output.num_frames, self.hparams.model.tokenizer)
-            self.references += [utterance.text for utterance in batch.audio.utterances]
-            self.hypotheses += hypotheses
-        return loss
-
-    def check_loss_isfinite(self, loss: torch.Tensor) -> None:
-        """Stop at a loss that is NaN or infinite, naming the batch; the last checkpoint stays as it is."""
-        if not torch.isfinite(loss):
-            raise ComflpError(
-                f"the training loss became {loss.item()} in epoch {self.hparams.epoch_counter.current}, batch "
-                f"{self.step}, on utterances {' '.join(self.batch_ids)}; look at their audio and text, "
-                f"or lower the learning rate. The last checkpoint is kept"
-            )
-
-    def init_optimizers(self) -> None:
-        """Optimizer over the trainable parameters, and its learning-rate schedule."""
-        parameters = [p for p in self.modules.parameters() if p.requires_grad]
-        self.optimizer = self.opt_class(parameters)
-        self.optimizers_dict = {"optimizer": self.optimizer}
-        self.schedule = self.hparams.make_schedule(self.optimizer)
-        if self.checkpointer is not None:
-            self.checkpointer.add_recoverable("optimizer", self.optimizer)
-            self.checkpointer.add_recoverable(
-                "schedule", self.schedule, custom_save_hook=_save_state, custom_load_hook=_load_state
-            )
-
-    def on_fit_start(self) -> None:
-        """As SpeechBrain does, recovering the checkpoint furthest in training."""
-        self._compile()
-        self._wrap_distributed()
-        self.init_optimizers()
-        recovered = self.checkpointer.recover_latest(self.device)
-        self.log = _read_log(recovered)
-        if recovered is None:
-            self._snapshot(0)
-
-    def on_fit_batch_end(self, batch, outputs, loss, should_step) -> None:
-        """Advance a schedule that goes by steps."""
-        if should_step and not isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            self.schedule.step()
-
-    def on_stage_start(self, stage, epoch=None) -> None:
-        """Start the counts of an epoch's part."""
-        self.references, self.hypotheses = [], []
-        if stage == sb.Stage.TRAIN:
-            self.too_short, self.epoch_started = 0, time.monotonic()
-
-    def on_stage_end(self, stage, stage_loss, epoch=None) -> None:
-        """After training: remember the loss. After validation: schedule, log, snapshot, and last of all the checkpoint.
-
-        What a kill before the checkpoint leaves is made again with the epoch; after it, nothing would be made again.
-        """
-        if stage == sb.Stage.TRAIN:
-            self.train_loss = float(stage_loss)
-            return
-        h = self.hparams
-        rate = error_rate(self.references, self.hypotheses, unit=h.unit).rate
-        row = {
-            "epoch": epoch,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "train_loss": self.train_loss,
-            "valid_loss": float(stage_loss),
-            "valid_error_rate": rate,
-            "too_short": self.too_short,
-            "seconds": round(time.monotonic() - self.epoch_started, 2),
-        }
-        if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            self.schedule.step(rate if h.monitor == "error_rate" else row["valid_loss"])
-        self.log.append(row)
-        if isinstance(h.epoch_counter, EpochCounterWithStopper):
-            h.epoch_counter.update_metric(rate)
-        if sb.utils.distributed.if_main_process():
-            write_text(h.directory / "train_log.csv", _as_csv(self.log))
-        self._snapshot(epoch)
-        h.report(row)
-        self._save_epoch(epoch, rate)
-
-    def _save_epoch(self, epoch: int, rate: float) -> None:
-        meta = {"epoch": epoch, "step": self.optimizer_step, "error_rate": float(rate), "log": self.log}
-        self.checkpointer.save_checkpoint(meta=meta, end_of_epoch=True)
-        self.checkpointer.delete_checkpoints(
-            num_to_keep=1, importance_keys=[training_order], ckpt_predicate=lambda c: not c.meta["end-of-epoch"]
-        )
-        self.checkpointer.delete_checkpoints(
-            num_to_keep=self.hparams.average,
-            importance_keys=[lambda c: (-c.meta["error_rate"], c.meta["epoch"])],
-            ckpt_predicate=lambda c: c.meta["end-of-epoch"] and c.meta["epoch"] != epoch,
-        )
-
-    def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt) -> bool:
-        due = super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
-        return due and self.step % self.grad_accumulation_factor == 0
-
-    def _save_intra_epoch_ckpt(self) -> None:
-        meta = {"epoch": self.hparams.epoch_counter.current, "step": self.step, "log": self.log}
-        self.checkpointer.save_checkpoint(meta=meta, end_of_epoch=False)
-        self.checkpointer.delete_checkpoints(
-            num_to_keep=1, importance_keys=[training_order], ckpt_predicate=lambda c: not c.meta["end-of-epoch"]
-        )
-
-    def _snapshot(self, epoch: int) -> None:
-        if epoch in self.hparams.snapshot_epochs and sb.utils.distributed.if_main_process():
-            self.hparams.model.eval()
-            self.hparams.take_snapshot(self.hparams.model, epoch)
 
 
 def fit(
@@ -206,7 +60,9 @@ def fit(
     hparams: what conf/finetune.yaml holds (number_of_epochs, optimizer, scheduler,
     layerdrop, batch sizes, average, ...). unit: ``char`` or ``word``, for the error
     rate. take_snapshot(model, epoch): called at hparams ``snapshot_epochs``.
-    run_opts: SpeechBrain's (device, precision, ckpt_interval_minutes, ...).
+    run_opts: SpeechBrain's (device, precision, ckpt_interval_minutes, ...). Inside
+    ``comflp.distributed.processes`` the batches are shared out, and a step is as many
+    batches as there are processes.
     report: called with each epoch's row of the log.
 
     Raises ComflpError at a loss that is not finite, and for unusable data.
@@ -220,7 +76,6 @@ def fit(
     counter = _epoch_counter(h)
     if h["freeze_feature_extractor"]:
         model.freeze_feature_extractor()
-    steps = len(sampler) // h["grad_accumulation_factor"] * h["number_of_epochs"]
     brain = CTCBrain(
         modules={"model": model},
         opt_class=h["optimizer"],
@@ -228,7 +83,9 @@ def fit(
             **h,
             "snapshot_epochs": h["snapshot_epochs"] if take_snapshot else (),
             "take_snapshot": take_snapshot,
-            "make_schedule": lambda optimizer: _schedule(h["scheduler"], optimizer, steps),
+            "make_schedule": lambda optimizer: _schedule(
+                h["scheduler"], optimizer, len(loader) // h["grad_accumulation_factor"] * h["number_of_epochs"]
+            ),
             "model": model,
             "epoch_counter": counter,
             "distillation": distillation,
@@ -237,7 +94,11 @@ def fit(
             "report": report,
             "sorting": "by the batch sampler",
         },
-        run_opts=dict(run_opts or {}),
+        run_opts={
+            **(run_opts or {}),
+            "distributed_backend": training_backend(),
+            "find_unused_parameters": h["layerdrop"] > 0,  # a layer that layerdrop skipped has no gradient
+        },
         checkpointer=AtomicCheckpointer(directory / "save", {"model": model, "epoch_counter": counter}),
     )
     if distillation is not None:
@@ -249,35 +110,13 @@ def fit(
     valid_loader = brain.make_dataloader(
         valid_set, sb.Stage.VALID, ckpt_prefix=None, batch_sampler=valid_sampler, collate_fn=valid_set.collate
     )
+    before = brain.error_rate_on(valid_loader)
     brain.fit(counter, loader, valid_loader)
     weights, best = average_best(brain.checkpointer, h["average"])
     model.load_state_dict(weights)
-    return FitResult(model.cpu().eval(), brain.log, [c.meta["epoch"] for c in best], train_set.skipped)
-
-
-def ctc_loss(output: CTCOutput, batch: LabelledBatch, blank_id: int) -> tuple[torch.Tensor, int]:
-    """(scalar loss, number of utterances left out because their frames are too few for their labels).
-
-    Mean over utterances of -log p(labels | audio) / number of labels, in nats.
-    Speed perturbation can make an utterance too short after it was checked; such
-    a one counts as 0 instead of making the loss infinite.
-    """
-    log_probs = torch.log_softmax(output.logits.float(), dim=-1).transpose(0, 1)
-    losses = torch.nn.functional.ctc_loss(
-        log_probs, batch.labels, output.num_frames, batch.num_labels, blank=blank_id, reduction="none"
-    )
-    fits = batch.required_frames() <= output.num_frames
-    losses = torch.where(fits, losses / batch.num_labels, 0.0)
-    return losses.sum() / fits.sum().clamp_min(1), int((~fits).sum())
-
-
-def augmented(audio, augmentation):
-    """The batch through a speechbrain Augmenter; lengths follow a change of speed."""
-    relative = audio.num_samples / audio.waveforms.shape[1]
-    waveforms, relative = augmentation(audio.waveforms, relative)
-    num_samples = (relative * waveforms.shape[1]).round().long()
-    mask = torch.arange(waveforms.shape[1], device=waveforms.device)[None, :] < num_samples[:, None]
-    return type(audio)(audio.utterances, waveforms * mask, num_samples)
+    after = brain.error_rate_on(valid_loader)
+    epochs = [checkpoint.meta["epoch"] for checkpoint in best]
+    return FitResult(model.cpu().eval(), brain.log, epochs, before, after, train_set.skipped)
 
 
 def _epoch_counter(h: Mapping[str, Any]) -> EpochCounter:
@@ -290,21 +129,3 @@ def _schedule(make, optimizer, total_steps: int):
     if getattr(make, "func", make) is torch.optim.lr_scheduler.OneCycleLR:
         return make(optimizer, total_steps=total_steps)
     return make(optimizer)
-
-
-def _save_state(schedule, path) -> None:
-    torch.save(schedule.state_dict(), path)
-
-
-def _load_state(schedule, path, end_of_epoch) -> None:
-    schedule.load_state_dict(torch.load(path, weights_only=True))
-
-
-def _read_log(checkpoint) -> list[dict]:
-    return list(checkpoint.meta["log"]) if checkpoint is not None else []
-
-
-def _as_csv(rows: Sequence[Mapping]) -> str:
-    lines = [",".join(_LOG_FIELDS)]
-    lines += [",".join(f"{row[key]:.6g}" for key in _LOG_FIELDS) for row in rows]
-    return "\n".join(lines) + "\n"

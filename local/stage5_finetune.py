@@ -5,7 +5,9 @@ Usage as SpeechBrain's recipes: stage5_finetune.py [options] conf/finetune.yaml 
 """
 
 import re
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import hparams
@@ -14,13 +16,15 @@ from cli import parser, run
 from training_log import EpochReport
 
 import comflp.models
-from comflp.artifacts import Stage, atomic_path, fingerprint_model, read_json, require, write_json, write_text
+from comflp.artifacts import Stage, atomic_directory, atomic_path, fingerprint_model, read_json, require, write_json, write_text
 from comflp.data.data_dir import read_data_dir
 from comflp.distill import KINDS, Distillation
+from comflp.distributed import processes, training_backend
 from comflp.errors import ComflpError
 from comflp.finetune import fit
 from comflp.hidden_states import collect
 from comflp.measures import correlation_matrix
+from comflp.models.model_card import write_model_card
 from comflp.models.surgery import verify_saved
 from comflp.proposal import PruningProposal
 from comflp.scoring import UNIT_OF_METRIC
@@ -63,7 +67,11 @@ def find_proposal(exp, num_prune, wanted, num_layers):
 
 
 def main():
-    options, overrides = options_and_overrides()
+    with processes(training_backend()) as ranks:
+        finetune(*options_and_overrides(), ranks)
+
+
+def finetune(options, overrides, ranks):
     configuration = hparams.load(options.config, overrides)
     values, exp = configuration.values, Path(options.exp)
     deep_directory = require(exp / "deep", "stage 0 (data preparation)")
@@ -79,7 +87,7 @@ def main():
         options={
             **configuration.options(),
             "proposal": str(proposal),
-            "start": name,
+            "start": name if name in SCRATCH else "deep",
             "distill": options.distill,
             "metric": options.metric,
         },
@@ -91,21 +99,31 @@ def main():
         upstream=[source],
         force=options.force,
     )
-    if stage.up_to_date():
-        print(f"{out} is up to date")
+    done = stage.up_to_date()
+    ranks.barrier()
+    if done:
+        if ranks.is_main:
+            print(f"{out} is up to date")
         return
-    if options.force:
-        shutil.rmtree(out / "train", ignore_errors=True)
 
+    if ranks.is_main and options.force:
+        shutil.rmtree(out / "train", ignore_errors=True)
+    siblings = [] if options.force else sorted(out.parent.glob("*/"))
+    twin = next((other for other in siblings if other != out and stage.was_made_in(other)), None)
+    ranks.barrier()
+    if twin is not None:
+        if ranks.is_main:
+            copy(twin, out, name, proposal, stage)
+        return
     student = deep.prune(proposal)
     if name in SCRATCH:
         student.reinitialize(values["seed"], keep_frontend=name == "scratch_frontend")
-    student.save(out / "pruned")
-    verify_saved(student, out / "pruned")
-    if not (out / "proposal.json").exists():
-        write_json(out / "proposal.json", {"name": out.name, "proposal": str(proposal),
-                   "num_layers": deep.num_layers, "num_prune": options.num_prune})
-    write_text(out / "train" / "hyperparams.yaml", configuration.resolved)
+    if ranks.is_main:
+        student.save(out / "pruned")
+        verify_saved(student, out / "pruned")
+        write_proposal(out, proposal)
+        write_text(out / "train" / "hyperparams.yaml", configuration.resolved)
+    ranks.barrier()
 
     def take_snapshot(model, epoch):
         matrix = correlation_matrix(collect(model, probe), measure=values["snapshot_measure"], seed=values["seed"])
@@ -132,17 +150,59 @@ def main():
         run_opts=configuration.run_opts,
         report=EpochReport(out / "train" / "tensorboard", options.metric),
     )
+    if not ranks.is_main:
+        return
     result.model.save(out / "finetuned")
     verify_saved(result.model, out / "finetuned")
+    facts = {
+        "metric": options.metric,
+        "error_rate_before": result.error_rate_before,
+        "error_rate": result.error_rate,
+        "data": f"trained on {train.path} ({len(train):,} utterances), error rates on {dev.path}",
+        "distillation": None if options.distill == "none" else options.distill,
+        "seed": values["seed"],
+    }
+    write_card(out, name, proposal, facts)
     stage.finish(
         [out / "pruned", out / "finetuned"],
+        facts=facts,
         epochs=result.log,
         averaged_epochs=result.averaged_epochs,
         skipped_utterances=result.skipped,
     )
-    best = min(row["valid_error_rate"] for row in result.log)
     print(f"wrote {out / 'finetuned'}: {student.num_layers} of {deep.num_layers} layers ({proposal} removed), "
-          f"best dev {options.metric.upper()} {best:.2f}%, epochs averaged: {result.averaged_epochs}")
+          f"dev {options.metric.upper()} {result.error_rate_before:.2f}% before and {result.error_rate:.2f}% after, "
+          f"epochs averaged: {result.averaged_epochs}")
+
+
+def write_proposal(out, proposal):
+    """proposal.json, where no search left one."""
+    if not (out / "proposal.json").exists():
+        write_json(out / "proposal.json", {"name": out.name, "proposal": str(proposal),
+                   "num_layers": proposal.num_layers, "num_prune": proposal.num_removed})
+
+
+def write_card(out, name, proposal, facts):
+    """The fine-tuned model's card."""
+    start = name if name in SCRATCH else f"{name}, layers {proposal} removed"
+    write_model_card(comflp.models.load(out / "finetuned"), out / "finetuned", start=start, **facts,
+                     command=f"python {shlex.join(sys.argv)}")
+
+
+def copy(twin, out, name, proposal, stage):
+    """Another proposal's name, the same layers and training: its results are these."""
+    record = read_json(twin / stage.record.name)
+    for part in ("pruned", "train", "finetuned"):
+        with atomic_directory(out / part) as temporary:
+            shutil.copytree(twin / part, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns("save", "decode_*", "export"))
+    write_proposal(out, proposal)
+    write_card(out, name, proposal, record["facts"])
+    stage.finish(
+        [out / "pruned", out / "finetuned"],
+        copied_from=twin.name,
+        **{key: record[key] for key in ("facts", "epochs", "averaged_epochs", "skipped_utterances")},
+    )
+    print(f"wrote {out / 'finetuned'}: the same layers and training as {twin.name}, copied from there")
 
 
 run(main)

@@ -14,6 +14,7 @@ from training_log import EpochReport
 
 from comflp.artifacts import Stage, write_text
 from comflp.data.data_dir import read_data_dir
+from comflp.distributed import processes, training_backend
 from comflp.finetune import fit
 from comflp.models.sentencepiece_tokenizer import SentencePieceTokenizer
 from comflp.models.transformer_ctc import TransformerCTC
@@ -21,6 +22,11 @@ from comflp.scoring import UNIT_OF_METRIC
 
 
 def main():
+    with processes(training_backend()) as ranks:
+        train_deep(ranks)
+
+
+def train_deep(ranks):
     arguments = parser(__doc__)
     arguments.add_argument("config", help="HyperPyYAML file; any of its keys may follow as --key value")
     arguments.add_argument("--train", required=True, help="data directory to train on")
@@ -39,13 +45,17 @@ def main():
         inputs={"training data": train.fingerprint(), "dev data": dev.fingerprint()},
         force=options.force,
     )
-    if stage.up_to_date():
-        print(f"{deep} is up to date")
+    done = stage.up_to_date()
+    ranks.barrier()
+    if done:
+        if ranks.is_main:
+            print(f"{deep} is up to date")
         return
-    if options.force:
-        shutil.rmtree(work, ignore_errors=True)
-
-    write_text(work / "hyperparams.yaml", configuration.resolved)
+    if ranks.is_main:
+        if options.force:
+            shutil.rmtree(work, ignore_errors=True)
+        write_text(work / "hyperparams.yaml", configuration.resolved)
+    ranks.barrier()
     values = configuration.values
     torch.manual_seed(values["seed"])
     tokenizer = SentencePieceTokenizer.train(utterance.text for utterance in train)
@@ -60,10 +70,12 @@ def main():
         run_opts=configuration.run_opts,
         report=EpochReport(work / "tensorboard", options.metric),
     )
+    if not ranks.is_main:
+        return
     result.model.save(deep)
     stage.finish([deep], epochs=result.log, averaged_epochs=result.averaged_epochs, skipped=len(result.skipped))
     print(f"wrote {deep}: {model.num_layers} layers, {model.num_parameters:,} parameters, "
-          f"dev {options.metric.upper()} {min(row['valid_error_rate'] for row in result.log):.2f}%")
+          f"dev {options.metric.upper()} {result.error_rate:.2f}%")
 
 
 run(main)

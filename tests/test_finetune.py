@@ -14,7 +14,8 @@ from comflp.checkpoints import AtomicCheckpointer, average_best
 from comflp.data.training import DurationBatchSampler, LabelledDataset
 from comflp.distill import Distillation, posterior_divergence
 from comflp.errors import ComflpError
-from comflp.finetune import ctc_loss, fit
+from comflp.brain import ctc_loss
+from comflp.finetune import fit
 from comflp.models.layered import CTCOutput
 from comflp.proposal import PruningProposal
 

@@ -85,6 +85,45 @@ def test_two_processes_behind_a_command_give_the_same_hidden_states(finished, ex
     assert (exp / "hidden" / "hidden.ark").read_bytes() == before
 
 
+def test_the_same_layers_under_another_name_are_not_trained_again(finished, exp):
+    layers = read_json(exp / "prune2" / "dc_fine" / "proposal.json")["proposal"]
+    done = run(finished[0], first=5, last=5, proposals=layers)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "copied from there" in done.stdout and "epoch" not in done.stdout
+    copy = exp / "prune2" / f"layers_{layers}"
+    assert (copy / "finetuned" / "model.safetensors").read_bytes() == (exp / "prune2/dc_fine/finetuned/model.safetensors").read_bytes()
+    assert f"layers_{layers}" in (copy / "finetuned" / "README.md").read_text()
+    assert (copy / "train" / "train_log.csv").exists() and not list(copy.glob("*/decode_*"))
+    assert "up to date" in run(finished[0], first=5, last=5, proposals=layers).stdout
+    shutil.rmtree(copy)
+
+
+def test_the_card_of_a_fine_tuned_model_tells_its_story(exp):
+    card = (exp / "prune2" / "dc_fine" / "finetuned" / "README.md").read_text()
+    facts = read_json(exp / "prune2" / "dc_fine" / "stage5.record.json")["facts"]
+    for line in (f"- CER before fine-tuning: {facts['error_rate_before']:.2f}%", f"- CER: {facts['error_rate']:.2f}%",
+                 "trained on data/train", "- Command: python steps/stage5_finetune.py", "dc_fine, layers"):
+        assert line in card, line
+    decoded = {name: read_json(exp / "prune2" / "dc_fine" / name / "decode_dev" / "score.json")["error_rate"]
+               for name in ("pruned", "finetuned")}
+    assert decoded == {"pruned": facts["error_rate_before"], "finetuned": facts["error_rate"]}
+
+
+def test_two_processes_train(finished):
+    """The deep model by a schedule that goes by steps, and a pruned one with layerdrop."""
+    recipe, _ = finished
+    done = run(recipe, first=0, last=0, model="two", train_nj=2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    deep = recipe / "exp" / "two"
+    assert done.stdout.count("epoch 2:") == 1 and (deep / "deep" / "model.safetensors").exists()
+    last = (deep / "train_deep" / "train_log.csv").read_text().splitlines()[-1]
+    assert float(last.split(",")[1]) < 2e-5, "the schedule has to come near its end, from 1e-3"
+    done = run(recipe, first=5, last=5, model="two", train_nj=2, proposals="1,3")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (deep / "prune2" / "layers_1,3" / "finetuned" / "model.safetensors").exists()
+    shutil.rmtree(deep)
+
+
 def test_a_stage_before_its_inputs_names_the_stage_that_makes_them(finished):
     done = run(finished[0], first=3, last=3, model="nothing-yet")
     assert done.returncode == 1

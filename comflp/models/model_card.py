@@ -21,7 +21,7 @@ def model_card(model: LayeredCTC, **facts: Any) -> str:
 
     What ``model.origin`` says (source, pruning steps and whatever else was put
     there) is always included; ``facts`` add to it: ``metric`` ("cer" or "wer")
-    with ``error_rate`` (percent), ``data`` (what it was scored or trained on),
+    with ``error_rate`` and ``error_rate_before`` fine-tuning (percent), ``data`` (what it was scored or trained on),
     ``seed``, ``command``, or anything else. A fact that is None is left out.
     """
     facts = {key: value for key, value in {**model.origin, **facts}.items() if value is not None}
@@ -51,8 +51,9 @@ def write_model_card(model: LayeredCTC, directory: str | Path, **facts: Any) -> 
 def _results(facts: dict[str, Any]) -> list[str]:
     rows = []
     metric = str(facts.pop("metric", "error rate")).upper()
-    if "error_rate" in facts:
-        rows.append(f"- {metric}: {facts.pop('error_rate'):.2f}%")
+    for key, what in (("error_rate_before", f"{metric} before fine-tuning"), ("error_rate", metric)):
+        if key in facts:
+            rows.append(f"- {what}: {facts.pop(key):.2f}%")
     rows += [f"- {label}: {facts.pop(key)}" for key, label in _LABELS.items() if key in facts]
     rows += [f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items()]
     return ["", "## Facts", "", *rows] if rows else []
