@@ -11,14 +11,12 @@ from typing import Callable, Iterable, Iterator, Sequence
 
 import torch
 
+from comflp.data import MAX_SECONDS
 from comflp.data.batching import AudioBatch, load_batch, make_batches
 from comflp.data.data_dir import DataDir, Utterance
 from comflp.distributed import ALONE, Ranks
 from comflp.models.layered import LayeredCTC, Tokenizer
 from comflp.resume import Journal, work_key
-
-MAX_SECONDS = 160.0
-"""Default padded seconds of audio in a batch: the released code's 32 utterances of 5 s."""
 
 Search = Callable[[torch.Tensor, torch.Tensor, Tokenizer], list[str]]
 

@@ -1,20 +1,22 @@
-"""Options of every stage that runs a model over data without training it (stages 1, 4 and 6), and what they mean."""
+"""Options of every stage that runs a model over data without training it (stages 1 to 4 and 6), and what they mean."""
 
-import torch
+import contextlib
+import shutil
+
 from cli import parser
 
-import comflp.models
-from comflp.artifacts import require
+from comflp.artifacts import fingerprint_model, require
+from comflp.data import MAX_SECONDS
 from comflp.data.data_dir import read_data_dir
-from comflp.decode import MAX_SECONDS
 from comflp.errors import ComflpError
+from comflp.measures import Speech
 
 
 def inference_parser(description):
     """cli.parser with the common options."""
     options = parser(description)
     options.add_argument("--max-seconds", type=float, default=MAX_SECONDS, help="padded seconds of audio in a batch")
-    options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where the model runs")
+    options.add_argument("--device", help="where the model runs: cpu, cuda, cuda:1, ...; a GPU if there is one")
     options.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     options.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     return options
@@ -22,13 +24,32 @@ def inference_parser(description):
 
 def load_model(path, options):
     """The model of a directory (or hub name), in evaluation mode on the device asked for."""
+    # Stages 2 and 3 mostly need neither, and torch takes seconds to import.
+    import torch
+
+    import comflp.models
+
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = comflp.models.load(path, trust_hyperparams=options.trust_hyperparams)
     try:
-        return model.to(options.device).eval()
+        return model.to(device).eval()
     except (RuntimeError, AssertionError) as error:
-        raise ComflpError(f"--device {options.device} cannot be used: {error}") from None
+        raise ComflpError(f"--device {device} cannot be used: {error}") from None
 
 
 def read_data(path, options, made_by="stage 0 (data preparation)", require_text=True):
     """A data directory, or an error that says which stage makes it."""
     return read_data_dir(require(path, made_by), require_text=require_text, allow_pipes=options.allow_pipes)
+
+
+def speech_of(options, work, require_text=False):
+    """(fingerprints of --model and --data, a context that gives them as Speech and removes ``work`` when it ends well)."""
+    data = read_data(options.data, options, require_text=require_text)
+    inputs = {"model": fingerprint_model(require(options.model, "stage 0 (deep model)")), "probe": data.fingerprint()}
+
+    @contextlib.contextmanager
+    def speech():
+        yield Speech(load_model(options.model, options), data, options.max_seconds, work, options.allow_pipes)
+        shutil.rmtree(work, ignore_errors=True)
+
+    return inputs, speech

@@ -10,12 +10,12 @@ from inference_options import read_data
 from comflp.artifacts import Stage, fingerprint_file, fingerprint_value, read_json, require, write_json
 from comflp.data.data_dir import subset
 from comflp.errors import ComflpError
-from comflp.measures import COST
 from comflp.measures.matrix_file import read_matrix
 from comflp.search import baselines, coarse_search
 from comflp.search.candidate import Candidate
 from comflp.search.candidates_file import read_candidates
 from comflp.search.linear_probe import linear_probe
+from comflp.search.objectives import natural_objective, objective_named
 
 NAMES_OF_BASELINES = (*baselines.FIXED, "random", "reverse", "glp", "linear_probe")
 _RANKED, _PROPOSAL, _RECORD = "ranked.json", "proposal.json", "stage4.record.json"
@@ -184,22 +184,21 @@ def matrix_path(options):
 
 
 def quality_function(options):
-    """v(P) by the first measure's matrix; None where stage 2 has not made it, or the measure is a cost."""
+    """The quality by the first measure's matrix (v(P), or minus the cost); None where stage 2 has not made it."""
     path = matrix_path(options) if options.measures.split() else None
-    if path is None or not path.exists() or is_cost(path):
+    if path is None or not path.exists():
         return lambda proposal: None
-    matrix = read_matrix(path)
-    return lambda proposal: proposal.quality(matrix)
+    matrix, objective = read_matrix(path), objective_named(natural_objective(read_json(path.with_suffix(".json")).get("kind")))
+    return lambda proposal: finite(objective.of(proposal, matrix))
+
+
+def finite(quality):
+    """None for a proposal that the measure forbids."""
+    return quality if np.isfinite(quality) else None
 
 
 def worst_by_quality(path, num_prune):
     """The worst candidates by a matrix, worst first."""
     about = read_json(path.with_suffix(".json"))
-    objective = "cost" if is_cost(path) else "mean"
-    return coarse_search(read_matrix(path), num_prune, reverse=True, objective=objective,
+    return coarse_search(read_matrix(path), num_prune, reverse=True, objective=natural_objective(about.get("kind")),
                          unit_interval=about.get("unit_interval", True))
-
-
-def is_cost(path):
-    """Whether a matrix says what removing layers costs, instead of how alike they are."""
-    return read_json(path.with_suffix(".json")).get("kind") == COST

@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
-"""Stage 2: the correlation matrix of the layers' hidden states, as .npy, .json and a heat map."""
+"""Stage 2: the matrix that coarse search works on, as .npy, .json and a heat map.
+
+The paper's correlations and their kin come from the hidden states of stage 1. The skip measures run the model itself
+on a part of the probe set: skip_kl, skip_ctc, skip_ctc_labelled.
+"""
 
 import time
 from pathlib import Path
 
 import numpy as np
-from cli import parser, progress, run, true_or_false
+from cli import progress, run, true_or_false
+from inference_options import inference_parser, speech_of
 from plain_warnings import plain_warnings
 
 from comflp import hidden_states
 from comflp.artifacts import Stage, atomic_path, fingerprint_file, require, write_json
-from comflp.measures import MEASURES, correlation_matrix, measure_named
+from comflp.measures import COST, MEASURES, MODEL, correlation_matrix, measure_named, skip_matrix
 from comflp.measures.heat_map import heat_map
 from comflp.measures.matrix_file import read_matrix
 from comflp.measures.registry import as_similarity
@@ -21,18 +26,26 @@ MEASURE_OPTIONS = {
     "variance": (float, "share of each layer's variance that is kept (svcca, pwcca)"),
     "share": (float, "share of the sum of singular values that is kept (svcca_released)"),
     "debiased": (true_or_false, "use the unbiased estimate (cka): true or false"),
+    "num_utterances": (int, "utterances of the probe set that the model runs on (skip measures)"),
+    "max_block": (int, "layers of the longest block that is measured (skip measures)"),
 }
 
 
 def parse_options():
-    arguments = parser(__doc__)
-    arguments.add_argument("--hidden", required=True, help="directory of stage 1's hidden states")
+    arguments = inference_parser(__doc__)
+    arguments.add_argument("--hidden", default="", help="directory of stage 1's hidden states")
+    arguments.add_argument("--model", default="", help="directory of the deep model, for the skip measures")
+    arguments.add_argument("--data", default="data/probe", help="Kaldi data directory that the skip measures draw from")
     arguments.add_argument("--measure", default="dc", help=f"one of: {' '.join(MEASURES)}")
     arguments.add_argument("--out", required=True, help="directory for <measure>.npy, .json and .png")
     arguments.add_argument("--seed", type=int, default=0, help="of the utterances that a measure draws")
     for name, (kind, meaning) in MEASURE_OPTIONS.items():
         arguments.add_argument(f"--{name.replace('_', '-')}", type=kind, help=f"{meaning}; its own default if left out")
-    return arguments.parse_args()
+    options = arguments.parse_args()
+    needed = "model" if measure_named(options.measure).source == MODEL else "hidden"
+    if not getattr(options, needed):
+        arguments.error(f"--measure {options.measure} needs --{needed}")
+    return options
 
 
 def main():
@@ -40,29 +53,24 @@ def main():
     measure = measure_named(options.measure)
     given = {name: getattr(options, name) for name in MEASURE_OPTIONS if getattr(options, name) is not None}
     settings = measure.resolve(**given)
-    hidden, out = Path(options.hidden), Path(options.out)
-    # ShortGPT's cosine is a mean over frames, which stage 1 took; hidden states are means of frames already.
-    frames = hidden / "frame_cosine.npy" if measure.name == "cosine" else None
-    source = require(frames or hidden / "hidden.ark", "stage 1 (feature dump)")
+    work = of_model if measure.source == MODEL else of_hidden_states
+    inputs, upstream, compute = work(options, measure, settings)
+    out = Path(options.out)
     stage = Stage(
         out / f"{measure.name}.record.json",
         "stage2_correlation",
         options={"measure": measure.name, "seed": options.seed, **settings},
-        inputs={source.stem: fingerprint_file(source)},
-        upstream=[hidden / "record.json"],
+        inputs=inputs,
+        upstream=upstream,
         force=options.force,
     )
     array, description, picture = (out / f"{measure.name}.{ending}" for ending in ("npy", "json", "png"))
     if stage.up_to_date():
         print(f"{array} is up to date")
         return
-    utt_ids, values = hidden_states.read(hidden)
     start = time.monotonic()
     with plain_warnings():
-        if frames:
-            matrix = as_similarity(read_matrix(frames))
-        else:
-            matrix = correlation_matrix(values, measure.name, options.seed, utt_ids, progress, **settings)
+        matrix, num_utterances = compute()
     with atomic_path(array) as temporary, open(temporary, "wb") as file:
         np.save(file, matrix)
     write_json(description, {
@@ -72,13 +80,44 @@ def main():
         "options": settings,
         "seed": options.seed,
         "num_layers": len(matrix) - 1,
-        "num_utterances": len(utt_ids),
+        "num_utterances": num_utterances,
         "seconds": round(time.monotonic() - start, 3),
     })
+    shown, name = (np.exp(-matrix), f"exp(-{measure.name})") if measure.kind == COST else (matrix, measure.name)
     with atomic_path(picture) as temporary:
-        heat_map(matrix, f"{measure.name}, {len(utt_ids)} utterances").savefig(temporary, format="png", dpi=110)
+        heat_map(shown, f"{name}, {num_utterances} utterances").savefig(temporary, format="png", dpi=110)
     stage.finish([array, description, picture])
-    print(f"wrote {array}: {len(matrix)} x {len(matrix)}, {matrix[~np.eye(len(matrix), dtype=bool)].min():.4f} to 1")
+    between = matrix[~np.eye(len(matrix), dtype=bool)]
+    between = between[np.isfinite(between)]
+    print(f"wrote {array}: {len(matrix)} x {len(matrix)}, {between.min():.4f} to {between.max():.4f} between layers")
+
+
+def of_hidden_states(options, measure, settings):
+    """(inputs, upstream records, function that gives the matrix and the number of utterances) of a correlation."""
+    hidden = Path(options.hidden)
+    # ShortGPT's cosine is a mean over frames, which stage 1 took; hidden states are means of frames already.
+    frames = hidden / "frame_cosine.npy" if measure.name == "cosine" else None
+    source = require(frames or hidden / "hidden.ark", "stage 1 (feature dump)")
+
+    def compute():
+        utt_ids, values = hidden_states.read(hidden)
+        if frames:
+            return as_similarity(read_matrix(frames)), len(utt_ids)
+        return correlation_matrix(values, measure.name, options.seed, utt_ids, progress, **settings), len(utt_ids)
+
+    return {source.stem: fingerprint_file(source)}, [hidden / "record.json"], compute
+
+
+def of_model(options, measure, settings):
+    """The same of a skip measure."""
+    inputs, speech = speech_of(options, Path(options.out) / f".{measure.name}", require_text=measure.name.endswith("_labelled"))
+
+    def compute():
+        with speech() as on_speech:
+            matrix = skip_matrix(on_speech, measure.name, options.seed, progress, **settings)
+            return matrix, min(settings["num_utterances"], len(on_speech.data))
+
+    return inputs, [], compute
 
 
 run(main)

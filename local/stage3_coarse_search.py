@@ -1,11 +1,17 @@
 #!/usr/bin/env python3
-"""Stage 3: the proposals of highest quality by a correlation matrix, for one N or several."""
+"""Stage 3: the proposals of highest quality by a matrix of stage 2, for one N or several.
 
+With --refine, the best ones by a skip measure are run as whole pruned models on the measure's utterances, and ordered by
+what that changes in the output (without labels, without decoding).
+"""
+
+import math
 import time
 import warnings
 from pathlib import Path
 
-from cli import parser, run, true_or_false
+from cli import progress, run, true_or_false
+from inference_options import inference_parser, speech_of
 from num_prune import parse_num_prune
 from plain_warnings import plain_warnings
 
@@ -15,19 +21,23 @@ from comflp.measures import COST
 from comflp.measures.matrix_file import read_matrix
 from comflp.search.coarse import METHODS, checked_matrix, coarse_searches, found_of_best
 from comflp.search.constraints import Constraints
-from comflp.search.objectives import OBJECTIVES
+from comflp.search.objectives import OBJECTIVES, natural_objective
 
 COMPARED = {"exact": "beam", "beam": "exact"}
 
 
 def parse_options():
-    arguments = parser(__doc__)
+    arguments = inference_parser(__doc__)
     arguments.add_argument("--exp", required=True, help="experiment directory; results go to EXP/prune<N>/<measure>/")
     arguments.add_argument("--measure", default="dc", help="whose matrix to search: EXP/correlation/<measure>.npy")
     arguments.add_argument("--matrix", help="search this .npy instead; --measure is then the name of the results only")
     arguments.add_argument("--num-prune", required=True, help="N, layers to remove: a number, a list 4,6,8 or a range 1:8")
     arguments.add_argument("--method", choices=METHODS, default="exact", help="beam is Algorithm 1 of the paper")
     arguments.add_argument("--beam-size", type=int, default=10, help="K, candidates to find")
+    arguments.add_argument("--refine", type=int, default=0, help="of a skip measure, run this many of the best by the "
+                           "matrix as whole pruned models and keep the K best of them; 0: none. Other measures have no use for it")
+    arguments.add_argument("--model", default="", help="directory of the deep model, for --refine")
+    arguments.add_argument("--data", default="data/probe", help="data directory of the skip measure, for --refine")
     arguments.add_argument("--objective", choices=tuple(OBJECTIVES), help="quality of a proposal; if left out: mean, the "
                            "paper's Eq. 5, or cost for a measure that is one")
     arguments.add_argument("--keep", default="", help="layers that must stay, as 1,12")
@@ -37,7 +47,10 @@ def parse_options():
     arguments.add_argument("--compare", type=true_or_false, default=True,
                            help="run the other of beam and exact too, and record how many of the true best the beam finds")
     arguments.add_argument("--seed", type=int, default=0, help="of the method random")
-    return arguments.parse_args()
+    options = arguments.parse_args()
+    if options.refine and not options.model:
+        arguments.error("--refine needs --model")
+    return options
 
 
 def main():
@@ -48,7 +61,7 @@ def main():
     search = {
         "beam_size": options.beam_size,
         "reverse": options.reverse,
-        "objective": options.objective or ("cost" if about.get("kind") == COST else "mean"),
+        "objective": options.objective or natural_objective(about.get("kind")),
         "constraints": Constraints(parse_keep(options.keep), options.max_block, options.max_blocks),
         "unit_interval": about.get("unit_interval", True),
         "seed": options.seed,
@@ -58,7 +71,8 @@ def main():
         matrix = checked_matrix(read_matrix(path), search["unit_interval"] and not is_cost, allow_infinity=is_cost)
     except ComflpError as error:
         raise ComflpError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
-    stages = {n: stage_of(n, options, search, path) for n in parse_num_prune(options.num_prune, len(matrix) - 1)}
+    refined = refinement(options, about)
+    stages = {n: stage_of(n, options, search, path, refined) for n in parse_num_prune(options.num_prune, len(matrix) - 1)}
     wanted = [n for n, stage in stages.items() if not stage.up_to_date()]
     if not wanted:
         print(f"{exp}: coarse search by {options.measure} is up to date")
@@ -66,8 +80,10 @@ def main():
     start = time.monotonic()
     with plain_warnings():
         found = coarse_searches(matrix, wanted, method=options.method, **search)
-    seconds = round(time.monotonic() - start, 3)
     compared = compare(matrix, wanted, options, search, found)
+    if refined:
+        found = refined.search(matrix, wanted, options.method, search)
+    seconds = round(time.monotonic() - start, 3)
     for n in wanted:
         candidates = stages[n].record.parent / "candidates.json"
         write_json(candidates, {
@@ -77,6 +93,7 @@ def main():
             "method": options.method,
             **search,
             "constraints": search["constraints"].as_dict(),
+            **({"refined": refined.settings} if refined else {}),
             "candidates": [candidate.as_dict() for candidate in found[n]],
             **compared[n],
             "seconds": seconds,
@@ -93,15 +110,50 @@ def parse_keep(text):
     return tuple(map(int, parts))
 
 
-def stage_of(num_prune, options, search, matrix):
+def refinement(options, about):
+    """The Refinement that was asked for; None for a measure that is not a skip measure, and for the worst candidates."""
+    if not options.refine or about.get("kind") != COST or options.reverse:
+        return None
+    return Refinement(options, about)
+
+
+class Refinement:
+    """Whole pruned models on the utterances of the skip measure, with its kind of change.
+
+    settings: what candidates.json and the record say of it. inputs: fingerprints of model and data.
+    """
+
+    def __init__(self, options, about):
+        self.kind = about["measure"].removeprefix("skip_")
+        self.settings = {"proposals": options.refine, "num_utterances": about["num_utterances"], "seed": about["seed"]}
+        self.inputs, self._speech = speech_of(
+            options, Path(options.exp) / f".refine_{about['measure']}", require_text=self.kind == "ctc_labelled"
+        )
+
+    def search(self, matrix, num_prunes, method, search):
+        """N -> the K best by true cost of the ``proposals`` best by the matrix."""
+        num_layers, count = len(matrix) - 1, max(self.settings["proposals"], search["beam_size"])
+        found = {
+            n: coarse_searches(matrix, [n], method=method, **{**search, "beam_size": min(count, math.comb(num_layers, n))})[n]
+            for n in num_prunes
+        }
+        from comflp.search.refine import refine  # runs the model: torch takes seconds to import
+
+        with self._speech() as speech:
+            speech = speech.drawn(self.settings["num_utterances"], self.settings["seed"])
+            best = refine(speech, found, self.kind, progress)
+        return {n: candidates[: search["beam_size"]] for n, candidates in best.items()}
+
+
+def stage_of(num_prune, options, search, matrix, refined):
     """The record of one N."""
     name = "random" if options.method == "random" else options.measure + ("_reverse" if options.reverse else "")
     return Stage(
         Path(options.exp) / f"prune{num_prune}" / name / "stage3.record.json",
         "stage3_coarse_search",
         options={"method": options.method, "compare": options.compare, **search,
-                 "constraints": search["constraints"].as_dict()},
-        inputs={f"correlation/{options.measure}": fingerprint_file(matrix)},
+                 "constraints": search["constraints"].as_dict(), **({"refined": refined.settings} if refined else {})},
+        inputs={f"correlation/{options.measure}": fingerprint_file(matrix), **(refined.inputs if refined else {})},
         upstream=[] if options.matrix else [matrix.with_name(f"{options.measure}.record.json")],
         force=options.force,
     )

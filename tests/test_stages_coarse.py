@@ -9,7 +9,8 @@ import kaldiio
 import numpy as np
 import pytest
 
-from comflp.measures import correlation_matrix
+from comflp.measures import Speech, correlation_matrix, skip_matrix
+from comflp.measures.output_change import output_changes
 from comflp.proposal import PruningProposal
 from comflp.search import coarse_search
 
@@ -114,6 +115,48 @@ def test_a_matrix_of_the_users_own(exp, tmp_path):
         beam = sorted(extended, key=quality.get, reverse=True)[:10]
     found = json.loads((exp / "prune6" / "own" / "candidates.json").read_text())
     assert [PruningProposal.parse(c["proposal"], 12).removed for c in found["candidates"]] == beam
+
+
+def test_skip_costs_from_the_model_to_refined_candidates(exp, tmp_path, make_model, make_data):
+    model, data = make_model(num_layers=5), make_data(10)
+    model.save(tmp_path / "deep")
+    of_model = ("--model", tmp_path / "deep", "--data", data.path)
+    status, said = correlation(exp, "skip_kl", *of_model, "--num-utterances", 6, "--seed", 2)
+    assert status == 0, said
+    speech = Speech(model, data)
+    matrix = np.load(exp / "correlation" / "skip_kl.npy")
+    np.testing.assert_array_equal(matrix, skip_matrix(speech, "skip_kl", seed=2, num_utterances=6))
+    about = json.loads((exp / "correlation" / "skip_kl.json").read_text())
+    assert (about["kind"], about["num_utterances"], about["options"]["max_block"]) == ("cost", 6, None)
+    assert (exp / "correlation" / "skip_kl.png").exists() and "between layers" in said
+
+    options = ("--measure", "skip_kl", "--num-prune", "2:3", "--beam-size", 3, *of_model)
+    status, said = search(exp, *options, "--refine", 7)
+    assert status == 0, said
+    for num_prune in (2, 3):
+        found = json.loads((exp / f"prune{num_prune}" / "skip_kl" / "candidates.json").read_text())
+        by_matrix = coarse_search(matrix, num_prune, 7, objective="cost")
+        true = output_changes(speech.drawn(6, 2), [c.proposal for c in by_matrix], "kl")
+        best = sorted(true, key=lambda p: (true[p], p.removed))[:3]
+        assert [c["proposal"] for c in found["candidates"]] == [str(p) for p in best]
+        assert [c["quality"] for c in found["candidates"]] == pytest.approx([-true[p] for p in best], rel=1e-5)
+        assert found["refined"] == {"proposals": 7, "num_utterances": 6, "seed": 2}
+        assert [c["proposal"] for c in found["beam_against_exact"]["exact"]] == [str(c.proposal) for c in by_matrix[:3]]
+    assert "up to date" in search(exp, *options, "--refine", 7)[1]
+    status, said = search(exp, *options)
+    assert status == 1 and "refined" in said and "--force" in said
+    assert not list(exp.glob(".refine*")) and not list((exp / "correlation").glob(".skip*"))
+    status, said = search(exp, *options, "--reverse", "--refine", 7)
+    worst = json.loads((exp / "prune2" / "skip_kl_reverse" / "candidates.json").read_text())
+    assert status == 0 and "refined" not in worst
+
+
+def test_skip_costs_need_a_model_and_say_so(exp, tmp_path, make_data):
+    status, said = correlation(exp, "skip_kl")
+    assert status == 2 and "--measure skip_kl needs --model" in said
+    status, said = correlation(exp, "skip_kl", "--model", tmp_path / "nowhere", "--data", make_data(3).path)
+    assert status == 1 and "stage 0 (deep model) makes it" in said
+    assert search(exp, "--num-prune", 2, "--refine", 5)[0] == 2
 
 
 def test_errors_are_one_line(exp, tmp_path):

@@ -29,11 +29,19 @@ class LabelledBatch:
         return LabelledBatch(self.audio.to(device), self.labels.to(device), self.num_labels.to(device))
 
     def required_frames(self) -> torch.Tensor:
-        """(B,) int64: the fewest frames that CTC can align each target with (a blank between repeats)."""
-        repeats = (self.labels[:, 1:] == self.labels[:, :-1]) & (
-            torch.arange(1, self.labels.shape[1], device=self.labels.device) < self.num_labels[:, None]
-        )
-        return self.num_labels + repeats.sum(dim=1)
+        """:func:`required_frames` of the targets."""
+        return required_frames(self.labels, self.num_labels)
+
+
+def required_frames(labels: torch.Tensor, num_labels: torch.Tensor) -> torch.Tensor:
+    """(B,) int64: the fewest frames that CTC can align each target with (a blank between repeats).
+
+    labels: (B, U) int64, padded. num_labels: (B,) int64.
+    """
+    repeats = (labels[:, 1:] == labels[:, :-1]) & (
+        torch.arange(1, labels.shape[1], device=labels.device) < num_labels[:, None]
+    )
+    return num_labels + repeats.sum(dim=1)
 
 
 class LabelledDataset(Dataset):

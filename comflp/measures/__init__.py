@@ -23,17 +23,25 @@ from comflp.measures.dc_released import dc_released
 from comflp.measures.dc_unbiased import dc_unbiased
 from comflp.measures.layers import Layers
 from comflp.measures.pwcca import pwcca
-from comflp.measures.registry import COST, SIMILARITY, Measure
+from comflp.measures.registry import COST, HIDDEN, MODEL, SIMILARITY, Measure
+from comflp.measures.skip_ctc import skip_ctc
+from comflp.measures.skip_ctc_labelled import skip_ctc_labelled
+from comflp.measures.skip_kl import skip_kl
+from comflp.measures.speech import Speech
 from comflp.measures.svcca import svcca
 from comflp.measures.svcca_released import svcca_released
 
-__all__ = ["COST", "MEASURES", "Measure", "SIMILARITY", "correlation_matrix", "measure_named"]
+__all__ = ["COST", "HIDDEN", "MEASURES", "MODEL", "Measure", "SIMILARITY", "Speech", "correlation_matrix",
+           "measure_named", "skip_matrix"]
 
 MEASURES: dict[str, Measure] = {
     function.__name__: Measure(function.__name__, function)
     for function in (dc, svcca, dc_released, svcca_released, dc_unbiased, pwcca, cka, cosine, angular)
+} | {
+    function.__name__: Measure(function.__name__, function, kind=COST, unit_interval=False, source=MODEL)
+    for function in (skip_kl, skip_ctc, skip_ctc_labelled)
 }
-"""The measures of hidden states, by name."""
+"""The measures, by name: similarities of hidden states, and costs of skipping layers of a model."""
 
 
 def measure_named(name: str) -> Measure:
@@ -55,7 +63,8 @@ def correlation_matrix(
 
     hidden: (n, L+1, D), an array or a memory-mapped ``comflp.hidden_states.HiddenStates``; or a list of L+1 arrays
         (n, D_i), whose widths may differ. Row k of each is one utterance's time average.
-    measure: a name of ``MEASURES``; ``options`` are that measure's own (``MEASURES[measure].options``).
+    measure: a name of ``MEASURES`` that works on hidden states; ``options`` are that measure's own
+        (``MEASURES[measure].options``).
     seed: of what the measure draws at random (the batches of distance correlation).
     utt_ids: n names, for error messages.
 
@@ -64,5 +73,28 @@ def correlation_matrix(
     Raises ComflpError for an unknown measure or option, a shape that does not fit, and NaN or infinity (naming the
     utterance and the layer) in what the measure reads.
     """
-    chosen = measure_named(measure)
+    chosen = _measure_of(measure, HIDDEN, "skip_matrix")
     return chosen.function(Layers(hidden, utt_ids), seed=seed, progress=progress, **chosen.resolve(**options))
+
+
+def skip_matrix(
+    speech: Speech, measure: str = "skip_kl", seed: int = 0, progress: Callable | None = None, **options
+) -> np.ndarray:
+    """The matrix S of what skipping costs: S[i, j] is what the output loses without layers i+1..j.
+
+    speech: the deep model and a probe set. measure: ``skip_kl``, ``skip_ctc`` or ``skip_ctc_labelled``; ``options`` are
+        that measure's own. seed: of the utterances that are drawn from the probe set.
+
+    Returns (L+1, L+1) float64, symmetric, 0 on the diagonal, infinite for blocks that may not be removed. The costs of
+    a proposal's blocks add up, as far as blocks do not interact: coarse search minimises their sum (objective ``cost``).
+    Raises ComflpError for an unknown measure or option, and where an output is not finite.
+    """
+    chosen = _measure_of(measure, MODEL, "correlation_matrix")
+    return chosen.function(speech, seed=seed, progress=progress, **chosen.resolve(**options))
+
+
+def _measure_of(name: str, source: str, other: str) -> Measure:
+    chosen = measure_named(name)
+    if chosen.source != source:
+        raise ComflpError(f"the measure {name} is computed by comflp.measures.{other}")
+    return chosen

@@ -13,6 +13,8 @@ from comflp.errors import ComflpError
 
 SIMILARITY = "similarity"
 COST = "cost"
+HIDDEN = "hidden"
+MODEL = "model"
 _COMMON = ("seed", "progress")
 
 
@@ -23,6 +25,8 @@ class Measure:
     name: as ``--measure`` takes it.
     function: ``function(source, seed=..., progress=..., **options) -> M``, (L+1, L+1) float64. Its keyword-only
         parameters beside ``seed`` and ``progress`` are the measure's options, and their defaults the options' defaults.
+    source: what it works on: HIDDEN, the time-averaged layer outputs of stage 1 (``Layers``), or MODEL, the deep model
+        itself on a probe set (``Speech``).
     kind: SIMILARITY, where a high M[i, j] says that layers i+1..j are redundant, or COST, where M[i, j] is what
         removing them costs and the costs of blocks add up.
     unit_interval: whether all values are in [0, 1].
@@ -32,6 +36,7 @@ class Measure:
     function: Callable[..., np.ndarray]
     kind: str = SIMILARITY
     unit_interval: bool = True
+    source: str = HIDDEN
 
     @property
     def options(self) -> dict[str, Any]:

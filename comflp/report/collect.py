@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +16,7 @@ from comflp.artifacts import read_json
 from comflp.errors import ComflpError
 from comflp.measures.matrix_file import read_matrix
 from comflp.proposal import PruningProposal
+from comflp.search.objectives import natural_objective, objective_named
 
 _SNAPSHOT = re.compile(r"(?P<measure>.+)_epoch(?P<epoch>[0-9]+)\.npy")
 _STARTED_ANEW = ("scratch", "scratch_frontend")
@@ -146,11 +148,16 @@ class Experiment:
         return sorted(found, key=lambda name: (name == "test", name))
 
     def quality(self, proposal: PruningProposal | None, measure: str | None = None) -> float | None:
-        """v(P) by a measure's matrix (by the main one if left out); None where either is not there."""
+        """v(P) by a measure's matrix (by the main one if left out), minus the cost by a matrix of costs.
+
+        None where the proposal or the matrix is not there, or the measure forbids the proposal.
+        """
         measure = measure or self.main_measure
         if proposal is None or not proposal.blocks or measure not in self.matrices:
             return None
-        return proposal.quality(self.matrices[measure])
+        objective = objective_named(natural_objective(self.about.get(measure, {}).get("kind")))
+        quality = objective.of(proposal, self.matrices[measure])
+        return quality if math.isfinite(quality) else None
 
     def lists_of(self, num_prune: int) -> list[SearchList]:
         """The lists of one N: measures, reverse searches, random, other baselines."""

@@ -22,7 +22,7 @@ PALETTE = {
 _METHODS = {
     "dc": "blue",
     "svcca": "orange",
-    "cka": "teal",
+    "skip": "teal",
     "random": "grey",
     "glp": "green",
     "top": "red",

@@ -1,7 +1,7 @@
 """Decoding many pruned models of one deep model at once.
 
 All proposals, of whatever search and whatever N, are walked in one
-:class:`~comflp.search.prefix_tree.PrefixTree`: the front end runs once a batch,
+:class:`~comflp.models.prefix_tree.PrefixTree`: the front end runs once a batch,
 a layer once a distinct prefix. The texts equal those of decoding each pruned
 model by itself.
 """
@@ -24,7 +24,7 @@ from comflp.proposal import PruningProposal
 from comflp.resume import Journal, work_key
 from comflp.scoring import UNITS, ErrorRate, utterances_errors
 from comflp.search.bootstrap import difference_intervals
-from comflp.search.prefix_tree import PrefixTree, StateCache
+from comflp.models.prefix_tree import PrefixTree, StateCache
 
 RACE_SHARES = (0.25, 0.5, 0.75)
 """Shares of the batches after which a race drops those that are behind."""

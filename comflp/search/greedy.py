@@ -18,7 +18,7 @@ from comflp.proposal import PruningProposal
 from comflp.search.candidate import Candidate
 from comflp.search.evaluate import evaluate
 from comflp.search.fine import FineSearchResult, rank
-from comflp.search.prefix_tree import StateCache
+from comflp.models.prefix_tree import StateCache
 
 CACHE_BYTES = 2**30
 """Memory for states that one step of GLP leaves to the next."""

@@ -9,6 +9,8 @@ from typing import Callable, Sequence
 import numpy as np
 
 from comflp.errors import ComflpError
+from comflp.measures.registry import COST
+from comflp.proposal import PruningProposal
 
 MEAN, SUM, MIN = "mean", "sum", "min"
 SMALLEST_FACTOR = 1e-12
@@ -48,6 +50,11 @@ class Objective:
         return float(self.final(combined, int(np.sum(lengths))))
 
 
+    def of(self, proposal: PruningProposal, matrix: np.ndarray) -> float:
+        """The quality of ``proposal`` by ``matrix`` (L+1, L+1)."""
+        return self.quality(proposal.block_values(matrix), [end - start + 1 for start, end in proposal.blocks])
+
+
 def _logarithm(values: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(values, SMALLEST_FACTOR))
 
@@ -75,3 +82,8 @@ def objective_named(name: str) -> Objective:
     if name not in OBJECTIVES:
         raise ComflpError(f"there is no objective {name!r}; choose one of {', '.join(OBJECTIVES)}")
     return OBJECTIVES[name]
+
+
+def natural_objective(kind: str | None) -> str:
+    """The name of the objective for a measure's kind: ``cost`` for costs, else the paper's ``mean`` (Eq. 5)."""
+    return "cost" if kind == COST else "mean"

@@ -62,8 +62,7 @@ class Problem:
 
     def quality(self, proposal: PruningProposal) -> float:
         """The objective's quality of the proposal, from the matrix itself."""
-        lengths = [end - start + 1 for start, end in proposal.blocks]
-        return self.objective.quality(proposal.block_values(self.matrix), lengths)
+        return self.objective.of(proposal, self.matrix)
 
     def ranked(self, proposals, count: int) -> list[PruningProposal]:
         """The ``count`` best of distinct ``proposals``: by score, and where that is equal by the removed layers."""

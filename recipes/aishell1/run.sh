@@ -17,6 +17,7 @@ stage=0                   # first stage to run (0 to 7)
 stop_stage=7              # last stage to run
 force=false               # make results again that were made with other options
 nj=1                      # processes (GPUs) that share the utterances of stages 1, 4 and 6
+train_nj=1                # processes (GPUs) of training (stage 5), each with batches of its own
 settings=paper            # paper or released: conf/<settings>.yaml fills in the options below that are empty
 # data (stage 0)
 corpus=                   # [path] folder that holds data_aishell/; empty: downloaded to downloads/
@@ -30,11 +31,12 @@ model=w2v2ctc12           # w2v2ctc12, w2v2ctc24, a model directory or a hub nam
 name=                     # exp/<name> holds everything made from it; empty: the last part of the model's name
 # the search (stages 1 to 4)
 padded_mean=              # true: average over padded frames too, as the released code does
-measures=                 # correlation measures
+measures=                 # measures to search by: dc and svcca as in the paper, skip_kl (docs/measures.md), ...
 reverse_measures=         # measures whose worst candidates are decoded too (rev. of Fig. 2)
 num_prune=1:8             # layers to remove: a number, a list 4,6,8 or a range 1:8 (Fig. 2 b)
 search=                   # coarse search: beam as in the paper, or exact
 beam_size=                # K, candidates of the coarse search
+refine=100                # of a skip measure: proposals that are run whole to choose the K from; 0: none
 baselines="top glp random" # proposals to compare with: top bottom middle uniform random reverse glp linear_probe
 metric=cer                # error rate of searches and scores
 max_seconds=160           # padded seconds of audio in a batch of stages 1, 4 and 6
@@ -43,6 +45,7 @@ finetune_prune=6          # N of the models to fine-tune, one or several
 proposals="scratch top glp dc_coarse svcca_coarse dc_fine svcca_fine" # what to fine-tune: the rows of Table 1
 distill=none              # also learn from the deep model: none, ctc, hidden or both
 finetune_opts=            # more of conf/<settings>.yaml, as "--key value ..."
+tag=                      # appended to the names of stage 5, to keep several ways of fine-tuning
 decode_sets="dev test"    # data sets to decode
 max_cer_increase=1.0      # absolute increase that the recommended model may have, in percent
 seed=1234                 # of everything random
@@ -84,8 +87,8 @@ fi
 if in_stage 2; then
   log "stage 2: correlation between layers"
   for measure in $measures; do
-    python steps/stage2_correlation.py ${forced[@]+"${forced[@]}"} --hidden "$exp/hidden" --measure "$measure" \
-      --seed "$seed" --out "$exp/correlation"
+    python steps/stage2_correlation.py ${forced[@]+"${forced[@]}"} --hidden "$exp/hidden" --model "$exp/deep" \
+      --data data/probe --measure "$measure" --seed "$seed" --out "$exp/correlation"
   done
 fi
 
@@ -93,7 +96,8 @@ if in_stage 3; then
   log "stage 3: coarse search"
   for measure in $measures; do
     python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" \
-      --num-prune "$num_prune" --method "$search" --beam-size "$beam_size"
+      --num-prune "$num_prune" --method "$search" --beam-size "$beam_size" \
+      --refine "$refine" --model "$exp/deep" --data data/probe
   done
   for measure in $reverse_measures; do
     python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" --reverse \
@@ -114,8 +118,8 @@ if in_stage 5; then
   for n in $finetune_prune; do
     for proposal in $proposals; do
       # shellcheck disable=SC2086
-      launch 1 steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} --exp "$exp" --num-prune "$n" --proposal "$proposal" \
-        --metric "$metric" --distill "$distill" "conf/$settings.yaml" --seed "$seed" $finetune_opts
+      launch "$train_nj" steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} --exp "$exp" --num-prune "$n" --proposal "$proposal" \
+        --metric "$metric" --distill "$distill" --tag "$tag" "conf/$settings.yaml" --seed "$seed" $finetune_opts
     done
   done
 fi

@@ -16,6 +16,7 @@ stage=0                   # first stage to run (0 to 7)
 stop_stage=7              # last stage to run
 force=false               # make results again that were made with other options
 nj=1                      # processes (GPUs) that share the utterances of stages 1, 4 and 6
+train_nj=1                # processes (GPUs) of training (stage 5), each with batches of its own
 # data (stage 0)
 corpus=                   # [path] folder that holds LibriSpeech/; empty: downloaded to downloads/
 train_parts=train-clean-100 # parts of data/train, separated by spaces
@@ -27,11 +28,12 @@ num_probe=9600            # training utterances that layers are compared on
 model=facebook/wav2vec2-base-960h # a model directory or a hub name
 name=                     # exp/<name> holds everything made from it; empty: the last part of the model's name
 # the search (stages 1 to 4)
-measures="dc svcca"       # correlation measures
+measures="dc svcca skip_kl" # measures to search by: dc and svcca as in the paper, skip_kl (docs/measures.md), ...
 reverse_measures="dc svcca" # measures whose worst candidates are decoded too (rev. of Fig. 2)
 num_prune=1:8             # layers to remove: a number, a list 4,6,8 or a range 1:8
 search=exact              # coarse search: exact, or beam as in the paper
 beam_size=10              # K, candidates of the coarse search
+refine=100                # of a skip measure: proposals that are run whole to choose the K from; 0: none
 baselines="top glp random" # proposals to compare with: top bottom middle uniform random reverse glp linear_probe
 metric=wer                # error rate of searches and scores: cer or wer
 max_seconds=160           # padded seconds of audio in a batch of stages 1, 4 and 6
@@ -40,6 +42,7 @@ finetune_prune=6          # N of the models to fine-tune, one or several
 proposals=dc_fine         # what to fine-tune: dc_fine svcca_coarse glp top scratch 1,3-4,7 ...
 distill=none              # also learn from the deep model: none, ctc, hidden or both
 finetune_opts=            # more of conf/finetune.yaml, as "--key value ..."
+tag=                      # appended to the names of stage 5, to keep several ways of fine-tuning
 decode_sets="dev test test_other" # data sets to decode
 max_cer_increase=1.0      # absolute increase that the recommended model may have, in percent
 seed=1234                 # of everything random
@@ -73,8 +76,8 @@ fi
 if in_stage 2; then
   log "stage 2: correlation between layers"
   for measure in $measures; do
-    python steps/stage2_correlation.py ${forced[@]+"${forced[@]}"} --hidden "$exp/hidden" --measure "$measure" \
-      --seed "$seed" --out "$exp/correlation"
+    python steps/stage2_correlation.py ${forced[@]+"${forced[@]}"} --hidden "$exp/hidden" --model "$exp/deep" \
+      --data data/probe --measure "$measure" --seed "$seed" --out "$exp/correlation"
   done
 fi
 
@@ -82,7 +85,8 @@ if in_stage 3; then
   log "stage 3: coarse search"
   for measure in $measures; do
     python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" \
-      --num-prune "$num_prune" --method "$search" --beam-size "$beam_size"
+      --num-prune "$num_prune" --method "$search" --beam-size "$beam_size" \
+      --refine "$refine" --model "$exp/deep" --data data/probe
   done
   for measure in $reverse_measures; do
     python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" --reverse \
@@ -103,8 +107,8 @@ if in_stage 5; then
   for n in $finetune_prune; do
     for proposal in $proposals; do
       # shellcheck disable=SC2086
-      launch 1 steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} --exp "$exp" --num-prune "$n" --proposal "$proposal" \
-        --metric "$metric" --distill "$distill" conf/finetune.yaml --seed "$seed" $finetune_opts
+      launch "$train_nj" steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} --exp "$exp" --num-prune "$n" --proposal "$proposal" \
+        --metric "$metric" --distill "$distill" --tag "$tag" conf/finetune.yaml --seed "$seed" $finetune_opts
     done
   done
 fi

@@ -16,21 +16,24 @@ stage=0                   # first stage to run (0 to 7)
 stop_stage=7              # last stage to run
 force=false               # make results again that were made with other options
 nj=1                      # processes (GPUs) that share the utterances of stages 1, 4 and 6
+train_nj=1                # processes (GPUs) of training (stages 0 and 5), each with batches of its own
 # data (stage 0)
 num_train=2000            # sentences synthesised for training
 valid_from=dev            # the fine search's utterances come from dev, or from test as in the paper
 num_valid=320             # utterances of the fine search
 num_probe=1024            # training utterances that layers are compared on
+data_seed=1234            # of what is drawn for these sets
 # the deep model (stage 0)
 model=transformer12       # its name: exp/<model> holds everything made from it
 layerdrop=0.0             # layerdrop in its training; 0.1 makes a model that prunes better
 deep_opts=                # more of conf/deep.yaml, as "--key value ..."
 # the search (stages 1 to 4)
-measures="dc svcca"       # correlation measures
+measures="dc svcca skip_kl" # measures to search by: dc and svcca as in the paper, skip_kl (docs/measures.md), ...
 reverse_measures="dc svcca" # measures whose worst candidates are decoded too (rev. of Fig. 2)
 num_prune=4,6,8           # layers to remove: a number, a list 4,6,8 or a range 1:8
 search=exact              # coarse search: exact, or beam as in the paper
 beam_size=10              # K, candidates of the coarse search
+refine=100                # of a skip measure: proposals that are run whole to choose the K from; 0: none
 baselines="top uniform glp random" # proposals to compare with: top bottom middle uniform random reverse glp linear_probe
 metric=cer                # error rate of searches and scores: cer or wer
 # fine-tuning, decoding, report (stages 5 to 7)
@@ -38,9 +41,10 @@ finetune_prune=6          # N of the models to fine-tune, one or several
 proposals="dc_fine top"   # what to fine-tune: dc_fine svcca_coarse glp top scratch 1,3-4,7 ...
 distill=none              # also learn from the deep model: none, ctc, hidden or both
 finetune_opts=            # more of conf/finetune.yaml, as "--key value ..."
+tag=                      # appended to the names of stage 5, to keep several ways of fine-tuning
 decode_sets="dev test"    # data sets to decode
 max_cer_increase=1.0      # absolute increase that the recommended model may have, in percent
-seed=1234                 # of everything random
+seed=1234                 # of training and searches
 # end of options
 . utils/parse_options.sh
 . ./path.sh
@@ -55,11 +59,11 @@ if [ "$force" = true ]; then forced=(--force); fi
 
 if in_stage 0; then
   log "stage 0: data preparation and the deep model"
-  local/prepare.sh --force "$force" --num-train "$num_train" --seed "$seed"
+  local/prepare.sh --force "$force" --num-train "$num_train" --seed "$data_seed"
   python steps/select_subsets.py --valid-from "$valid_from" --num-valid "$num_valid" --num-probe "$num_probe" \
-    --seed "$seed" ${forced[@]+"${forced[@]}"}
+    --seed "$data_seed" ${forced[@]+"${forced[@]}"}
   # shellcheck disable=SC2086
-  python steps/train_deep.py ${forced[@]+"${forced[@]}"} --train data/train --dev data/dev --metric "$metric" \
+  launch "$train_nj" steps/train_deep.py ${forced[@]+"${forced[@]}"} --train data/train --dev data/dev --metric "$metric" \
     --out "$exp" conf/deep.yaml --seed "$seed" --layerdrop "$layerdrop" $deep_opts
 fi
 
@@ -71,8 +75,8 @@ fi
 if in_stage 2; then
   log "stage 2: correlation between layers"
   for measure in $measures; do
-    python steps/stage2_correlation.py ${forced[@]+"${forced[@]}"} --hidden "$exp/hidden" --measure "$measure" \
-      --seed "$seed" --out "$exp/correlation"
+    python steps/stage2_correlation.py ${forced[@]+"${forced[@]}"} --hidden "$exp/hidden" --model "$exp/deep" \
+      --data data/probe --measure "$measure" --seed "$seed" --out "$exp/correlation"
   done
 fi
 
@@ -80,7 +84,8 @@ if in_stage 3; then
   log "stage 3: coarse search"
   for measure in $measures; do
     python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" \
-      --num-prune "$num_prune" --method "$search" --beam-size "$beam_size"
+      --num-prune "$num_prune" --method "$search" --beam-size "$beam_size" \
+      --refine "$refine" --model "$exp/deep" --data data/probe
   done
   for measure in $reverse_measures; do
     python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" --reverse \
@@ -100,8 +105,8 @@ if in_stage 5; then
   for n in $finetune_prune; do
     for proposal in $proposals; do
       # shellcheck disable=SC2086
-      launch 1 steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} --exp "$exp" --num-prune "$n" --proposal "$proposal" \
-        --metric "$metric" --distill "$distill" conf/finetune.yaml --seed "$seed" $finetune_opts
+      launch "$train_nj" steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} --exp "$exp" --num-prune "$n" --proposal "$proposal" \
+        --metric "$metric" --distill "$distill" --tag "$tag" conf/finetune.yaml --seed "$seed" $finetune_opts
     done
   done
 fi

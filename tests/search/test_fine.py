@@ -13,13 +13,13 @@ from comflp.data.batching import make_batches
 from comflp.data.data_dir import DataDir
 from comflp.decode import decode, evaluation, load_batches
 from comflp.errors import ComflpError
+from comflp.models.prefix_tree import PrefixTree
 from comflp.proposal import PruningProposal
 from comflp.scoring import error_rate
 from comflp.search.bootstrap import difference_intervals
 from comflp.search.candidate import Candidate
 from comflp.search.evaluate import evaluate
 from comflp.search.fine import fine_search, rank
-from comflp.search.prefix_tree import PrefixTree
 
 
 def all_candidates(num_layers=5, sizes=(2, 3)):

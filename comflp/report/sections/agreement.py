@@ -43,7 +43,7 @@ def section(experiment: Experiment, metric: str) -> Section:
         [f"Each point is a proposal that was decoded without fine-tuning. The method works where v(P) and {metric} fall "
          "together: correlations near -1. Within the top candidates alone the qualities are nearly equal, so little or no "
          "correlation is to be expected there (+0.35 in the log of the paper's release); that is why fine search follows. "
-         "A dash means fewer than three proposals or no variation."] if rows else [],
+         "A skip measure's quality is minus the sum of its blocks' costs. A dash means fewer than three proposals or no variation."] if rows else [],
         figures,
         [*([Table("agreement", columns, rows)] if rows else []),
          *([Table("decoded_proposals", data, points, "All decoded proposals", folded=True)] if points else [])],
@@ -72,7 +72,9 @@ def _pairs(experiment: Experiment, lists: list[SearchList], measure: str) -> dic
     for entry in lists:
         for result in entry.results:
             proposal = PruningProposal.parse(result["proposal"], num_layers=entry.ranked["num_layers"])
-            pairs[proposal] = experiment.quality(proposal, measure), result["error_rate"]
+            quality = experiment.quality(proposal, measure)
+            if quality is not None:
+                pairs[proposal] = quality, result["error_rate"]
     return pairs
 
 

@@ -10,7 +10,7 @@ from comflp.report.charts import curves, horizontal_bars
 from comflp.report.collect import Experiment, SearchList
 from comflp.report.document import Column, Figure, Section, Table
 from comflp.report.names import label
-from comflp.search.prefix_tree import PrefixTree
+from comflp.models.prefix_tree import PrefixTree
 
 _STAGE = re.compile(r"stage([0-9]+)_(.*)")
 

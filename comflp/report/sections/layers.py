@@ -28,7 +28,8 @@ def section(experiment: Experiment, metric: str) -> Section:
     return Section(
         "layers",
         "Which layers go",
-        ["Filled layers stay, dashed ones are removed. v(P) is the quality that coarse search maximises (Eq. 5). The error "
+        ["Filled layers stay, dashed ones are removed. v(P) is the quality that coarse search maximises (Eq. 5; "
+         "minus the sum of costs for a skip measure). The error "
          "rate on the validation set is that of the pruned model as it is, before any fine-tuning."] if tables else [],
         tables=tables,
         missing=[] if tables else ["No proposal has been chosen yet: stage 4 (fine search) does."],

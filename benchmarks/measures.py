@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""Which measure finds the better pruned models: scores against error rates, and what each search ends with.
+
+    python ../../benchmarks/measures.py run --exp exp/transformer12 --out seed1.json   # in recipes/fsdd
+    python ../../benchmarks/measures.py table seed1.json seed2.json seed3.json
+
+``run`` takes an experiment directory after stage 2 with dc, svcca and skip_kl, and decodes, for each N, random proposals
+and every method's ten best: valid chooses, test is reported. ``table`` prints Markdown over several deep models.
+"""
+
+import argparse
+import itertools
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+from tqdm import tqdm
+
+import comflp.models
+from comflp.artifacts import read_json, write_json
+from comflp.data.data_dir import read_data_dir
+from comflp.errors import ComflpError
+from comflp.measures import Speech
+from comflp.measures.matrix_file import read_matrix
+from comflp.measures.output_change import output_changes
+from comflp.models.prefix_tree import PrefixTree
+from comflp.proposal import PruningProposal
+from comflp.search import baselines, coarse_searches
+from comflp.search.evaluate import evaluate
+from comflp.search.greedy import glp
+from comflp.search.objectives import OBJECTIVES
+
+K = 10
+MEASURES = {"dc": "mean", "svcca": "mean", "skip_kl": "cost"}
+SCORES = (*MEASURES, "skip_kl, pairs", "dc + skip_kl, ranks", "skip_kl, refined")
+METHODS = (*SCORES, "uniform", "top", "random", "glp")
+
+
+class Model:
+    """One deep model with its matrices and data; ``score[name]`` maps every proposal to a score, higher is better."""
+
+    def __init__(self, exp, data, num_random, num_refined, seed):
+        self.model = comflp.models.load(exp / "deep")
+        self.num_layers = self.model.num_layers
+        self.valid, self.test = (read_data_dir(data / name) for name in ("valid", "test"))
+        self.matrices = {name: read_matrix(exp / "correlation" / f"{name}.npy") for name in MEASURES}
+        about = read_json(exp / "correlation" / "skip_kl.json")
+        self.speech = Speech(self.model, read_data_dir(data / "probe")).drawn(about["num_utterances"], about["seed"])
+        self.num_random, self.num_refined, self.seed = num_random, num_refined, seed
+        self.pairs = None
+
+    def layer_runs(self, proposals, utterances):
+        """Layers that a walk over ``proposals`` runs, once for each utterance."""
+        return PrefixTree(proposals).num_prefixes * utterances
+
+    def blocks(self):
+        """All single blocks."""
+        bounds = itertools.combinations(range(self.num_layers + 1), 2)
+        return [PruningProposal(self.num_layers, ((i + 1, j),)) for i, j in bounds if j - i < self.num_layers]
+
+    def measure_pairs(self):
+        """(block, block) -> what both cost together beyond the sum of their costs."""
+        size = self.num_layers + 1
+        pairs = [
+            PruningProposal(self.num_layers, ((a + 1, b), (c + 1, d))) for a, b, c, d in itertools.combinations(range(size), 4)
+        ]
+        costs = output_changes(self.speech, pairs, "kl", tqdm)
+        skip = self.matrices["skip_kl"]
+        self.pairs = {p.blocks: costs[p] - p.block_values(skip).sum() for p in pairs}
+        self.pair_runs = self.layer_runs(pairs, len(self.speech.data))
+
+    def score_of(self, name, proposals):
+        """Scores of all proposals of one N, in their order."""
+        if name in MEASURES:
+            return [OBJECTIVES[MEASURES[name]].of(p, self.matrices[name]) for p in proposals]
+        if name == "skip_kl, pairs":
+            additive = self.score_of("skip_kl", proposals)
+            return [s - sum(self.pairs[pair] for pair in itertools.combinations(p.blocks, 2))
+                    for p, s in zip(proposals, additive)]
+        return sum(stats.rankdata(self.score_of(measure, proposals)) for measure in ("dc", "skip_kl"))
+
+
+def search(model, num_prune):
+    """Method -> {"proposals": its ten best, "runs": layers run to find them}, and random proposals with every score."""
+    layers, probe = model.num_layers, len(model.speech.data)
+    everything = [PruningProposal.from_layers(s, layers) for s in itertools.combinations(range(1, layers + 1), num_prune)]
+    scores = {name: dict(zip(everything, model.score_of(name, everything))) for name in SCORES[:-1]}
+    matrix_runs = model.layer_runs([PruningProposal(layers, ()), *model.blocks()], probe)
+    runs = {"dc": layers * 40, "svcca": layers * 1024, "skip_kl": matrix_runs, "skip_kl, pairs": matrix_runs + model.pair_runs,
+            "dc + skip_kl, ranks": matrix_runs + layers * 40}
+    lists = {}
+    for name in SCORES[:-1]:
+        best = sorted(everything, key=lambda p: (-scores[name][p], p.removed))[:K]
+        lists[name] = {"proposals": best, "runs": runs[name]}
+    exact = coarse_searches(model.matrices["skip_kl"], [num_prune], model.num_refined, objective="cost")[num_prune]
+    wanted = [candidate.proposal for candidate in exact]
+    drawn = baselines.random(layers, num_prune, model.seed, model.num_random)
+    true = output_changes(model.speech, [*wanted, *drawn], "kl", tqdm)
+    lists["skip_kl, refined"] = {
+        "proposals": sorted(wanted, key=lambda p: (true[p], p.removed))[:K],
+        "runs": matrix_runs + model.layer_runs(wanted, probe),
+    }
+    scores["skip_kl, refined"] = {p: -cost for p, cost in true.items()}
+    for name in ("uniform", "top"):
+        lists[name] = {"proposals": baselines.FIXED[name](layers, num_prune), "runs": 0}
+    lists["random"] = {"proposals": drawn[:K], "runs": 0}
+    return lists, [{"proposal": p, **{name: float(scores[name][p]) for name in SCORES}} for p in drawn]
+
+
+def run(options):
+    began = time.monotonic()
+    model = Model(Path(options.exp), Path(options.data), options.random, options.refine, options.seed)
+    model.measure_pairs()
+    found = {n: search(model, n) for n in options.num_prune}
+    steps = glp(model.model, max(found), model.valid, progress=tqdm)
+    for n, (lists, _) in found.items():
+        step = steps[n - 1]
+        batches = step.evaluation.num_batches
+        lists["glp"] = {"proposals": [step.best.proposal],
+                        "runs": round(step.search_cost["layer_runs"] / batches * len(model.valid))}
+    listed = {p for lists, _ in found.values() for entry in lists.values() for p in entry["proposals"]}
+    random = {row["proposal"] for _, rows in found.values() for row in rows}
+    on_valid = evaluate(model.model, sorted(listed | random), model.valid, progress=tqdm)
+    on_test = evaluate(model.model, sorted(listed), model.test, progress=tqdm)
+    nothing = PruningProposal(model.num_layers, ())
+    result = {"exp": Path(options.exp).name, "num_probe": len(model.speech.data), "num_valid": len(model.valid),
+              "deep": evaluate(model.model, [nothing], model.test).error_rate(nothing).rate, "by_num_prune": {}}
+    for n, (lists, rows) in found.items():
+        methods = {}
+        for name, entry in lists.items():
+            proposals = entry["proposals"]
+            winner = min(proposals, key=lambda p: on_valid.error_rate(p).rate)
+            fine = 0 if name == "glp" else model.layer_runs(proposals, len(model.valid))
+            methods[name] = {
+                "test_mean": float(np.mean([on_test.error_rate(p).rate for p in proposals])),
+                "test_first": on_test.error_rate(proposals[0]).rate,
+                "test_winner": on_test.error_rate(winner).rate,
+                "winner": str(winner), "first": str(proposals[0]),
+                "coarse_runs": entry["runs"], "runs": entry["runs"] + fine,
+            }
+        rates = [on_valid.error_rate(row["proposal"]).rate for row in rows]
+        result["by_num_prune"][n] = {
+            "methods": methods,
+            "spearman": {name: float(stats.spearmanr([row[name] for row in rows], np.negative(rates)).statistic)
+                         for name in SCORES},
+            "random": [{**row, "proposal": str(row["proposal"]), "rate": rate} for row, rate in zip(rows, rates)],
+        }
+    result["seconds"] = round(time.monotonic() - began, 1)
+    write_json(options.out, result)
+
+
+def table(options):
+    results = [read_json(path) for path in options.files]
+    print(f"{len(results)} deep models ({', '.join(r['exp'] for r in results)}), test CER "
+          f"{mean_and_deviation([r['deep'] for r in results])}\n")
+    for n in results[0]["by_num_prune"]:
+        cases = [r["by_num_prune"][n] for r in results]
+        print(f"N={n}, random proposals' CER on valid: "
+              f"{mean_and_deviation([rate for case in cases for rate in (row['rate'] for row in case['random'])])}\n")
+        print("| method | Spearman(score, -CER) | ten best, mean test CER | first, test CER | fine search's winner, test CER "
+              "| layer runs of coarse search | of all |\n|---|---:|---:|---:|---:|---:|---:|")
+        most = np.mean([case["methods"]["glp"]["runs"] for case in cases])
+        for name in METHODS:
+            rows = [case["methods"][name] for case in cases]
+            agreement = mean_and_deviation([case["spearman"][name] for case in cases]) if name in SCORES else ""
+            shares = [f"{np.mean([row[key] for row in rows]) / most:.2f}" for key in ("coarse_runs", "runs")]
+            rates = [mean_and_deviation([row[f"test_{key}"] for row in rows]) for key in ("mean", "first", "winner")]
+            print(f"| {name} | {agreement} | {' | '.join(rates)} | {' | '.join(shares)} |")
+        print()
+
+
+def mean_and_deviation(values):
+    return f"{np.mean(values):.2f}" + (f" +- {np.std(values, ddof=1):.2f}" if len(values) > 1 else "")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("run", help="measure one deep model")
+    one.add_argument("--exp", required=True, help="experiment directory after stage 2")
+    one.add_argument("--data", default="data", help="folder with the data directories probe, valid and test")
+    one.add_argument("--out", required=True, help="JSON file of the results")
+    one.add_argument("--num-prune", type=int, nargs="+", default=[4, 6, 8], help="N, layers to remove")
+    one.add_argument("--random", type=int, default=100, help="random proposals that scores are compared on")
+    one.add_argument("--refine", type=int, default=100, help="proposals that refinement runs")
+    one.add_argument("--seed", type=int, default=0, help="of the random proposals")
+    one.set_defaults(function=run)
+    several = commands.add_parser("table", help="Markdown tables over the results of several deep models")
+    several.add_argument("files", nargs="+")
+    several.set_defaults(function=table)
+    options = parser.parse_args()
+    try:
+        options.function(options)
+    except ComflpError as error:
+        sys.exit(f"measures.py: error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The cost of skipping a block: S[i, j] is what the output loses when layers i+1..j alone are removed.
+
+One deep pass gives H_0..H_L and the deep model's output. For every end j and every start i < j, layers j+1..L then run
+on H_i. That is L(L^2 - 1)/6 layer runs a batch besides the deep ones, 24 encoder passes at L=12, and no decoding.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy as np
+
+from comflp.errors import ComflpError
+from comflp.measures.speech import Speech
+from comflp.proposal import PruningProposal
+
+NUM_UTTERANCES = 16
+
+
+def skip_costs(
+    speech: Speech,
+    kind: str,
+    seed: int,
+    num_utterances: int,
+    max_block: int | None = None,
+    progress: Callable | None = None,
+) -> np.ndarray:
+    """S (L+1, L+1) float64, symmetric, 0 on the diagonal: the :func:`output_changes` of every single block.
+
+    kind: a name of ``comflp.measures.output_change.CHANGES``. num_utterances: drawn from the probe set with ``seed``;
+        all of it where it has fewer. max_block: layers of the longest block that is measured; longer ones, and the
+        block of all layers, cost infinity.
+    """
+    # torch takes seconds to import, and only these measures need it.
+    from comflp.measures.output_change import output_changes
+
+    speech = speech.drawn(num_utterances, seed)
+    num_layers = speech.model.num_layers
+    if max_block is not None and max_block < 1:
+        raise ComflpError(f"the longest block has at least 1 layer, not {max_block}")
+    longest = min(num_layers - 1, max_block or num_layers)
+    blocks = {
+        PruningProposal(num_layers, ((start + 1, end),)): (start, end)
+        for start in range(num_layers)
+        for end in range(start + 1, min(start + longest, num_layers) + 1)
+    }
+    matrix = np.full((num_layers + 1, num_layers + 1), np.inf)
+    np.fill_diagonal(matrix, 0.0)
+    for proposal, cost in output_changes(speech, list(blocks), kind, progress).items():
+        start, end = blocks[proposal]
+        matrix[start, end] = matrix[end, start] = cost
+    return matrix

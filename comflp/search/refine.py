@@ -1,0 +1,30 @@
+"""Between coarse and fine search: candidates judged by what the whole pruned model puts out, without labels.
+
+The sum of a proposal's block costs takes the blocks for independent. They are not; but the sum is good enough to bring the
+best proposals into the first few hundred, and these can all be run on a small probe set, since they share most prefixes.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Mapping, Sequence
+
+from comflp.measures.output_change import output_changes
+from comflp.measures.speech import Speech
+from comflp.search.candidate import Candidate
+
+
+def refine(
+    speech: Speech, found: Mapping[int, Sequence[Candidate]], kind: str = "kl", progress: Callable | None = None
+) -> dict[int, list[Candidate]]:
+    """N -> the candidates of each N by their true cost, best first; quality is minus that cost.
+
+    found: N -> candidates of coarse search. kind: of change, a name of ``comflp.measures.output_change.CHANGES``.
+    All N are walked in one prefix tree. Ties go to the lower layers.
+    """
+    costs = output_changes(speech, [c.proposal for group in found.values() for c in group], kind, progress)
+    return {
+        num_prune: sorted(
+            (Candidate(c.proposal, -costs[c.proposal]) for c in group), key=lambda c: (-c.quality, c.proposal.removed)
+        )
+        for num_prune, group in found.items()
+    }
