@@ -3,9 +3,11 @@
 
     python ../../benchmarks/measures.py run --exp exp/transformer12 --out seed1.json   # in recipes/fsdd
     python ../../benchmarks/measures.py table seed1.json seed2.json seed3.json
+    python ../../benchmarks/measures.py figure seed1.json --out measures.png
 
-``run`` takes an experiment directory after stage 2 with dc, svcca and skip_kl, and decodes, for each N, random proposals
-and every method's ten best: valid chooses, test is reported. ``table`` prints Markdown over several deep models.
+``run`` takes an experiment directory after stage 2 with dc and svcca, measures the rest, and decodes, for each N, random
+proposals and every method's ten best: valid chooses, test is reported. ``table`` prints Markdown over several deep models,
+``figure`` draws scores against error rates for one.
 """
 
 import argparse
@@ -15,6 +17,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from scipy import stats
 from tqdm import tqdm
 
@@ -22,33 +26,40 @@ import comflp.models
 from comflp.artifacts import read_json, write_json
 from comflp.data.data_dir import read_data_dir
 from comflp.errors import ComflpError
-from comflp.measures import Speech
+from comflp.measures import MEASURES, MODEL, Speech, skip_matrix
 from comflp.measures.matrix_file import read_matrix
 from comflp.measures.output_change import output_changes
+from comflp.measures.skip import NUM_UTTERANCES
 from comflp.models.prefix_tree import PrefixTree
 from comflp.proposal import PruningProposal
 from comflp.search import baselines, coarse_searches
 from comflp.search.evaluate import evaluate
 from comflp.search.greedy import glp
-from comflp.search.objectives import OBJECTIVES
+from comflp.search.objectives import OBJECTIVES, natural_objective
 
 K = 10
-MEASURES = {"dc": "mean", "svcca": "mean", "skip_kl": "cost"}
-SCORES = (*MEASURES, "skip_kl, pairs", "dc + skip_kl, ranks", "skip_kl, refined")
+NAMES = ("dc", "svcca", "skip_kl", "skip_ctc", "skip_ctc_labelled")
+SCORES = (*NAMES, "skip_kl, pairs", "dc + skip_kl, ranks", "skip_kl, refined")
 METHODS = (*SCORES, "uniform", "top", "random", "glp")
 
 
 class Model:
     """One deep model with its matrices and data; ``score[name]`` maps every proposal to a score, higher is better."""
 
-    def __init__(self, exp, data, num_random, num_refined, seed):
+    def __init__(self, options):
+        exp, data = Path(options.exp), Path(options.data)
         self.model = comflp.models.load(exp / "deep")
         self.num_layers = self.model.num_layers
         self.valid, self.test = (read_data_dir(data / name) for name in ("valid", "test"))
-        self.matrices = {name: read_matrix(exp / "correlation" / f"{name}.npy") for name in MEASURES}
-        about = read_json(exp / "correlation" / "skip_kl.json")
-        self.speech = Speech(self.model, read_data_dir(data / "probe")).drawn(about["num_utterances"], about["seed"])
-        self.num_random, self.num_refined, self.seed = num_random, num_refined, seed
+        self.num_random, self.num_refined, self.seed = options.random, options.refine, options.seed
+        speech = Speech(self.model, read_data_dir(data / "probe"))
+        self.speech = speech.drawn(options.num_utterances, self.seed)
+        self.matrices = {
+            name: skip_matrix(self.speech, name, num_utterances=options.num_utterances) if MEASURES[name].source == MODEL
+            else read_matrix(exp / "correlation" / f"{name}.npy")
+            for name in NAMES
+        }
+        self.num_hidden = read_json(exp / "correlation" / "svcca.json")["num_utterances"]
         self.pairs = None
 
     def layer_runs(self, proposals, utterances):
@@ -73,8 +84,9 @@ class Model:
 
     def score_of(self, name, proposals):
         """Scores of all proposals of one N, in their order."""
-        if name in MEASURES:
-            return [OBJECTIVES[MEASURES[name]].of(p, self.matrices[name]) for p in proposals]
+        if name in NAMES:
+            objective = OBJECTIVES[natural_objective(MEASURES[name].kind)]
+            return [objective.of(p, self.matrices[name]) for p in proposals]
         if name == "skip_kl, pairs":
             additive = self.score_of("skip_kl", proposals)
             return [s - sum(self.pairs[pair] for pair in itertools.combinations(p.blocks, 2))
@@ -88,7 +100,7 @@ def search(model, num_prune):
     everything = [PruningProposal.from_layers(s, layers) for s in itertools.combinations(range(1, layers + 1), num_prune)]
     scores = {name: dict(zip(everything, model.score_of(name, everything))) for name in SCORES[:-1]}
     matrix_runs = model.layer_runs([PruningProposal(layers, ()), *model.blocks()], probe)
-    runs = {"dc": layers * 40, "svcca": layers * 1024, "skip_kl": matrix_runs, "skip_kl, pairs": matrix_runs + model.pair_runs,
+    runs = {"dc": layers * 40, "svcca": layers * model.num_hidden, **dict.fromkeys(NAMES[2:], matrix_runs), "skip_kl, pairs": matrix_runs + model.pair_runs,
             "dc + skip_kl, ranks": matrix_runs + layers * 40}
     lists = {}
     for name in SCORES[:-1]:
@@ -111,7 +123,7 @@ def search(model, num_prune):
 
 def run(options):
     began = time.monotonic()
-    model = Model(Path(options.exp), Path(options.data), options.random, options.refine, options.seed)
+    model = Model(options)
     model.measure_pairs()
     found = {n: search(model, n) for n in options.num_prune}
     steps = glp(model.model, max(found), model.valid, progress=tqdm)
@@ -171,6 +183,30 @@ def table(options):
         print()
 
 
+def figure(options):
+    result = read_json(options.file)
+    names, cases = ("dc", "svcca", "skip_kl", "skip_kl, refined"), result["by_num_prune"]
+    drawing = Figure(figsize=(3.2 * len(names), 2.6 * len(cases)), layout="constrained")
+    axes = drawing.subplots(len(cases), len(names), squeeze=False, sharey="row")
+    for row, (n, case) in zip(axes, cases.items()):
+        for panel, name in zip(row, names):
+            is_cost = name.startswith("skip")
+            scores = [-r[name] if is_cost else r[name] for r in case["random"]]
+            panel.scatter(scores, [r["rate"] for r in case["random"]], s=9, color="#12857a", alpha=0.7)
+            panel.set_title(f"{name}, N={n}: Spearman {case['spearman'][name]:.2f}", fontsize=9)
+            panel.tick_params(labelsize=7)
+            if is_cost:
+                panel.set_xscale("log")
+                panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                panel.xaxis.set_major_formatter("{x:g}")
+                panel.xaxis.set_minor_formatter(NullFormatter())
+                panel.invert_xaxis()  # better to the right, as for the others
+        row[0].set_ylabel("CER on valid (%)", fontsize=8)
+    for panel, name in zip(axes[-1], names):
+        panel.set_xlabel("v(P)" if name in ("dc", "svcca") else "cost, nats a frame", fontsize=8)
+    drawing.savefig(options.out, dpi=100)
+
+
 def mean_and_deviation(values):
     return f"{np.mean(values):.2f}" + (f" +- {np.std(values, ddof=1):.2f}" if len(values) > 1 else "")
 
@@ -179,17 +215,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("run", help="measure one deep model")
-    one.add_argument("--exp", required=True, help="experiment directory after stage 2")
+    one.add_argument("--exp", required=True, help="experiment directory after stage 2 with dc and svcca")
     one.add_argument("--data", default="data", help="folder with the data directories probe, valid and test")
     one.add_argument("--out", required=True, help="JSON file of the results")
     one.add_argument("--num-prune", type=int, nargs="+", default=[4, 6, 8], help="N, layers to remove")
     one.add_argument("--random", type=int, default=100, help="random proposals that scores are compared on")
     one.add_argument("--refine", type=int, default=100, help="proposals that refinement runs")
-    one.add_argument("--seed", type=int, default=0, help="of the random proposals")
+    one.add_argument("--num-utterances", type=int, default=NUM_UTTERANCES, help="that skip measures and refinement run on")
+    one.add_argument("--seed", type=int, default=0, help="of the random proposals and of these utterances")
     one.set_defaults(function=run)
     several = commands.add_parser("table", help="Markdown tables over the results of several deep models")
     several.add_argument("files", nargs="+")
     several.set_defaults(function=table)
+    drawn = commands.add_parser("figure", help="scores against error rates of one deep model")
+    drawn.add_argument("file")
+    drawn.add_argument("--out", required=True, help="picture to write")
+    drawn.set_defaults(function=figure)
     options = parser.parse_args()
     try:
         options.function(options)

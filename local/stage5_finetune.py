@@ -17,7 +17,7 @@ from training_log import EpochReport
 
 import comflp.models
 from comflp.artifacts import Stage, atomic_directory, atomic_path, fingerprint_model, read_json, require, write_json, write_text
-from comflp.data.data_dir import read_data_dir
+from comflp.data.data_dir import read_data_dir, subset
 from comflp.distill import KINDS, Distillation
 from comflp.distributed import processes, training_backend
 from comflp.errors import ComflpError
@@ -125,8 +125,10 @@ def finetune(options, overrides, ranks):
         write_text(out / "train" / "hyperparams.yaml", configuration.resolved)
     ranks.barrier()
 
+    pictured = subset(probe, min(values["snapshot_utterances"], len(probe)), values["seed"])
+
     def take_snapshot(model, epoch):
-        matrix = correlation_matrix(collect(model, probe), measure=values["snapshot_measure"], seed=values["seed"])
+        matrix = correlation_matrix(collect(model, pictured), measure=values["snapshot_measure"], seed=values["seed"])
         path = out / "train" / "snapshots" / f"{values['snapshot_measure']}_epoch{epoch:04d}.npy"
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.save(file, matrix)

@@ -8,6 +8,10 @@ from pathlib import Path
 import kaldiio
 import numpy as np
 
+from comflp.data.data_dir import read_data_dir
+from comflp.hidden_states import collect
+from comflp.measures import correlation_matrix
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
@@ -37,8 +41,6 @@ def test_pair_by_pair_is_the_measure():
         from correlation import hidden_states, pair_svcca
     finally:
         sys.path.remove(str(BENCHMARKS))
-    from comflp.measures import correlation_matrix
-
     for decay in (0, 1):
         hidden = hidden_states(300, 3, 20, decay)
         assert abs(correlation_matrix(hidden, "svcca")[0, 2] - pair_svcca(hidden[:, 0], hidden[:, 2])) < 1e-6
@@ -55,3 +57,27 @@ def test_measure_stability(tmp_path):
     results = json.loads((tmp_path / "figures.json").read_text())["results"]
     assert {result["measure"] for result in results} >= {"dc", "svcca", "cka", "angular"}
     assert "2 disjoint probe sets of 64 utterances" in said
+
+
+def test_measures(tmp_path, make_model, make_data):
+    """Every method's figures on a small model; the methods that decode nothing run the layers that they say."""
+    model, exp = make_model(num_layers=5), tmp_path / "exp"
+    model.save(exp / "deep")
+    for name, number in (("probe", 24), ("valid", 6), ("test", 6)):
+        make_data(number, name=f"data/{name}")
+    hidden = collect(model, read_data_dir(tmp_path / "data" / "probe"))
+    for measure in ("dc", "svcca"):
+        (exp / "correlation").mkdir(exist_ok=True)
+        np.save(exp / "correlation" / f"{measure}.npy", correlation_matrix(hidden, measure))
+        (exp / "correlation" / f"{measure}.json").write_text('{"num_utterances": 24}')
+    out = tmp_path / "figures.json"
+    benchmark("measures.py", "run", "--exp", exp, "--data", tmp_path / "data", "--num-prune", 2, 3, "--random", 6, "--refine", 6,
+              "--num-utterances", 4, "--out", out)
+    case = json.loads(out.read_text())["by_num_prune"]["2"]
+    assert len(case["random"]) == 6 and all(-1 <= value <= 1 for value in case["spearman"].values())
+    assert case["methods"]["skip_kl"]["coarse_runs"] == 4 * (5 + 5 * (25 - 1) // 6)
+    assert case["methods"]["skip_kl, refined"]["coarse_runs"] > case["methods"]["skip_kl"]["coarse_runs"]
+    said = benchmark("measures.py", "table", out, out)
+    assert "| skip_kl, refined |" in said and "+- 0.00" in said and "N=3" in said
+    benchmark("measures.py", "figure", out, "--out", tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 10000

@@ -18,6 +18,15 @@ fill_in_options() { # CONFIG: gives every option that is empty the value that CO
   done <<<"$filled"
 }
 
+options_of() { # WANTED [NAME OPTIONS]...: the options of the name that is wanted, nothing where it has none
+  local wanted=$1
+  shift
+  while [ "$#" -gt 1 ]; do
+    if [ "$1" = "$wanted" ]; then printf %s "$2"; fi
+    shift 2
+  done
+}
+
 launch() { # PROCESSES SCRIPT ARGUMENT...: a stage, as cmd.sh says, in so many processes
   local processes=$1
   shift

@@ -32,6 +32,8 @@ deep_opts=                # more of conf/deep.yaml, as "--key value ..."
 # the search (stages 1 to 4)
 measures="dc svcca skip_kl" # measures to search by: dc and svcca as in the paper, skip_kl (docs/measures.md), ...
 reverse_measures="dc svcca" # measures whose worst candidates are decoded too (rev. of Fig. 2)
+dc_opts=                  # of dc: "--batch-size 32 --num-batch 16" is its steadier setting (benchmarks/README.md)
+skip_kl_opts=             # of skip_kl: --num-utterances 32, --max-block 6, ...
 num_prune=4,6,8           # layers to remove: a number, a list 4,6,8 or a range 1:8
 search=exact              # coarse search: exact, or beam as in the paper
 beam_size=10              # K, candidates of the coarse search
@@ -77,8 +79,10 @@ fi
 if in_stage 2; then
   log "stage 2: correlation between layers"
   for measure in $measures; do
+    # shellcheck disable=SC2046
     python steps/stage2_correlation.py ${forced[@]+"${forced[@]}"} --hidden "$exp/hidden" --model "$exp/deep" \
-      --data data/probe --measure "$measure" --seed "$seed" --out "$exp/correlation"
+      --data data/probe --measure "$measure" --seed "$seed" --out "$exp/correlation" \
+      $(options_of "$measure" dc "$dc_opts" skip_kl "$skip_kl_opts")
   done
 fi
 
