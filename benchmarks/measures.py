@@ -36,10 +36,11 @@ from comflp.search import baselines, coarse_searches
 from comflp.search.evaluate import evaluate
 from comflp.search.greedy import glp
 from comflp.search.objectives import OBJECTIVES, natural_objective
+from comflp.search.refine import NUM_UTTERANCES as REFINE_UTTERANCES
 
 K = 10
 NAMES = ("dc", "svcca", "skip_kl", "skip_ctc", "skip_ctc_labelled")
-SCORES = (*NAMES, "skip_kl, pairs", "dc + skip_kl, ranks", "skip_kl, refined")
+SCORES = (*NAMES, "skip_kl, pairs", "dc + skip_kl, ranks", "skip_kl, refined by kl", "skip_kl, refined")
 METHODS = (*SCORES, "uniform", "top", "random", "glp")
 
 
@@ -54,6 +55,7 @@ class Model:
         self.num_random, self.num_refined, self.seed = options.random, options.refine, options.seed
         speech = Speech(self.model, read_data_dir(data / "probe"))
         self.speech = speech.drawn(options.num_utterances, self.seed)
+        self.to_refine = speech.drawn(options.refine_utterances, self.seed)
         self.matrices = {
             name: skip_matrix(self.speech, name, num_utterances=options.num_utterances) if MEASURES[name].source == MODEL
             else read_matrix(exp / "correlation" / f"{name}.npy")
@@ -98,23 +100,24 @@ def search(model, num_prune):
     """Method -> {"proposals": its ten best, "runs": layers run to find them}, and random proposals with every score."""
     layers, probe = model.num_layers, len(model.speech.data)
     everything = [PruningProposal.from_layers(s, layers) for s in itertools.combinations(range(1, layers + 1), num_prune)]
-    scores = {name: dict(zip(everything, model.score_of(name, everything))) for name in SCORES[:-1]}
+    scores = {name: dict(zip(everything, model.score_of(name, everything))) for name in SCORES[:-2]}
     matrix_runs = model.layer_runs([PruningProposal(layers, ()), *model.blocks()], probe)
     runs = {"dc": layers * 40, "svcca": layers * model.num_hidden, **dict.fromkeys(NAMES[2:], matrix_runs), "skip_kl, pairs": matrix_runs + model.pair_runs,
             "dc + skip_kl, ranks": matrix_runs + layers * 40}
     lists = {}
-    for name in SCORES[:-1]:
+    for name in SCORES[:-2]:
         best = sorted(everything, key=lambda p: (-scores[name][p], p.removed))[:K]
         lists[name] = {"proposals": best, "runs": runs[name]}
     exact = coarse_searches(model.matrices["skip_kl"], [num_prune], model.num_refined, objective="cost")[num_prune]
     wanted = [candidate.proposal for candidate in exact]
     drawn = baselines.random(layers, num_prune, model.seed, model.num_random)
-    true = output_changes(model.speech, [*wanted, *drawn], "kl", tqdm)
-    lists["skip_kl, refined"] = {
-        "proposals": sorted(wanted, key=lambda p: (true[p], p.removed))[:K],
-        "runs": matrix_runs + model.layer_runs(wanted, probe),
-    }
-    scores["skip_kl, refined"] = {p: -cost for p, cost in true.items()}
+    for name, kind in (("skip_kl, refined by kl", "kl"), ("skip_kl, refined", "ctc")):
+        true = output_changes(model.to_refine, [*wanted, *drawn], kind, tqdm)
+        lists[name] = {
+            "proposals": sorted(wanted, key=lambda p: (true[p], p.removed))[:K],
+            "runs": matrix_runs + model.layer_runs(wanted, len(model.to_refine.data)),
+        }
+        scores[name] = {p: -cost for p, cost in true.items()}
     for name in ("uniform", "top"):
         lists[name] = {"proposals": baselines.FIXED[name](layers, num_prune), "runs": 0}
     lists["random"] = {"proposals": drawn[:K], "runs": 0}
@@ -174,6 +177,8 @@ def table(options):
         print("| method | Spearman(score, -CER) | ten best, mean test CER | first, test CER | fine search's winner, test CER "
               "| layer runs of coarse search | of all |\n|---|---:|---:|---:|---:|---:|---:|")
         most = np.mean([case["methods"]["glp"]["runs"] for case in cases])
+        alone = sum((12 - step) * (11 - step) for step in range(int(n))) * results[0]["num_valid"]
+        print(f"GLP's layer runs with shared prefixes and kept states: {most / alone:.2f} of one model at a time\n")
         for name in METHODS:
             rows = [case["methods"][name] for case in cases]
             agreement = mean_and_deviation([case["spearman"][name] for case in cases]) if name in SCORES else ""
@@ -191,7 +196,7 @@ def figure(options):
     for row, (n, case) in zip(axes, cases.items()):
         for panel, name in zip(row, names):
             is_cost = name.startswith("skip")
-            scores = [-r[name] if is_cost else r[name] for r in case["random"]]
+            scores = [max(-r[name], 1e-3) if is_cost else r[name] for r in case["random"]]
             panel.scatter(scores, [r["rate"] for r in case["random"]], s=9, color="#12857a", alpha=0.7)
             panel.set_title(f"{name}, N={n}: Spearman {case['spearman'][name]:.2f}", fontsize=9)
             panel.tick_params(labelsize=7)
@@ -203,7 +208,7 @@ def figure(options):
                 panel.invert_xaxis()  # better to the right, as for the others
         row[0].set_ylabel("CER on valid (%)", fontsize=8)
     for panel, name in zip(axes[-1], names):
-        panel.set_xlabel("v(P)" if name in ("dc", "svcca") else "cost, nats a frame", fontsize=8)
+        panel.set_xlabel("v(P)" if name in ("dc", "svcca") else "cost, nats a frame or label", fontsize=8)
     drawing.savefig(options.out, dpi=100)
 
 
@@ -221,7 +226,8 @@ def main():
     one.add_argument("--num-prune", type=int, nargs="+", default=[4, 6, 8], help="N, layers to remove")
     one.add_argument("--random", type=int, default=100, help="random proposals that scores are compared on")
     one.add_argument("--refine", type=int, default=100, help="proposals that refinement runs")
-    one.add_argument("--num-utterances", type=int, default=NUM_UTTERANCES, help="that skip measures and refinement run on")
+    one.add_argument("--num-utterances", type=int, default=NUM_UTTERANCES, help="that skip measures run on")
+    one.add_argument("--refine-utterances", type=int, default=REFINE_UTTERANCES, help="that refinement runs on")
     one.add_argument("--seed", type=int, default=0, help="of the random proposals and of these utterances")
     one.set_defaults(function=run)
     several = commands.add_parser("table", help="Markdown tables over the results of several deep models")

@@ -221,18 +221,33 @@ class Stage:
         if self.force or not self.record.exists():
             return False
         old = _read_record(self.record)
+        self._compare(self.record.parent, "results", old["options"], old["origin"])
+        return self._all_intact(self.record.parent, old)
+
+    def begin(self, work: str | Path) -> None:
+        """Mark the directory ``work`` as unfinished work of this stage, to be gone on with after a kill.
+
+        Raises ComflpError, naming what changed, where it is work with other options or on other inputs.
+        """
+        marker = Path(work) / "started.json"
+        if marker.exists():
+            old = read_json(marker)
+            self._compare(work, "unfinished work", old["options"], old["origin"])
+        else:
+            write_json(marker, {"stage": self.name, "options": self.options, "origin": self.origin})
+
+    def _compare(self, place: str | Path, what: str, options: Mapping[str, Any], origin: Mapping[str, str]) -> None:
         changed = [
             f"{key}: {_short(before.get(key))} before, {_short(now.get(key))} now"
-            for before, now in ((old["options"], self.options), (old["origin"], self.origin))
+            for before, now in ((options, self.options), (origin, self.origin))
             for key in sorted({*before, *now})
             if before.get(key) != now.get(key)
         ]
         if changed:
             raise ComflpError(
-                f"{self.record.parent} holds results of {self.name} made otherwise ({'; '.join(changed)}); "
-                f"add --force to make them again, or use another --tag"
+                f"{place} holds {what} of {self.name} made otherwise ({'; '.join(changed)}); "
+                f"add --force to make it again, or use another --tag"
             )
-        return self._all_intact(self.record.parent, old)
 
     def was_made_in(self, directory: str | Path) -> bool:
         """True when ``directory`` holds intact results of this stage with the same options and inputs."""

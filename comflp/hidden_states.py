@@ -11,6 +11,7 @@ without loading the rest.
 
 from __future__ import annotations
 
+import mmap
 import shutil
 from pathlib import Path
 from typing import Callable, Sequence
@@ -29,6 +30,7 @@ from comflp.models.layered import LayeredCTC, LayerState
 from comflp.resume import work_key
 
 _WORK = ".partial"
+_RELEASED_ABOVE = 1 << 24  # bytes read at once, after which the pages of the archive are given back
 _HEADER = 15  # bytes between an scp offset and the values: \0B, "FM ", and two sizes of 1 + 4 bytes each
 
 
@@ -164,7 +166,9 @@ class HiddenStates:
     dtype = np.dtype("<f4")
 
     def __init__(self, ark: str | Path, offsets: Sequence[int]):
-        self._bytes = np.memmap(ark, dtype=np.uint8, mode="r")
+        with open(ark, "rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._bytes = np.frombuffer(self._map, dtype=np.uint8)
         self._offsets = np.asarray(offsets, dtype=np.int64)
         rows, columns = self._size(self._offsets[0])
         self.shape = (len(self._offsets), rows, columns)
@@ -195,7 +199,11 @@ class HiddenStates:
             return np.array(self._matrix(chosen)[rest])
         if not len(chosen):
             return np.empty(self.shape, self.dtype)[:0][(slice(None), *rest)]
-        return np.stack([self._matrix(row)[rest] for row in chosen])
+        taken = np.stack([self._matrix(row)[rest] for row in chosen])
+        if taken.nbytes > _RELEASED_ABOVE and hasattr(mmap, "MADV_DONTNEED"):
+            # Pages once read count as this process's memory, up to the whole archive; they can be read again.
+            self._map.madvise(mmap.MADV_DONTNEED)
+        return taken
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)

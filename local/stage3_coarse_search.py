@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Stage 3: the proposals of highest quality by a matrix of stage 2, for one N or several.
 
-With --refine, the best ones by a skip measure are run as whole pruned models on the measure's utterances, and ordered by
-what that changes in the output (without labels, without decoding).
+With --refine, the best ones by a skip measure are run as whole pruned models on a part of the probe set, and ordered by
+the CTC loss of what the deep model spells there (without labels, without decoding).
 """
 
 import math
@@ -36,8 +36,9 @@ def parse_options():
     arguments.add_argument("--beam-size", type=int, default=10, help="K, candidates to find")
     arguments.add_argument("--refine", type=int, default=0, help="of a skip measure, run this many of the best by the "
                            "matrix as whole pruned models and keep the K best of them; 0: none. Other measures have no use for it")
+    arguments.add_argument("--refine-utterances", type=int, default=64, help="utterances that --refine draws and runs on")
     arguments.add_argument("--model", default="", help="directory of the deep model, for --refine")
-    arguments.add_argument("--data", default="data/probe", help="data directory of the skip measure, for --refine")
+    arguments.add_argument("--data", default="data/probe", help="data directory of the probe set, for --refine")
     arguments.add_argument("--objective", choices=tuple(OBJECTIVES), help="quality of a proposal; if left out: mean, the "
                            "paper's Eq. 5, or cost for a measure that is one")
     arguments.add_argument("--keep", default="", help="layers that must stay, as 1,12")
@@ -118,14 +119,14 @@ def refinement(options, about):
 
 
 class Refinement:
-    """Whole pruned models on the utterances of the skip measure, with its kind of change.
+    """Whole pruned models on utterances of the probe set; by their texts only where the measure went by them too.
 
     settings: what candidates.json and the record say of it. inputs: fingerprints of model and data.
     """
 
     def __init__(self, options, about):
-        self.kind = about["measure"].removeprefix("skip_")
-        self.settings = {"proposals": options.refine, "num_utterances": about["num_utterances"], "seed": about["seed"]}
+        self.kind = "ctc_labelled" if about["measure"] == "skip_ctc_labelled" else "ctc"
+        self.settings = {"proposals": options.refine, "num_utterances": options.refine_utterances, "seed": about["seed"]}
         self.inputs, self._speech = speech_of(
             options, Path(options.exp) / f".refine_{about['measure']}", require_text=self.kind == "ctc_labelled"
         )

@@ -119,6 +119,7 @@ def finetune(options, overrides, ranks):
     if name in SCRATCH:
         student.reinitialize(values["seed"], keep_frontend=name == "scratch_frontend")
     if ranks.is_main:
+        stage.begin(out / "train")
         student.save(out / "pruned")
         verify_saved(student, out / "pruned")
         write_proposal(out, proposal)
@@ -196,7 +197,7 @@ def copy(twin, out, name, proposal, stage):
     record = read_json(twin / stage.record.name)
     for part in ("pruned", "train", "finetuned"):
         with atomic_directory(out / part) as temporary:
-            shutil.copytree(twin / part, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns("save", "decode_*", "export"))
+            shutil.copytree(twin / part, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns("save", "started.json", "decode_*", "export"))
     write_proposal(out, proposal)
     write_card(out, name, proposal, record["facts"])
     stage.finish(

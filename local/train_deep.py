@@ -54,6 +54,7 @@ def train_deep(ranks):
     if ranks.is_main:
         if options.force:
             shutil.rmtree(work, ignore_errors=True)
+        stage.begin(work)
         write_text(work / "hyperparams.yaml", configuration.resolved)
     ranks.barrier()
     values = configuration.values

@@ -19,12 +19,12 @@ def characters(transcript):
 
 @pytest.mark.parametrize("make, num_layers, num_prune", [(make_normed_head, 12, 6), (make_stable_layer_norm, 24, 12)])
 def test_aishell1_runs_all_stages(tmp_path, make, num_layers, num_prune):
-    corpus = lay_out_aishell(tmp_path / "corpus", sizes=(24, 8, 8))
+    corpus = lay_out_aishell(tmp_path / "my corpus", sizes=(24, 8, 8))
     vocabulary = characters(corpus / "transcript" / "aishell_transcript_v0.8.txt")
     make(tmp_path / "models" / "deep", vocabulary, num_layers=num_layers)
-    recipe = copy_recipe("aishell1", tmp_path / "house")
+    recipe = copy_recipe("aishell1", tmp_path / "hus på landet")
     run_recipe(
-        recipe, "--corpus", tmp_path / "corpus", "--check-counts", "false", "--model", tmp_path / "models" / "deep",
+        recipe, "--corpus", tmp_path / "my corpus", "--check-counts", "false", "--model", tmp_path / "models" / "deep",
         "--num-prune", num_prune, "--finetune-prune", num_prune, "--proposals", "scratch top dc_fine", *SMALL, *FINETUNE,
     )
     exp = recipe / "exp" / "deep"
@@ -39,12 +39,12 @@ def test_aishell1_runs_all_stages(tmp_path, make, num_layers, num_prune):
 
 
 def test_aishell1_with_the_settings_of_the_released_code(tmp_path):
-    corpus = lay_out_aishell(tmp_path / "corpus", sizes=(24, 4, 12))
+    corpus = lay_out_aishell(tmp_path / "my corpus", sizes=(24, 4, 12))
     vocabulary = characters(corpus / "transcript" / "aishell_transcript_v0.8.txt")
     make_normed_head(tmp_path / "deep", vocabulary, num_layers=4)
-    recipe = copy_recipe("aishell1", tmp_path / "house")
+    recipe = copy_recipe("aishell1", tmp_path / "hus på landet")
     run_recipe(
-        recipe, "--settings", "released", "--corpus", tmp_path / "corpus", "--check-counts", "false", "--model", "deep",
+        recipe, "--settings", "released", "--corpus", tmp_path / "my corpus", "--check-counts", "false", "--model", "deep",
         "--num-prune", 2, "--stop-stage", 4, *SMALL, cwd=tmp_path,
     )
     exp = recipe / "exp" / "deep"
@@ -56,12 +56,12 @@ def test_aishell1_with_the_settings_of_the_released_code(tmp_path):
 
 
 def test_librispeech_runs_all_stages(tmp_path):
-    lay_out_librispeech(tmp_path / "corpus")
+    lay_out_librispeech(tmp_path / "my corpus")
     letters = "".join(sorted({" ", *"".join(WORDS)}))
     make_model(tmp_path / "tiny-hubert", "hubert", letters)
-    recipe = copy_recipe("librispeech", tmp_path / "house")
+    recipe = copy_recipe("librispeech", tmp_path / "hus på landet")
     run_recipe(
-        recipe, "--corpus", tmp_path / "corpus", "--model", tmp_path / "tiny-hubert", "--num-prune", "1:2",
+        recipe, "--corpus", tmp_path / "my corpus", "--model", tmp_path / "tiny-hubert", "--num-prune", "1:2",
         "--finetune-prune", 2, *SMALL, *FINETUNE,
     )
     exp = recipe / "exp" / "tiny-hubert"

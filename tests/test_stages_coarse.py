@@ -131,18 +131,18 @@ def test_skip_costs_from_the_model_to_refined_candidates(exp, tmp_path, make_mod
     assert (exp / "correlation" / "skip_kl.png").exists() and "between layers" in said
 
     options = ("--measure", "skip_kl", "--num-prune", "2:3", "--beam-size", 3, *of_model)
-    status, said = search(exp, *options, "--refine", 7)
+    status, said = search(exp, *options, "--refine", 7, "--refine-utterances", 8)
     assert status == 0, said
     for num_prune in (2, 3):
         found = json.loads((exp / f"prune{num_prune}" / "skip_kl" / "candidates.json").read_text())
         by_matrix = coarse_search(matrix, num_prune, 7, objective="cost")
-        true = output_changes(speech.drawn(6, 2), [c.proposal for c in by_matrix], "kl")
+        true = output_changes(speech.drawn(8, 2), [c.proposal for c in by_matrix], "ctc")
         best = sorted(true, key=lambda p: (true[p], p.removed))[:3]
         assert [c["proposal"] for c in found["candidates"]] == [str(p) for p in best]
         assert [c["quality"] for c in found["candidates"]] == pytest.approx([-true[p] for p in best], rel=1e-5)
-        assert found["refined"] == {"proposals": 7, "num_utterances": 6, "seed": 2}
+        assert found["refined"] == {"proposals": 7, "num_utterances": 8, "seed": 2}
         assert [c["proposal"] for c in found["beam_against_exact"]["exact"]] == [str(c.proposal) for c in by_matrix[:3]]
-    assert "up to date" in search(exp, *options, "--refine", 7)[1]
+    assert "up to date" in search(exp, *options, "--refine", 7, "--refine-utterances", 8)[1]
     status, said = search(exp, *options)
     assert status == 1 and "refined" in said and "--force" in said
     assert not list(exp.glob(".refine*")) and not list((exp / "correlation").glob(".skip*"))

@@ -1,7 +1,10 @@
 """Between coarse and fine search: candidates judged by what the whole pruned model puts out, without labels.
 
 The sum of a proposal's block costs takes the blocks for independent. They are not; but the sum is good enough to bring the
-best proposals into the first few hundred, and these can all be run on a small probe set, since they share most prefixes.
+best proposals into the first hundred, and these can all be run on a small probe set, since they share most prefixes.
+
+They are ordered by the CTC loss of what the deep model spells, not by the divergence of posteriors that the sum was made
+of: a frame's label that comes a frame later costs divergence and no error. Among bad proposals the two agree.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ from comflp.measures.output_change import output_changes
 from comflp.measures.speech import Speech
 from comflp.search.candidate import Candidate
 
+NUM_UTTERANCES = 64
+
 
 def refine(
-    speech: Speech, found: Mapping[int, Sequence[Candidate]], kind: str = "kl", progress: Callable | None = None
+    speech: Speech, found: Mapping[int, Sequence[Candidate]], kind: str = "ctc", progress: Callable | None = None
 ) -> dict[int, list[Candidate]]:
     """N -> the candidates of each N by their true cost, best first; quality is minus that cost.
 

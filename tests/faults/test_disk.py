@@ -124,6 +124,15 @@ def test_an_output_that_is_lost_or_damaged_is_made_again(tmp_path, damage):
     assert not stage.up_to_date()
 
 
+def test_unfinished_work_is_gone_on_with_by_the_same_stage_only(tmp_path):
+    """Or a checkpoint of one proposal would become the start of another."""
+    for _ in range(2):
+        Stage(tmp_path / "record.json", "stage", {"n": 1}, {"data": "abc"}).begin(tmp_path / "work")
+    for options, inputs, message in (({"n": 2}, {"data": "abc"}, "n: 1 before, 2 now"), ({"n": 1}, {"data": "x"}, "data: ")):
+        with pytest.raises(ComflpError, match=f"work holds unfinished work of stage made otherwise .{message}"):
+            Stage(tmp_path / "record.json", "stage", options, inputs).begin(tmp_path / "work")
+
+
 def test_clocks_decide_nothing(tmp_path):
     """Files from the future, and a record from the past: what counts is content."""
     stage = finished(tmp_path)

@@ -19,7 +19,7 @@ def test_candidates_are_ordered_by_their_true_cost(make_model, make_data):
     refined = refine(speech, found)
     for num_prune, candidates in refined.items():
         assert {c.proposal for c in candidates} == {c.proposal for c in found[num_prune]}
-        alone = {c.proposal: output_changes(speech, [c.proposal], "kl")[c.proposal] for c in candidates}
+        alone = {c.proposal: output_changes(speech, [c.proposal], "ctc")[c.proposal] for c in candidates}
         assert [-c.quality for c in candidates] == pytest.approx([alone[c.proposal] for c in candidates], rel=1e-5)
         assert [c.quality for c in candidates] == sorted((c.quality for c in candidates), reverse=True)
     orders = [[c.proposal for c in group[n]] for group in (found, refined) for n in (2, 3)]
