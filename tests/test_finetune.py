@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import torch
 
+from comflp.brain import ctc_loss
 from comflp.checkpoints import AtomicCheckpointer, average_best
 from comflp.data.training import DurationBatchSampler, LabelledDataset
+from comflp.decode import decode
 from comflp.distill import Distillation, posterior_divergence
 from comflp.errors import ComflpError
-from comflp.brain import ctc_loss
 from comflp.finetune import fit
 from comflp.models.layered import CTCOutput
 from comflp.proposal import PruningProposal
+from comflp.scoring import error_rate
 
 
 def hparams(**changes):
@@ -204,6 +206,26 @@ def test_gradient_checkpointing_changes_no_loss(make_model, make_data, tmp_path)
     plain = train(make_model(), data, tmp_path / "a")
     spared = train(make_model(), data, tmp_path / "b", gradient_checkpointing=True)
     np.testing.assert_allclose(losses(spared), losses(plain), rtol=1e-4)
+
+
+def test_autocast_stays_near_full_precision(make_model, make_data, tmp_path):
+    data = make_data(6)
+    full = train(make_model(), data, tmp_path / "a", layerdrop=0.0)
+    half = train(make_model(), data, tmp_path / "b", layerdrop=0.0, run_opts={"precision": "bf16"})
+    first, second = (result.log[0]["train_loss"] for result in (full, half))
+    assert first != second and second == pytest.approx(first, rel=0.02)
+    assert all(p.dtype == torch.float32 for p in half.model.parameters())
+
+
+def test_error_rates_before_and_after_are_those_of_decoding(make_model, make_data, tmp_path):
+    data, model = make_data(8), make_model(2)
+
+    def rate(model):
+        return error_rate({utterance.utt_id: utterance.text for utterance in data}, decode(model, data)).rate
+
+    before = rate(model)
+    result = train(model, data, tmp_path / "out", number_of_epochs=4, average=2)
+    assert (result.error_rate_before, result.error_rate) == (before, rate(result.model))
 
 
 def test_divergence_of_posteriors_by_hand():
