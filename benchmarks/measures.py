@@ -140,7 +140,7 @@ def run(options):
     on_valid = evaluate(model.model, sorted(listed | random), model.valid, progress=tqdm)
     on_test = evaluate(model.model, sorted(listed), model.test, progress=tqdm)
     nothing = PruningProposal(model.num_layers, ())
-    result = {"exp": Path(options.exp).name, "num_probe": len(model.speech.data), "num_valid": len(model.valid),
+    result = {"exp": Path(options.exp).name, "num_layers": model.num_layers, "num_valid": len(model.valid),
               "deep": evaluate(model.model, [nothing], model.test).error_rate(nothing).rate, "by_num_prune": {}}
     for n, (lists, rows) in found.items():
         methods = {}
@@ -174,11 +174,12 @@ def table(options):
         cases = [r["by_num_prune"][n] for r in results]
         print(f"N={n}, random proposals' CER on valid: "
               f"{mean_and_deviation([rate for case in cases for rate in (row['rate'] for row in case['random'])])}\n")
-        print("| method | Spearman(score, -CER) | ten best, mean test CER | first, test CER | fine search's winner, test CER "
-              "| layer runs of coarse search | of all |\n|---|---:|---:|---:|---:|---:|---:|")
         most = np.mean([case["methods"]["glp"]["runs"] for case in cases])
-        alone = sum((12 - step) * (11 - step) for step in range(int(n))) * results[0]["num_valid"]
+        kept = [results[0]["num_layers"] - step for step in range(int(n))]
+        alone = sum(layers * (layers - 1) for layers in kept) * results[0]["num_valid"]
         print(f"GLP's layer runs with shared prefixes and kept states: {most / alone:.2f} of one model at a time\n")
+        print("| method | Spearman(score, -CER) | ten best, mean test CER | first, test CER | fine search's winner, test CER "
+              "| layer runs of coarse search, of GLP's | with fine search |\n|---|---:|---:|---:|---:|---:|---:|")
         for name in METHODS:
             rows = [case["methods"][name] for case in cases]
             agreement = mean_and_deviation([case["spearman"][name] for case in cases]) if name in SCORES else ""

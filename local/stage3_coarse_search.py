@@ -112,8 +112,8 @@ def parse_keep(text):
 
 
 def refinement(options, about):
-    """The Refinement that was asked for; None for a measure that is not a skip measure, and for the worst candidates."""
-    if not options.refine or about.get("kind") != COST or options.reverse:
+    """The Refinement that was asked for; None for a measure that is not a skip measure, and for random and worst candidates."""
+    if not options.refine or about.get("kind") != COST or options.reverse or options.method == "random":
         return None
     return Refinement(options, about)
 

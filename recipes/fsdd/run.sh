@@ -42,7 +42,7 @@ baselines="top uniform glp random" # proposals to compare with: top bottom middl
 metric=cer                # error rate of searches and scores: cer or wer
 # fine-tuning, decoding, report (stages 5 to 7)
 finetune_prune=6          # N of the models to fine-tune, one or several
-proposals="dc_fine top"   # what to fine-tune: dc_fine svcca_coarse glp top scratch 1,3-4,7 ...
+proposals="skip_kl_fine dc_fine top" # what to fine-tune: dc_fine svcca_coarse glp top scratch 1,3-4,7 ...
 distill=none              # also learn from the deep model: none, ctc, hidden or both
 finetune_opts=            # more of conf/finetune.yaml, as "--key value ..."
 tag=                      # appended to the names of stage 5, to keep several ways of fine-tuning
