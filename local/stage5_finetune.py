@@ -24,7 +24,6 @@ from comflp.errors import ComflpError
 from comflp.finetune import fit
 from comflp.hidden_states import collect
 from comflp.measures import correlation_matrix
-from comflp.models.model_card import write_model_card
 from comflp.models.surgery import verify_saved
 from comflp.proposal import PruningProposal
 from comflp.scoring import UNIT_OF_METRIC
@@ -155,8 +154,6 @@ def finetune(options, overrides, ranks):
     )
     if not ranks.is_main:
         return
-    result.model.save(out / "finetuned")
-    verify_saved(result.model, out / "finetuned")
     facts = {
         "metric": options.metric,
         "error_rate_before": result.error_rate_before,
@@ -165,7 +162,7 @@ def finetune(options, overrides, ranks):
         "distillation": None if options.distill == "none" else options.distill,
         "seed": values["seed"],
     }
-    write_card(out, name, proposal, facts)
+    save(result.model, out, name, proposal, facts)
     stage.finish(
         [out / "pruned", out / "finetuned"],
         facts=facts,
@@ -185,21 +182,22 @@ def write_proposal(out, proposal):
                    "num_layers": proposal.num_layers, "num_prune": proposal.num_removed})
 
 
-def write_card(out, name, proposal, facts):
-    """The fine-tuned model's card."""
+def save(model, out, name, proposal, facts):
+    """The fine-tuned model, with what its card tells."""
     start = name if name in SCRATCH else f"{name}, layers {proposal} removed"
-    write_model_card(comflp.models.load(out / "finetuned"), out / "finetuned", start=start, **facts,
-                     command=f"python {shlex.join(sys.argv)}")
+    model.origin = {**model.origin, "training": {"start": start, **facts, "command": f"python {shlex.join(sys.argv)}"}}
+    model.save(out / "finetuned")
+    verify_saved(model, out / "finetuned")
 
 
 def copy(twin, out, name, proposal, stage):
     """Another proposal's name, the same layers and training: its results are these."""
     record = read_json(twin / stage.record.name)
-    for part in ("pruned", "train", "finetuned"):
+    for part in ("pruned", "train"):
         with atomic_directory(out / part) as temporary:
             shutil.copytree(twin / part, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns("save", "started.json", "decode_*", "export"))
     write_proposal(out, proposal)
-    write_card(out, name, proposal, record["facts"])
+    save(comflp.models.load(twin / "finetuned"), out, name, proposal, record["facts"])
     stage.finish(
         [out / "pruned", out / "finetuned"],
         copied_from=twin.name,

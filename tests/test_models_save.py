@@ -12,7 +12,7 @@ from transformers import AutoModelForCTC, AutoProcessor, Wav2Vec2ForCTC
 import comflp.models
 from comflp.errors import ComflpError
 from comflp.models.huggingface_head import NormedHeadForCTC
-from comflp.models.model_card import model_card, write_model_card
+from comflp.models.model_card import model_card
 from comflp.models.surgery import noise_batch, save_verified, verify_saved
 from comflp.proposal import PruningProposal
 
@@ -155,5 +155,7 @@ def test_model_card_tells_facts_and_leaves_out_unknown_ones(tmp_path):
     card = model_card(model, metric="cer", error_rate=6.543, data="data/test", command="./run.sh --stage 5", seed=None)
     assert "- CER: 6.54%" in card and "- Data: data/test" in card and "- Command: ./run.sh --stage 5" in card
     assert "Seed" not in card and "AutoModelForCTC.from_pretrained" in card
-    write_model_card(model, tmp_path, error_rate=1.0)
-    assert "- ERROR RATE: 1.00%" in (tmp_path / "README.md").read_text()
+    model.origin = {**model.origin, "training": {"metric": "cer", "error_rate_before": 20.0, "error_rate": 1.0}}
+    model.save(tmp_path / "tuned")
+    assert "- CER before fine-tuning: 20.00%\n- CER: 1.00%" in (tmp_path / "tuned" / "README.md").read_text()
+    assert "CER" not in model_card(model.prune(PruningProposal.parse("1", num_layers=3)))

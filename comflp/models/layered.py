@@ -90,7 +90,7 @@ class LayeredCTC(torch.nn.Module, ABC):
 
     tokenizer: Tokenizer.
     sample_rate: int, Hz, of the waveforms that the front end takes.
-    origin: dict, JSON-able; how this model came to be (source, proposals applied).
+    origin: dict, JSON-able; how this model came to be (source, proposals applied, training).
     library_note: Markdown for the model card: how the library of origin loads the directory.
     reads_padding: whether padding in a batch changes the output of an utterance's own frames (norms over the
         padded length, convolutions over padded frames), as it does in the library of origin too. Searches, dumps
@@ -209,4 +209,5 @@ class LayeredCTC(torch.nn.Module, ABC):
         pruned.keep_layers(proposal.kept)
         steps = [*self.origin.get("pruning", []), {"num_layers": self.num_layers, "removed": str(proposal)}]
         pruned.origin = {**self.origin, "pruning": steps}
+        pruned.origin.pop("training", None)  # what was measured of this model does not hold of that one
         return pruned

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from comflp.artifacts import write_text
 from comflp.models.layered import LayeredCTC
 
 _LABELS = {
@@ -19,12 +17,13 @@ _LABELS = {
 def model_card(model: LayeredCTC, **facts: Any) -> str:
     """Markdown model card of ``model``.
 
-    What ``model.origin`` says (source, pruning steps and whatever else was put
-    there) is always included; ``facts`` add to it: ``metric`` ("cer" or "wer")
+    What ``model.origin`` says (source, pruning steps, the facts under
+    ``training`` and whatever else was put there) is always included; ``facts`` add to it: ``metric`` ("cer" or "wer")
     with ``error_rate`` and ``error_rate_before`` fine-tuning (percent), ``data`` (what it was scored or trained on),
     ``seed``, ``command``, or anything else. A fact that is None is left out.
     """
-    facts = {key: value for key, value in {**model.origin, **facts}.items() if value is not None}
+    told = {**model.origin, **model.origin.get("training", {}), **facts, "training": None}
+    facts = {key: value for key, value in told.items() if value is not None}
     source, pruning = facts.pop("source", None), facts.pop("pruning", [])
     tags = ["automatic-speech-recognition", "ctc", "comflp", *(["layer-pruning"] if pruning else [])]
     lines = ["---", "tags:", *(f"- {tag}" for tag in tags), "---", ""]
@@ -41,11 +40,6 @@ def model_card(model: LayeredCTC, **facts: Any) -> str:
     lines += ["```", ""]
     lines += [model.library_note] if model.library_note else []
     return "\n".join(lines)
-
-
-def write_model_card(model: LayeredCTC, directory: str | Path, **facts: Any) -> None:
-    """Write the card of a model that lies in ``directory`` anew, with facts that came after saving."""
-    write_text(Path(directory) / "README.md", model_card(model, **facts))
 
 
 def _results(facts: dict[str, Any]) -> list[str]:
