@@ -129,8 +129,9 @@ def own_text(model: LayeredCTC, batch: AudioBatch, deep: Output) -> Callable[[Ou
 
 def _rise_of_loss(deep: Output, labels: Sequence[torch.Tensor], blank: int) -> Callable[[Output], tuple[float, int]]:
     lengths = torch.tensor([len(row) for row in labels])
-    targets = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True)
-    usable = (required_frames(targets, lengths) <= deep.num_frames.cpu()) & (lengths > 0)
+    # A model that has learned nothing spells nothing; that has a loss too, of blanks alone, and counts as one label.
+    targets = torch.nn.utils.rnn.pad_sequence([*labels, torch.zeros(1, dtype=torch.int64)], batch_first=True)[:-1]
+    usable = required_frames(targets, lengths) <= deep.num_frames.cpu()
     targets, lengths = targets.to(deep.logits.device), lengths.to(deep.logits.device)
 
     def loss(output: Output) -> float:
@@ -139,7 +140,7 @@ def _rise_of_loss(deep: Output, labels: Sequence[torch.Tensor], blank: int) -> C
         )
         return float(losses[usable.to(losses.device)].double().sum())
 
-    before, weight = loss(deep), int(lengths[usable.to(lengths.device)].sum())
+    before, weight = loss(deep), int(lengths.clamp_min(1)[usable.to(lengths.device)].sum())
     return lambda output: (loss(output) - before, weight)
 
 
