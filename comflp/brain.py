@@ -198,6 +198,7 @@ def augmented(audio, augmentation):
     return type(audio)(audio.utterances, waveforms * mask, num_samples)
 
 
+@sb.utils.distributed.main_process_only
 def _save_state(schedule, path) -> None:
     torch.save(schedule.state_dict(), path)
 

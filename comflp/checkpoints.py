@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from pathlib import Path
 
 import torch
 from speechbrain.utils.checkpoints import Checkpoint, Checkpointer, average_checkpoints
-from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
 _TEMPORARY = ".tmp-saving"
 
@@ -41,15 +42,19 @@ class AtomicCheckpointer(Checkpointer):
             saved = super().save_checkpoint(meta, end_of_epoch, name, verbosity)
         finally:
             self.checkpoints_dir = final_directory
-        if saved is None:
-            return None
+        renamed = self._rename(saved, final_directory) if saved is not None else None
+        ddp_barrier()  # all processes find the same checkpoints from here on, whoever comes first
+        return renamed
+
+    @staticmethod
+    def _rename(saved: Checkpoint, final_directory: Path) -> Checkpoint:
         for file in saved.path.iterdir():
             with open(file, "rb") as written:
                 os.fsync(written.fileno())
         target = final_directory / saved.path.name
         shutil.rmtree(target, ignore_errors=True)
         os.replace(saved.path, target)
-        temporary.rmdir()
+        saved.path.parent.rmdir()
         return Checkpoint(target, saved.meta, {key: target / path.name for key, path in saved.paramfiles.items()})
 
     def recover_latest(self, device) -> Checkpoint | None:

@@ -276,7 +276,10 @@ def test_sortagrad_goes_from_short_to_long_in_the_first_epoch_only(make_model, m
 
 
 def test_two_processes_train_as_one(tmp_path):
-    """Two gloo processes with a batch each give the loss curve of one process with two batches a step."""
+    """Two gloo processes with a batch each give the loss curve of one process with two batches a step.
+
+    Their checkpoints have one writer, for whom the others wait: each is made late where a race would show.
+    """
     script = Path(__file__).with_name("train_distributed.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--rdzv-backend=c10d",
                "--rdzv-endpoint=localhost:0", str(script), str(tmp_path)]

@@ -3,6 +3,7 @@
 import functools
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import soundfile
 import speechbrain as sb
 import torch
 
+from comflp import brain
 from comflp.data.data_dir import Utterance
 from comflp.finetune import fit
 from comflp.models.sentencepiece_tokenizer import SentencePieceTokenizer
@@ -29,10 +31,28 @@ def utterances(directory):
     return made
 
 
+def late(function, rank, seconds):
+    """``function``, for which the process of this rank comes after the others."""
+
+    @functools.wraps(function)
+    def called(*arguments, **options):
+        if os.environ.get("RANK") == rank:
+            time.sleep(seconds)
+        return function(*arguments, **options)
+
+    return called
+
+
 def main():
+    # One process late, so that a race between the two shows
+    brain._save_state = late(brain._save_state, "1", 0.4)
+    os.replace = late(os.replace, "0", 0.2)
     directory = Path(sys.argv[1])
     torch.set_num_threads(1)
-    run_opts = {"noprogressbar": True, "distributed_launch": "RANK" in os.environ, "distributed_backend": "gloo"}
+    run_opts = {
+        "noprogressbar": True, "ckpt_interval_steps": 1,
+        "distributed_launch": "RANK" in os.environ, "distributed_backend": "gloo",
+    }
     sb.utils.distributed.ddp_init_group(run_opts)
     processes = torch.distributed.get_world_size() if run_opts["distributed_launch"] else 1
     torch.manual_seed(0)
