@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # as many test processes as cores, so one thread each; read when torch is imported
@@ -24,6 +25,12 @@ torch.set_num_threads(1)  # small matrices: more threads only wait for one anoth
 
 def pytest_addoption(parser):
     parser.addoption("--campaign", action="store_true", help="the kill campaign with 100 kills instead of 16")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files(tmp_path_factory):
+    """What other programs put into the system's temporary directory, torchrun above all, goes where pytest cleans up."""
+    tempfile.tempdir = os.environ["TMPDIR"] = str(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_stages_3_and_4_alone_give_the_same_again(finished, exp):
         return kept
 
     before = results()
-    for name in ("dc", "svcca", "top", "random"):
+    for name in ("dc", "svcca", "uniform", "random"):
         shutil.rmtree(exp / "prune2" / name)
     done = run(finished[0], first=3, last=4)
     assert done.returncode == 0, done.stderr[-3000:]
