@@ -12,6 +12,7 @@ from speechbrain.utils.epoch_loop import EpochCounterWithStopper
 
 from comflp.artifacts import write_text
 from comflp.checkpoints import training_order
+from comflp.data.batching import own_frames
 from comflp.data.training import LabelledBatch
 from comflp.decode import evaluation, greedy_search
 from comflp.errors import ComflpError
@@ -194,8 +195,7 @@ def augmented(audio, augmentation):
     relative = audio.num_samples / audio.waveforms.shape[1]
     waveforms, relative = augmentation(audio.waveforms, relative)
     num_samples = (relative * waveforms.shape[1]).round().long()
-    mask = torch.arange(waveforms.shape[1], device=waveforms.device)[None, :] < num_samples[:, None]
-    return type(audio)(audio.utterances, waveforms * mask, num_samples)
+    return type(audio)(audio.utterances, waveforms * own_frames(num_samples, waveforms.shape[1]), num_samples)
 
 
 @sb.utils.distributed.main_process_only

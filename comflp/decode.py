@@ -26,12 +26,16 @@ def greedy_search(logits: torch.Tensor, num_frames: torch.Tensor, tokenizer: Tok
 
     logits: (B, T, V). num_frames: (B,), frames beyond it are not read.
     """
-    best = logits.argmax(dim=-1).cpu()
-    texts = []
-    for labels, length in zip(best, num_frames.tolist()):
-        merged = torch.unique_consecutive(labels[:length])
-        texts.append(tokenizer.decode(merged[merged != tokenizer.blank_id].tolist()))
-    return texts
+    return [tokenizer.decode(labels.tolist()) for labels in greedy_labels(logits, num_frames, tokenizer.blank_id)]
+
+
+def greedy_labels(logits: torch.Tensor, num_frames: torch.Tensor, blank_id: int) -> list[torch.Tensor]:
+    """What :func:`greedy_search` spells, as B tensors (labels,) int64 on the CPU."""
+    merged = [
+        torch.unique_consecutive(path[:length])
+        for path, length in zip(logits.argmax(dim=-1).cpu(), num_frames.tolist())
+    ]
+    return [labels[labels != blank_id] for labels in merged]
 
 
 class Hypotheses(dict):

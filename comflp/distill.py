@@ -7,6 +7,7 @@ from typing import Sequence
 
 import torch
 
+from comflp.data.batching import own_frames
 from comflp.errors import ComflpError
 from comflp.models.layered import CTCOutput, LayeredCTC
 
@@ -52,7 +53,7 @@ class Distillation:
             teacher = self.teacher(audio, return_hidden=self.hidden_weight > 0)
         total = student.logits.new_zeros(())
         if self.ctc_weight:
-            mask = _own_frames(student.logits, student.num_frames)
+            mask = own_frames(student.num_frames, student.logits.shape[1])
             total = total + self.ctc_weight * posterior_divergence(
                 teacher.logits[mask], student.logits[mask], self.temperature
             )
@@ -61,7 +62,7 @@ class Distillation:
         return total
 
     def _hidden_loss(self, student: CTCOutput, teacher: CTCOutput) -> torch.Tensor:
-        mask = _own_frames(student.hidden[0], student.hidden_frames)
+        mask = own_frames(student.hidden_frames, student.hidden[0].shape[1])
         terms = []
         for index, layer in enumerate(self.kept, start=1):
             if student.hidden[index] is student.hidden[index - 1]:
@@ -70,11 +71,6 @@ class Distillation:
             error = torch.nn.functional.mse_loss(student.hidden[index][mask], target)
             terms.append(error / target.var().clamp_min(1e-6))
         return torch.stack(terms).mean() if terms else student.logits.new_zeros(())
-
-
-def _own_frames(values: torch.Tensor, num_frames: torch.Tensor) -> torch.Tensor:
-    """(B, T) bool for ``values`` (B, T, ...): true on the frames that belong to an utterance."""
-    return torch.arange(values.shape[1], device=values.device)[None, :] < num_frames[:, None]
 
 
 def posterior_divergence(teacher: torch.Tensor, student: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:

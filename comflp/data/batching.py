@@ -69,3 +69,14 @@ def load_batch(utterances, sample_rate, allow_pipes=False):
     for row, waveform in zip(padded, waveforms):
         row[:len(waveform)] = waveform
     return AudioBatch(tuple(utterances), torch.from_numpy(padded), torch.from_numpy(num_samples))
+
+
+def own_frames(num_frames, length):
+    """(B, length) bool, true on the frames (or samples) that are an utterance's own and not padding.
+
+    num_frames: (B,) int64.
+
+    >>> own_frames(torch.tensor([1, 3]), 3).tolist()
+    [[True, False, False], [True, True, True]]
+    """
+    return torch.arange(length, device=num_frames.device)[None, :] < num_frames[:, None]

@@ -13,9 +13,9 @@ from typing import Callable, Sequence
 
 import torch
 
-from comflp.data.batching import AudioBatch
+from comflp.data.batching import AudioBatch, own_frames
 from comflp.data.training import required_frames
-from comflp.decode import evaluation, load_batches, plan_batches, track
+from comflp.decode import evaluation, greedy_labels, load_batches, plan_batches, track
 from comflp.errors import ComflpError
 from comflp.measures.speech import Speech
 from comflp.models.layered import LayeredCTC
@@ -34,10 +34,6 @@ class Output:
     def log_probs(self) -> torch.Tensor:
         """(B, T, V) float32 log-posteriors."""
         return torch.log_softmax(self.logits.float(), dim=-1)
-
-    def own(self) -> torch.Tensor:
-        """(B, T) bool: true on the frames that belong to an utterance."""
-        return torch.arange(self.logits.shape[1], device=self.logits.device)[None, :] < self.num_frames[:, None]
 
 
 def output_changes(
@@ -101,7 +97,7 @@ def _changes_of_batch(model: LayeredCTC, batch: AudioBatch, tree: PrefixTree, ch
 
 def divergence(model: LayeredCTC, batch: AudioBatch, deep: Output) -> Callable[[Output], tuple[float, int]]:
     """KL(deep || pruned) of the posteriors, in nats a frame."""
-    own = deep.own()
+    own = own_frames(deep.num_frames, deep.logits.shape[1])
     target = deep.log_probs()[own]
 
     def compare(output: Output) -> tuple[float, int]:
@@ -114,11 +110,7 @@ def divergence(model: LayeredCTC, batch: AudioBatch, deep: Output) -> Callable[[
 def own_path(model: LayeredCTC, batch: AudioBatch, deep: Output) -> Callable[[Output], tuple[float, int]]:
     """Rise of the CTC loss of what the deep model's best path spells, in nats a label."""
     blank = model.tokenizer.blank_id
-    labels = []
-    for path, length in zip(deep.logits.argmax(dim=-1).cpu(), deep.num_frames.tolist()):
-        merged = torch.unique_consecutive(path[:length])
-        labels.append(merged[merged != blank])
-    return _rise_of_loss(deep, labels, blank)
+    return _rise_of_loss(deep, greedy_labels(deep.logits, deep.num_frames, blank), blank)
 
 
 def own_text(model: LayeredCTC, batch: AudioBatch, deep: Output) -> Callable[[Output], tuple[float, int]]:

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2Processor
 
-from comflp.data.batching import AudioBatch
+from comflp.data.batching import AudioBatch, own_frames
 from comflp.models.huggingface import HuggingFaceCTC
 from comflp.models.huggingface_masks import attention_mask, position_embeddings, without_padding
 from comflp.models.huggingface_mel_families import ParakeetFamily, Wav2Vec2BertFamily
@@ -59,8 +59,7 @@ class WaveformFamily(HuggingFaceCTC):
         features = self.base.feature_extractor(self.waveforms(batch)).transpose(1, 2)
         if not self.masks_padding:
             return features, None
-        frames = torch.arange(features.shape[1], device=features.device)
-        return features, frames[None, :] < self.convolved_frames(batch.num_samples)[:, None]
+        return features, own_frames(self.convolved_frames(batch.num_samples), features.shape[1])
 
     def state(self, batch: AudioBatch, hidden: torch.Tensor, layer_arguments: dict, **context) -> LayerState:
         """H_0 with what the layers and the head read besides."""

@@ -13,7 +13,7 @@ from transformers import (
     Wav2Vec2CTCTokenizer,
 )
 
-from comflp.data.batching import AudioBatch
+from comflp.data.batching import AudioBatch, own_frames
 from comflp.errors import ComflpError
 from comflp.models.huggingface import HuggingFaceCTC
 from comflp.models.huggingface_masks import attention_mask, position_embeddings, without_padding
@@ -99,7 +99,7 @@ class ParakeetFamily(HuggingFaceCTC):
         hidden = encoder.subsampling(inputs["input_features"], inputs["attention_mask"]) * encoder.input_scale
         positions = functional.dropout(encoder.encode_positions(hidden), encoder.dropout_positions, training)
         hidden = functional.dropout(hidden, encoder.dropout, training)
-        own = torch.arange(hidden.shape[1], device=hidden.device)[None, :] < frames[:, None]
+        own = own_frames(frames, hidden.shape[1])
         arguments = {
             "attention_mask": (own[:, :, None] & own[:, None, :])[:, None],
             "position_embeddings": positions,

@@ -13,7 +13,7 @@ from typing import Any, Callable, Mapping, Protocol, Sequence
 import torch
 import torch.utils.checkpoint
 
-from comflp.data.batching import AudioBatch
+from comflp.data.batching import AudioBatch, own_frames
 from comflp.errors import ComflpError
 from comflp.proposal import PruningProposal
 
@@ -52,14 +52,9 @@ class LayerState:
         """The same state carrying another layer's output."""
         return replace(self, hidden=hidden)
 
-    def frame_mask(self) -> torch.Tensor:
-        """(B, T) bool, true on the frames that belong to an utterance."""
-        frames = torch.arange(self.hidden.shape[1], device=self.hidden.device)
-        return frames[None, :] < self.num_frames[:, None]
-
     def time_average(self) -> torch.Tensor:
         """(B, D): the mean of H_i over an utterance's own frames (Section 2.1); padding never enters it."""
-        mask = self.frame_mask()
+        mask = own_frames(self.num_frames, self.hidden.shape[1])
         summed = torch.where(mask[:, :, None], self.hidden, 0).sum(dim=1)
         return summed / mask.sum(dim=1, keepdim=True)
 

@@ -15,7 +15,7 @@ from speechbrain.lobes.features import Fbank
 from speechbrain.lobes.models.transformer.Transformer import PositionalEncoding
 
 from comflp.artifacts import atomic_directory, read_json, write_json
-from comflp.data.batching import AudioBatch
+from comflp.data.batching import AudioBatch, own_frames
 from comflp.errors import ComflpError
 from comflp.models.layered import LayeredCTC, LayerState
 from comflp.models.sentencepiece_tokenizer import SentencePieceTokenizer
@@ -109,10 +109,10 @@ class TransformerCTC(LayeredCTC):
         for convolution in self.subsampling:
             frames = (frames + convolution.stride[0] - 1) // convolution.stride[0]
             hidden = torch.nn.functional.gelu(convolution(hidden))
-            hidden = hidden * _frame_mask(frames, hidden.shape[2])[:, None, :]
+            hidden = hidden * own_frames(frames, hidden.shape[2])[:, None, :]
         hidden = self.input_norm(hidden.transpose(1, 2))
         hidden = self.input_dropout(hidden + self.positions(hidden))
-        padding = ~_frame_mask(frames, hidden.shape[1])
+        padding = ~own_frames(frames, hidden.shape[1])
         return LayerState(hidden, frames, {"padding_mask": padding if len(padding) > 1 and padding.any() else None})
 
     def run_layer(self, module: torch.nn.Module, state: LayerState) -> LayerState:
@@ -182,12 +182,8 @@ def _encoder_layer(a: Architecture) -> torch.nn.TransformerEncoderLayer:
     return layer
 
 
-def _frame_mask(frames: torch.Tensor, length: int) -> torch.Tensor:
-    return torch.arange(length, device=frames.device)[None, :] < frames[:, None]
-
-
 def _without_mean(features: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     """(B, T, F) features less each utterance's own mean; zero past its end."""
-    mask = _frame_mask(frames, features.shape[1])[:, :, None]
+    mask = own_frames(frames, features.shape[1])[:, :, None]
     mean = (features * mask).sum(dim=1, keepdim=True) / frames[:, None, None]
     return (features - mean) * mask

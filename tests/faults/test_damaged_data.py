@@ -84,7 +84,8 @@ def test_data_directory(folder, name, data):
 def test_json(folder, data):
     path = folder / "value.json"
     path.write_bytes(data.draw(damaged('{"candidates": [{"proposal": "1,3-4", "quality": 0.9}], "text": "三"}'.encode())))
-    outcome(lambda: read_json(path), path)
+    value = outcome(lambda: read_json(path), path)
+    assert value is None or json.dumps(value) == json.dumps(json.loads(path.read_bytes()))
 
 
 RECORD = {
