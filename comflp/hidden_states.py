@@ -14,7 +14,7 @@ from __future__ import annotations
 import mmap
 import shutil
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import BinaryIO, Callable, Sequence
 
 import kaldiio
 import numpy as np
@@ -154,6 +154,15 @@ def _remove_all_but(work: Path) -> None:
             shutil.rmtree(other)
 
 
+def _size(file: BinaryIO, offset: int) -> tuple[int, int]:
+    """Rows and columns of the matrix there; (-1, -1) where there is none."""
+    file.seek(offset)
+    header = file.read(_HEADER)
+    if header[:5] != b"\0BFM " or len(header) != _HEADER:
+        return -1, -1
+    return int.from_bytes(header[6:10], "little"), int.from_bytes(header[11:15], "little")
+
+
 class HiddenStates:
     """The (n, L+1, D) float32 array of a dump, left on disk: a part is read when it is asked for.
 
@@ -166,22 +175,16 @@ class HiddenStates:
     dtype = np.dtype("<f4")
 
     def __init__(self, ark: str | Path, offsets: Sequence[int]):
-        with open(ark, "rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._bytes = np.frombuffer(self._map, dtype=np.uint8)
         self._offsets = np.asarray(offsets, dtype=np.int64)
-        rows, columns = self._size(self._offsets[0])
+        # Headers are read past the map, whose pages would count as this process's memory, the whole archive's in the end.
+        with open(ark, "rb", buffering=0) as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            sizes = {_size(file, offset) for offset in offsets}
+        self._bytes = np.frombuffer(self._map, dtype=np.uint8)
+        rows, columns = min(sizes)
+        if len(sizes) > 1 or rows < 0 or self._offsets.max() + _HEADER + 4 * rows * columns > len(self._bytes):
+            raise ComflpError(f"{ark} is damaged, or holds matrices of several sizes; run stage 1 again with --force")
         self.shape = (len(self._offsets), rows, columns)
-        for offset in self._offsets:
-            ends_within = offset + _HEADER + 4 * rows * columns <= len(self._bytes)
-            if self._size(offset) != (rows, columns) or rows < 0 or not ends_within:
-                raise ComflpError(f"{ark} is damaged, or holds matrices of several sizes; run stage 1 again with --force")
-
-    def _size(self, offset: int) -> tuple[int, int]:
-        header = self._bytes[offset : offset + _HEADER].tobytes()
-        if header[:5] != b"\0BFM " or len(header) != _HEADER:
-            return -1, -1
-        return int.from_bytes(header[6:10], "little"), int.from_bytes(header[11:15], "little")
 
     def __len__(self) -> int:
         return self.shape[0]
