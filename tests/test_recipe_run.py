@@ -11,7 +11,7 @@ from comflp.artifacts import read_json
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    recipe = small_recipe(tmp_path_factory.mktemp("house"))
+    recipe = small_recipe(tmp_path_factory.mktemp("hus på landet"))
     done = run(recipe)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return recipe, done

@@ -38,9 +38,10 @@ def lay_out_phrases(folder):
 @pytest.fixture
 def clone(tmp_path):
     """What somebody who has cloned the repository has, beside a corpus."""
-    (tmp_path / "phrases").mkdir()
-    lay_out_phrases(tmp_path / "phrases")
-    clone = tmp_path / "comflp"
+    home = tmp_path / "hus på landet"
+    (home / "phrases").mkdir(parents=True)
+    lay_out_phrases(home / "phrases")
+    clone = home / "comflp"
     made = shutil.ignore_patterns("data", "exp", "downloads", "__pycache__", ".tmp-*")
     for name in ("comflp", "local", "utils"):
         shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
