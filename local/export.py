@@ -13,11 +13,12 @@ import comflp.models
 from cli import parser, progress, run
 
 from comflp import export, exported
-from comflp.artifacts import Stage, fingerprint_model, read_json, require, write_json, write_text
+from comflp.artifacts import fingerprint_model, read_json, require, write_json, write_text
 from comflp.data.audio import read_audio
 from comflp.data.data_dir import read_data_dir, subset
 from comflp.errors import ComflpError
 from comflp.scoring import UNIT_OF_METRIC, error_rate, normalise
+from comflp.stage_record import Stage
 
 
 def parse_options():

@@ -6,7 +6,8 @@ from pathlib import Path
 from cli import parser, run
 
 import comflp.models
-from comflp.artifacts import Stage, fingerprint_model
+from comflp.artifacts import fingerprint_model
+from comflp.stage_record import Stage
 
 
 def main():

@@ -14,9 +14,10 @@ from pathlib import Path
 from cli import parser, run, true_or_false
 from corpus import data_files, describe, up_to_date, with_durations
 
-from comflp.artifacts import Stage, fingerprint_value
+from comflp.artifacts import fingerprint_value
 from comflp.data.data_dir import DataDir, write_data_dir
 from comflp.data.tables import DataError, Fault, read_table, stop_at_faults
+from comflp.stage_record import Stage
 
 SETS = ("train", "dev", "test")
 PUBLISHED = {"train": 120_098, "dev": 14_326, "test": 7_176}

@@ -7,7 +7,7 @@ import numpy as np
 from cli import progress
 from inference_options import read_data
 
-from comflp.artifacts import Stage, fingerprint_file, fingerprint_value, read_json, require, write_json
+from comflp.artifacts import fingerprint_file, fingerprint_value, read_json, require, write_json
 from comflp.data.data_dir import subset
 from comflp.errors import ComflpError
 from comflp.measures.matrix_file import read_matrix
@@ -16,6 +16,7 @@ from comflp.search.candidate import Candidate
 from comflp.search.candidates_file import read_candidates
 from comflp.search.linear_probe import linear_probe
 from comflp.search.objectives import natural_objective, objective_named
+from comflp.stage_record import Stage
 
 NAMES_OF_BASELINES = (*baselines.FIXED, "random", "reverse", "glp", "linear_probe")
 _RANKED, _PROPOSAL, _RECORD = "ranked.json", "proposal.json", "stage4.record.json"

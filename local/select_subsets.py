@@ -10,8 +10,9 @@ from pathlib import Path
 from cli import parser, run
 from corpus import data_files, describe
 
-from comflp.artifacts import Stage, require
+from comflp.artifacts import require
 from comflp.data.data_dir import DataDir, read_data_dir, subset, write_data_dir
+from comflp.stage_record import Stage
 
 
 def main():

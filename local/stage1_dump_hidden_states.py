@@ -7,8 +7,9 @@ from cli import progress, run
 from inference_options import inference_parser, load_model, read_data
 
 from comflp import hidden_states
-from comflp.artifacts import Stage, fingerprint_model, require
+from comflp.artifacts import fingerprint_model, require
 from comflp.distributed import processes
+from comflp.stage_record import Stage
 
 
 def main():

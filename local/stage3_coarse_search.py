@@ -15,13 +15,14 @@ from inference_options import inference_parser, speech_of
 from num_prune import parse_num_prune
 from plain_warnings import plain_warnings
 
-from comflp.artifacts import Stage, fingerprint_file, read_json, require, write_json
+from comflp.artifacts import fingerprint_file, read_json, require, write_json
 from comflp.errors import ComflpError
 from comflp.measures import COST
 from comflp.measures.matrix_file import read_matrix
 from comflp.search.coarse import METHODS, checked_matrix, coarse_searches, found_of_best
 from comflp.search.constraints import Constraints
 from comflp.search.objectives import OBJECTIVES, natural_objective
+from comflp.stage_record import Stage
 
 COMPARED = {"exact": "beam", "beam": "exact"}
 

@@ -16,7 +16,7 @@ from cli import parser, run
 from training_log import EpochReport
 
 import comflp.models
-from comflp.artifacts import Stage, atomic_directory, atomic_path, fingerprint_model, read_json, require, write_json, write_text
+from comflp.artifacts import atomic_directory, atomic_path, fingerprint_model, read_json, require, write_json, write_text
 from comflp.data.data_dir import read_data_dir, subset
 from comflp.distill import KINDS, Distillation
 from comflp.distributed import processes, training_backend
@@ -27,6 +27,7 @@ from comflp.measures import correlation_matrix
 from comflp.models.surgery import verify_saved
 from comflp.proposal import PruningProposal
 from comflp.scoring import UNIT_OF_METRIC
+from comflp.stage_record import Stage
 
 SCRATCH = ("scratch", "scratch_frontend")
 

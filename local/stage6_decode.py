@@ -12,10 +12,11 @@ from cli import progress, run
 from decode_results import write_results
 from inference_options import inference_parser, load_model, read_data
 
-from comflp.artifacts import Stage, fingerprint_file, fingerprint_model, require
+from comflp.artifacts import fingerprint_file, fingerprint_model, require
 from comflp.decode import decode, greedy_search
 from comflp.distributed import processes
 from comflp.errors import ComflpError
+from comflp.stage_record import Stage
 
 
 def parse_options():

@@ -6,8 +6,9 @@ from pathlib import Path
 from cli import parser, run
 
 from comflp import report
-from comflp.artifacts import Stage, atomic_directory
+from comflp.artifacts import atomic_directory
 from comflp.errors import ComflpError
+from comflp.stage_record import Stage
 
 
 def main():

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from comflp import hidden_states
-from comflp.artifacts import Stage, fingerprint_model, write_json
+from comflp.artifacts import fingerprint_model, write_json
 from comflp.decode import decode
 from comflp.models import load
 from comflp.proposal import PruningProposal
 from comflp.scoring import error_rate
 from comflp.search.baselines import uniform
+from comflp.stage_record import Stage
 
 LOCAL = Path(__file__).resolve().parents[1] / "local"
 PROPOSALS = ["2,4", "3-4", "1,3", "5-6"]

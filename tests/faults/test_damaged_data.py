@@ -10,10 +10,11 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comflp.artifacts import Stage, read_json
+from comflp.artifacts import read_json
 from comflp.data.audio import audio_seconds, read_audio
 from comflp.data.data_dir import DataDir, read_data_dir, validate_data_dir
 from comflp.proposal import PruningProposal
+from comflp.stage_record import Stage
 from faults.damage import CASES, damaged, outcome
 
 

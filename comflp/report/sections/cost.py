@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter
 
+from comflp.models.prefix_tree import PrefixTree
 from comflp.proposal import PruningProposal
 from comflp.report.charts import curves, horizontal_bars
 from comflp.report.collect import Experiment, SearchList
 from comflp.report.document import Column, Figure, Section, Table
 from comflp.report.names import label
-from comflp.models.prefix_tree import PrefixTree
+from comflp.stage_record import seconds_of_stages
 
 _STAGE = re.compile(r"stage([0-9]+)_(.*)")
 
@@ -23,7 +24,7 @@ def section(experiment: Experiment, metric: str) -> Section:
     if stages:
         seconds = {f"{number} {name}": total for number, name, _, total in stages}
         figures.append(Figure("stage_seconds", horizontal_bars("stage_seconds", seconds, "seconds", "seconds of each stage"),
-                              "Seconds of each stage, added over its results."))
+                              "Seconds of each stage; results that were made in one call share its time."))
     if experiment.num_layers and experiment.num_layers > 2 and searches:
         figures.append(_growth(experiment, max([row[2] for row in searches if row[1] != label("glp")], default=10)))
     tables = []
@@ -56,12 +57,13 @@ def glp_evaluations(num_layers: int, num_prune: int) -> int:
 
 
 def _stages(experiment: Experiment) -> list[tuple]:
-    totals: dict[tuple, list[float]] = defaultdict(list)
-    for _, record in experiment.records:
-        match = _STAGE.fullmatch(record["stage"])
-        if match:
-            totals[int(match[1]), match[2].replace("_", " ")].append(record.get("seconds", 0.0))
-    return [(number, name, len(values), sum(values)) for (number, name), values in sorted(totals.items())]
+    timed = [record for _, record in experiment.records if {"seconds", "finished"} <= record.keys()]
+    records = [record for record in timed if _STAGE.fullmatch(record["stage"])]
+    results, rows = Counter(record["stage"] for record in records), []
+    for stage, seconds in seconds_of_stages(records).items():
+        number, name = _STAGE.fullmatch(stage).groups()
+        rows.append((int(number), name.replace("_", " "), results[stage], seconds))
+    return sorted(rows)
 
 
 def _searches(experiment: Experiment) -> list[tuple]:

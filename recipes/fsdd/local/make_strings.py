@@ -17,10 +17,11 @@ import soundfile
 from cli import parser, progress, run
 from corpus import data_files, describe, recipe_path, up_to_date
 
-from comflp.artifacts import Stage, atomic_directory, fingerprint_value
+from comflp.artifacts import atomic_directory, fingerprint_value
 from comflp.data.audio import read_audio
 from comflp.data.data_dir import DataDir, Utterance, write_data_dir
 from comflp.data.tables import DataError
+from comflp.stage_record import Stage
 
 SAMPLE_RATE = 8000
 FRAME = 0.04
