@@ -64,7 +64,9 @@ def test_kaldiio_reads_the_same(make_model, make_data, tmp_path):
     np.testing.assert_array_equal(table["u003"], read_all(tmp_path / "plain")[1][3])
 
 
-def test_slices_are_numpy_slices_and_nothing_is_loaded_before(make_model, make_data, tmp_path):
+@pytest.mark.parametrize("released_above", [hidden_states._RELEASED_ABOVE, 0])
+def test_slices_are_numpy_slices_and_nothing_is_loaded_before(make_model, make_data, tmp_path, monkeypatch, released_above):
+    monkeypatch.setattr(hidden_states, "_RELEASED_ABOVE", released_above)
     hidden_states.dump(make_model(), make_data(), tmp_path / "hidden")
     (tmp_path / "hidden").rename(tmp_path / "moved")
     _, hidden = hidden_states.read(tmp_path / "moved")

@@ -202,8 +202,15 @@ def test_too_short_an_utterance_is_named(load_variant, variant):
 
 @pytest.mark.parametrize("variant", ["wav2vec2", "wavlm_stable", "sew", "conformer", "bert", "parakeet"])
 def test_reinitialize_draws_weights_by_seed_and_can_spare_the_front_end(load_variant, variant):
-    original = load_variant(variant)
-    batch = noise_batch(SAMPLE_RATE, (0.5,))
+    check_weights_drawn_anew(load_variant(variant), noise_batch(SAMPLE_RATE, (0.5,)))
+
+
+def test_reinitialize_of_the_recipes_own_model(make_model):
+    model = make_model()
+    check_weights_drawn_anew(model, noise_batch(model.sample_rate, (0.5,)))
+
+
+def check_weights_drawn_anew(original, batch):
     state = torch.get_rng_state()
 
     def outputs(seed, keep_frontend):

@@ -24,10 +24,11 @@ from comflp.stage_record import Stage
 FULL_DISK = "ulimit -f {blocks}; exec \"$@\""
 
 
-def on_a_full_disk(blocks, code, *arguments):
-    """Runs Python code where no file can grow beyond ``blocks``."""
-    command = ["bash", "-c", FULL_DISK.format(blocks=blocks), "bash", sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+def on_a_full_disk(blocks, *arguments):
+    """Runs Python with ``arguments`` where no file can grow beyond ``blocks``; coverage could not write its own there."""
+    command = ["bash", "-c", FULL_DISK.format(blocks=blocks), "bash", sys.executable, *map(str, arguments)]
+    uncounted = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    return subprocess.run(command, env=uncounted, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("old", [None, "the old result"])
@@ -36,7 +37,7 @@ def test_a_full_disk_leaves_the_old_file_or_none(tmp_path, old):
     if old:
         path.write_text(old)
     code = "import sys; from comflp.artifacts import write_json; write_json(sys.argv[1], 'x' * 100_000)"
-    done = on_a_full_disk(8, code, path)
+    done = on_a_full_disk(8, "-c", code, path)
     assert done.returncode == 1
     assert f"ComflpError: {path} cannot be written: File too large" in done.stderr
     assert (path.read_text() if old else list(tmp_path.iterdir())) == (old or [])
@@ -50,7 +51,7 @@ def test_a_full_disk_leaves_the_old_directory(tmp_path, make_data):
         "import sys; from comflp.data.data_dir import Utterance, write_data_dir; "
         "write_data_dir(sys.argv[1], [Utterance(f'u{n:05d}', 'a.wav', 'text', 's', 1.0) for n in range(5000)])"
     )
-    done = on_a_full_disk(8, code, data.path)
+    done = on_a_full_disk(8, "-c", code, data.path)
     assert done.returncode == 1 and f"{data.path} cannot be written" in done.stderr
     assert {path.name: path.read_bytes() for path in data.path.iterdir()} == before
     assert not list(tmp_path.glob(".tmp-*"))
@@ -60,12 +61,12 @@ def test_a_stage_on_a_full_disk_ends_in_one_line_and_the_next_run_completes_it(t
     make_model().save(tmp_path / "deep")
     data, out = make_data(), tmp_path / "hidden"
     stage = Path(__file__).resolve().parents[2] / "local" / "stage1_dump_hidden_states.py"
-    command = [sys.executable, str(stage), "--model", str(tmp_path / "deep"), "--data", str(data.path), "--out", str(out)]
-    done = subprocess.run(["bash", "-c", FULL_DISK.format(blocks=1), "bash", *command], capture_output=True, text=True)
+    command = [str(stage), "--model", str(tmp_path / "deep"), "--data", str(data.path), "--out", str(out)]
+    done = on_a_full_disk(1, *command)
     assert done.returncode == 1, done.stderr
     assert "stage1_dump_hidden_states.py: error: " in done.stderr and "Traceback" not in done.stderr
     assert not (out / "hidden.ark").exists() and not (out / "record.json").exists()
-    assert subprocess.run(command, capture_output=True).returncode == 0
+    assert subprocess.run([sys.executable, *command], capture_output=True).returncode == 0
     dump(make_model(), data, tmp_path / "undisturbed")
     assert (out / "hidden.ark").read_bytes() == (tmp_path / "undisturbed" / "hidden.ark").read_bytes()
     assert not list(out.rglob(".tmp-*"))
