@@ -65,6 +65,14 @@ def test_options_to_pass_on_are_one_value(script):
     assert call(script, "--deep-opts", "--lr 1e-3 --epochs 2").stdout.endswith("|--lr 1e-3 --epochs 2|")
 
 
+def test_a_script_may_change_to_another_folder_than_its_own(script):
+    moved = script.parent / "local" / script.name
+    moved.parent.mkdir()
+    moved.write_text(SCRIPT.replace('[0]}")"', '[0]}")/.."'), encoding="utf-8")
+    assert call(moved, "--stage", "3").stdout == "3|7||dc svcca|false||"
+    assert call(moved.resolve(), "--help", cwd=script.parent).stdout.startswith("Makes nothing, prints its options.")
+
+
 def test_paths_start_where_the_script_was_called_from(script, tmp_path):
     assert call(script, "--corpus", "some where").stdout.split("|")[2] == f"{tmp_path}/some where"
     assert call(script, "--corpus", "/else/where").stdout.split("|")[2] == "/else/where"

@@ -2,9 +2,10 @@
 
 import json
 import shutil
+import subprocess
 
 import pytest
-from fixtures.recipe import MODEL, run, small_recipe
+from fixtures.recipe import MODEL, environment, run, small_recipe
 
 from comflp.artifacts import read_json
 
@@ -107,6 +108,21 @@ def test_the_card_of_a_fine_tuned_model_tells_its_story(exp):
     decoded = {name: read_json(exp / "prune2" / "dc_fine" / name / "decode_dev" / "score.json")["error_rate"]
                for name in ("pruned", "finetuned")}
     assert decoded == {"pruned": facts["error_rate_before"], "finetuned": facts["error_rate"]}
+
+
+def test_seeds_make_a_table(finished, exp):
+    """One seed, run.sh's own, whose deep model and searches are there."""
+    recipe, _ = finished
+    options = {"--seeds": 1234, "--num-prune": 2, "--proposals": "top", "--distilled": "top", "--epochs": 1}
+    words = [str(word) for pair in options.items() for word in pair] + ["--corpus", str(recipe.parent.parent / "corpus")]
+    done = subprocess.run(["bash", "local/seeds.sh", *words], cwd=recipe, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows[1:]] == ["| Deep model", "| Top drop", "| Top drop (distill both)"]
+    scored = [exp / name / "decode_test" / "score.json" for name in ("deep", "prune2/top_e1/finetuned", "prune2/top_distill_both_e1/finetuned")]
+    assert [row[-2:] for row in rows[1:]] == [[f"{read_json(path)['error_rate']:.2f}", "1 |"] for path in scored]
+    for made in exp.glob("prune2/*_e1"):
+        shutil.rmtree(made)
 
 
 def test_two_processes_train(finished):

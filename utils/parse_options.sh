@@ -12,8 +12,8 @@
 # option with a value is an error, said on stderr, exit status 2.
 
 _options_script=${BASH_SOURCE[1]}
-if [ -n "${called_from:-}" ]; then # the script has changed to its own folder
-  _options_script=./${_options_script##*/}
+if [ -n "${called_from:-}" ] && [ "${_options_script#/}" = "$_options_script" ]; then # the script has changed directory
+  _options_script=$called_from/$_options_script
 fi
 
 _options_fail() {

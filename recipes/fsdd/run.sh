@@ -2,7 +2,7 @@
 # Layer pruning on real speech: connected digits from the Free Spoken Digit Dataset.
 #
 # Trains a 12-layer CTC model, finds which layers can go (CoMFLP), fine-tunes
-# what is left, decodes and reports. About 25 minutes on two CPU cores.
+# what is left, decodes and reports. About 11 minutes on two CPU cores.
 #
 #   ./run.sh --corpus DIR                      all stages
 #   ./run.sh --stage 3 --stop-stage 4          the two searches again
