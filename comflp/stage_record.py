@@ -103,7 +103,7 @@ class Stage:
         if changed:
             raise ComflpError(
                 f"{place} holds {what} of {self.name} made otherwise ({'; '.join(changed)}); "
-                f"add --force to make it again, or use another --tag"
+                f"add --force to make it again, or keep it and take another --tag or experiment directory"
             )
 
     def was_made_in(self, directory: str | Path) -> bool:

@@ -32,6 +32,7 @@ def parse_options():
     arguments.add_argument("--lm-unit", choices=("word", "char"), default="word",
                            help="its words are words, or single characters (languages written without spaces)")
     arguments.add_argument("--beam-size", type=int, default=20, help="hypotheses that the beam search keeps")
+    arguments.add_argument("--tag", default="", help="appended to the results' directory name, to keep those of several searches")
     arguments.add_argument("--worst", type=int, default=20, help="utterances in worst.txt")
     options = arguments.parse_args()
     if options.lm and options.decoder != "beam":
@@ -74,7 +75,7 @@ def decode_model(directory, sets, options, ranks):
     """Decode every set with one model; the model is loaded only if something is to do."""
     fingerprint, model = fingerprint_model(directory), None
     for name, data in sets.items():
-        out = directory / f"decode_{name}"
+        out = directory / "_".join(["decode", name, *filter(None, [options.tag])])
         stage = Stage(
             out / "record.json",
             "stage6_decode",

@@ -166,6 +166,16 @@ def test_stage6_scores_every_model_of_an_experiment(recipe):
     assert "--exp DIR" in said and "Traceback" not in said
 
 
+def test_stage6_keeps_the_results_of_several_searches(recipe):
+    of_deep = ("stage6_decode.py", "--models", "exp/deep", "--data", "valid")
+    script(*of_deep, cwd=recipe)
+    said = script(*of_deep, "--decoder", "beam", cwd=recipe, expect=1)
+    assert "another --tag" in said and "Traceback" not in said
+    script(*of_deep, "--decoder", "beam", "--beam-size", "4", "--tag", "beam4", cwd=recipe)
+    scores = [read(recipe / "exp" / "deep" / name / "score.json") for name in ("decode_valid", "decode_valid_beam4")]
+    assert [score["decoder"] for score in scores] == ["greedy", "beam"] and scores[0]["ref_length"] == scores[1]["ref_length"]
+
+
 def test_two_processes_give_the_numbers_of_one(recipe):
     small = ("--max-seconds", "2")
     outputs = {}
