@@ -35,7 +35,8 @@ def section(experiment: Experiment, metric: str) -> Section:
         columns = [Column("N", "d"), Column("Search"), Column("Models decoded", "d"), Column("Coarse (s)", ".2f"),
                    Column("Layer runs, each model by itself", ",d"), Column("Layer runs, shared prefixes", ",d"),
                    Column("Decoding (s)", ".1f")]
-        tables.append(Table("search_cost", columns, searches, "Cost of each search. Stage 4 decodes lists in one walk; a "
+        tables.append(Table("search_cost", columns, searches, "Cost of each search. Stage 3 searches several N in one "
+                            "call, whose seconds stand with each of them. Stage 4 decodes lists in one walk; a "
                             "list's seconds are its share of the walk, by the layer runs that it needs alone."))
     return Section(
         "cost",
