@@ -7,7 +7,6 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # as many test processes as cores, so one thread each; read when torch is imported
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test needs a network
-os.environ["NUMBA_DISABLE_JIT"] = "1"  # dcor: two processes that compile it at once leave a cache that aborts all later ones
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # run.sh: this environment
 
 import numpy as np
