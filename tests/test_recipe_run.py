@@ -140,6 +140,12 @@ def test_two_processes_train(finished):
     shutil.rmtree(deep)
 
 
+def test_an_error_of_two_processes_is_as_short_as_that_of_one(finished):
+    done = run(finished[0], first=4, last=4, model="nothing-yet", nj=2)
+    assert done.returncode == 1
+    assert "does not exist; stage 0" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_stage_before_its_inputs_names_the_stage_that_makes_them(finished):
     done = run(finished[0], first=3, last=3, model="nothing-yet")
     assert done.returncode == 1

@@ -30,7 +30,7 @@ options_of() { # WANTED [NAME OPTIONS]...: the options of the name that is wante
 launch() { # PROCESSES SCRIPT ARGUMENT...: a stage, as cmd.sh says, in so many processes
   local processes=$1
   shift
-  if [ "$processes" -gt 1 ]; then set -- -m torch.distributed.run --standalone --nproc-per-node "$processes" "$@"; fi
+  if [ "$processes" -gt 1 ]; then set -- steps/launch.py --standalone --nproc-per-node "$processes" "$@"; fi
   # shellcheck disable=SC2154,SC2086  # cmd is words: a command and its options
   $cmd python "$@"
 }
