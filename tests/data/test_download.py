@@ -142,14 +142,14 @@ def test_one_folder_of_an_archive_is_unpacked_whole(unpack, tmp_path):
     [
         ("../outside", b"x"),
         ("a/../../outside", b"x"),
-        ("/tmp/outside-comflp", b"x"),
+        ("{tmp_path}/outside", b"x"),
         ("a/link", link(tarfile.SYMTYPE, "/etc")),
         ("a/hard", link(tarfile.LNKTYPE, "../../outside")),
         ("a/fifo", link(tarfile.FIFOTYPE, "")),
     ],
 )
 def test_nothing_is_written_outside_the_target(unpack, tmp_path, name, content):
-    make_archive(tmp_path / "x.tgz", {"a/fine": b"x", name: content})
+    make_archive(tmp_path / "x.tgz", {"a/fine": b"x", name.format(tmp_path=tmp_path): content})
     with pytest.raises(ComflpError, match=r"x\.tgz: .* is a link, a device or outside the target"):
         unpack.unpack(tmp_path / "x.tgz", "a", tmp_path / "d" / "e")
     assert not list((tmp_path / "d" / "e").iterdir())

@@ -159,7 +159,7 @@ def member(name, content=b"x", **more):
     "hostile",
     [
         [member("corpus/../../outside")],
-        [member("/var/tmp/comflp-absolute-outside")],
+        [member("{tmp_path}/absolute-outside")],
         [member("corpus/link", b"", type=tarfile.SYMTYPE, linkname="../.."), member("corpus/link/outside")],
         [member("corpus/hard", b"", type=tarfile.LNKTYPE, linkname="../outside")],
         [member("corpus/fifo", b"", type=tarfile.FIFOTYPE)],
@@ -171,13 +171,14 @@ def test_an_archive_is_unpacked_only_inside_its_target(tmp_path, hostile):
     target.mkdir(parents=True)
     with tarfile.open(archive, "w:gz") as tar:
         for info, content in [member("corpus/good"), *hostile]:
+            info.name = info.name.format(tmp_path=tmp_path)
             tar.addfile(info, io.BytesIO(content) if info.isreg() else None)
     before = sorted(tmp_path.rglob("*"))
     command = [sys.executable, str(LOCAL / "unpack.py"), "--archive", str(archive), "--member", "corpus", "--target", str(target)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and "outside the target; not unpacked" in done.stderr and "Traceback" not in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
-    assert not os.path.exists("/var/tmp/comflp-absolute-outside")
+    assert not (tmp_path / "absolute-outside").exists()
 
 
 def test_a_sound_archive_is_unpacked(tmp_path):
