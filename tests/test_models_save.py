@@ -152,7 +152,9 @@ def test_verify_saved_notices_other_weights_and_other_depth(tmp_path):
 
 def test_model_card_tells_facts_and_leaves_out_unknown_ones(tmp_path):
     model = load_variant(tmp_path / "deep", "wav2vec2").prune(PruningProposal.parse("3", num_layers=4))
-    card = model_card(model, metric="cer", error_rate=6.543, data="data/test", command="./run.sh --stage 5", seed=None)
+    facts = {"metric": "cer", "error_rate": 6.543, "data": "data/test", "command": "./run.sh --stage 5", "seed": None}
+    model.origin = {**model.origin, "training": facts}
+    card = model_card(model)
     assert "- CER: 6.54%" in card and "- Data: data/test" in card and "- Command: ./run.sh --stage 5" in card
     assert "Seed" not in card and "AutoModelForCTC.from_pretrained" in card
     model.origin = {**model.origin, "training": {"metric": "cer", "error_rate_before": 20.0, "error_rate": 1.0}}

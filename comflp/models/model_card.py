@@ -14,15 +14,14 @@ _LABELS = {
 """Facts with a line of their own, in this order; any other fact follows under its own name."""
 
 
-def model_card(model: LayeredCTC, **facts: Any) -> str:
-    """Markdown model card of ``model``.
+def model_card(model: LayeredCTC) -> str:
+    """Markdown model card of ``model``: what its ``origin`` says.
 
-    What ``model.origin`` says (source, pruning steps, the facts under
-    ``training`` and whatever else was put there) is always included; ``facts`` add to it: ``metric`` ("cer" or "wer")
-    with ``error_rate`` and ``error_rate_before`` fine-tuning (percent), ``data`` (what it was scored or trained on),
-    ``seed``, ``command``, or anything else. A fact that is None is left out.
+    That is its source, its pruning steps, whatever else was put there, and the facts under ``training``: ``metric``
+    ("cer" or "wer") with ``error_rate`` and ``error_rate_before`` fine-tuning (percent), ``data`` (what it was scored
+    or trained on), ``seed``, ``command``, or anything else. A fact that is None is left out.
     """
-    told = {**model.origin, **model.origin.get("training", {}), **facts, "training": None}
+    told = {**model.origin, **model.origin.get("training", {}), "training": None}
     facts = {key: value for key, value in told.items() if value is not None}
     source, pruning = facts.pop("source", None), facts.pop("pruning", [])
     tags = ["automatic-speech-recognition", "ctc", "comflp", *(["layer-pruning"] if pruning else [])]
