@@ -24,12 +24,12 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from comflp import exported
+from comflp.deploy import recognition
 from comflp.artifacts import read_json, require, write_json
 from comflp.data.audio import read_audio
 from comflp.data.data_dir import read_data_dir, subset
 from comflp.errors import ComflpError
-from comflp.export import unfused_attention
+from comflp.deploy.export import unfused_attention
 
 EXPORTED = ("torch_int8", "onnx", "onnx_int8")
 
@@ -61,7 +61,7 @@ def main():
     times = {count: measure(directories, data, count, options.runs) for count in threads}
     rows = []
     for directory in directories:
-        recognizer = exported.load(directory)
+        recognizer = recognition.load(directory)
         rows.append({
             **name_of(directory, exp),
             "num_layers": recognizer.num_layers,
@@ -109,7 +109,7 @@ def name_of(directory, exp):
 def measure(directories, data, num_threads, runs):
     """Directory -> median seconds that its model takes for all of ``data``."""
     torch.set_num_threads(num_threads)
-    recognizers = {directory: exported.load(directory, num_threads) for directory in directories}
+    recognizers = {directory: recognition.load(directory, num_threads) for directory in directories}
     waveforms = {rate: [read_audio(utterance, rate) for utterance in data]
                  for rate in {recognizer.sample_rate for recognizer in recognizers.values()}}
     times = {directory: [] for directory in directories}
@@ -149,7 +149,7 @@ def peak(directory, data):
     """Peak resident memory of this process after recognising ``data``; without a directory, of the imports alone."""
     if directory:
         torch.set_num_threads(1)
-        recognizer = exported.load(directory, 1)
+        recognizer = recognition.load(directory, 1)
         for utterance in data:
             recognizer.text(read_audio(utterance, recognizer.sample_rate))
     status = Path("/proc/self/status")

@@ -6,7 +6,7 @@
 
 Weights are random and the audio is noise: neither changes how long a layer takes. Ten candidates remove 6 of 12 layers.
 (a) decodes each as its own pruned model in batches of 32 in the order of the data, as the paper's released code does;
-(b) is comflp.search.fine. The hypotheses of both must be the same. Seconds are of the processors.
+(b) is comflp.search.fine.ranking. The hypotheses of both must be the same. Seconds are of the processors.
 """
 
 import argparse
@@ -18,20 +18,20 @@ import soundfile
 import torch
 from measuring import Stopwatch, machine, table
 
-from comflp import hidden_states
+from comflp.inference import hidden_states
 from comflp.data.data_dir import DataDir, Utterance
-from comflp.decode import decode_batches, evaluation, load_batches, plan_batches
+from comflp.inference.decode import decode_batches, evaluation, load_batches, plan_batches
 from comflp.search import coarse_search
-from comflp.search.fine import fine_search
-from comflp.search.greedy import glp
+from comflp.search.fine.ranking import fine_search
+from comflp.search.baselines.greedy import glp
 
 NUM_LAYERS, NUM_PRUNE, CHARACTERS = 12, 6, "abcdefghijklmnopqrstuvwxyz '"
 
 
 def mini_model():
     """conf/deep.yaml's sizes, 16 kHz."""
-    from comflp.models.sentencepiece_tokenizer import SentencePieceTokenizer
-    from comflp.models.transformer_ctc import Architecture, TransformerCTC
+    from comflp.models.own.tokenizer import SentencePieceTokenizer
+    from comflp.models.own.transformer_ctc import Architecture, TransformerCTC
 
     return TransformerCTC(SentencePieceTokenizer.train([CHARACTERS]), Architecture(num_layers=NUM_LAYERS))
 
@@ -40,7 +40,7 @@ def wav2vec2_model():
     """wav2vec2-base's sizes; layer norm in the convolutions, so that padding can be masked and (a) equals (b)."""
     from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC, Wav2Vec2Processor
 
-    from comflp.models.huggingface_families import Wav2Vec2Family
+    from comflp.models.transformers.families import Wav2Vec2Family
 
     with tempfile.TemporaryDirectory() as folder:
         tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *CHARACTERS.replace(" ", "")]

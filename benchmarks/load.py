@@ -17,7 +17,7 @@ from pathlib import Path
 import kaldiio
 import numpy as np
 
-from comflp import hidden_states
+from comflp.inference import hidden_states
 from comflp.data.data_dir import Utterance, read_data_dir, validate_data_dir, write_data_dir
 from comflp.measures import correlation_matrix
 

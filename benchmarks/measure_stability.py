@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from measuring import Stopwatch, machine, table
 
-from comflp import hidden_states
+from comflp.inference import hidden_states
 from comflp.measures import correlation_matrix
 from comflp.search import coarse_search
 

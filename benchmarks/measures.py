@@ -28,15 +28,15 @@ from comflp.data.data_dir import read_data_dir
 from comflp.errors import ComflpError
 from comflp.measures import MEASURES, MODEL, Speech, skip_matrix
 from comflp.measures.matrix_file import read_matrix
-from comflp.measures.output_change import output_changes
+from comflp.inference.output_change import output_changes
 from comflp.measures.skip import NUM_UTTERANCES
-from comflp.models.prefix_tree import PrefixTree
+from comflp.inference.prefix_tree import PrefixTree
 from comflp.proposal import PruningProposal
 from comflp.search import baselines, coarse_searches
-from comflp.search.evaluate import evaluate
-from comflp.search.greedy import glp
-from comflp.search.objectives import OBJECTIVES, natural_objective
-from comflp.search.refine import NUM_UTTERANCES as REFINE_UTTERANCES
+from comflp.search.fine.evaluate import evaluate
+from comflp.search.baselines.greedy import glp
+from comflp.search.coarse.objectives import OBJECTIVES, natural_objective
+from comflp.search.coarse.refine import NUM_UTTERANCES as REFINE_UTTERANCES
 
 K = 10
 NAMES = ("dc", "svcca", "skip_kl", "skip_ctc", "skip_ctc_labelled")

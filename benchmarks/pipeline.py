@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from comflp.artifacts import read_json
-from comflp.stage_record import seconds_of_stages
+from comflp.record import seconds_of_stages
 
 
 def main():

@@ -12,7 +12,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from comflp import exported
+from comflp.deploy import recognition
 from comflp.data.audio import AudioError, AudioWarning, read_audio
 from comflp.errors import ComflpError
 
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     warnings.simplefilter("ignore", AudioWarning)  # any rate and number of channels is welcome here
     try:
-        recognizer = exported.load(options.model, trust_hyperparams=options.trust_hyperparams)
+        recognizer = recognition.load(options.model, trust_hyperparams=options.trust_hyperparams)
     except ComflpError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -44,7 +44,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("model", type=Path, help="model directory: the library's, transformers', ONNX or int8")
     parser.add_argument("files", nargs="+", metavar="file", help="audio files")
-    parser.add_argument("--chunk-seconds", type=_positive, default=exported.CHUNK_SECONDS,
+    parser.add_argument("--chunk-seconds", type=_positive, default=recognition.CHUNK_SECONDS,
                         help="longer files are recognised in overlapping pieces of this length (default %(default)s)")
     parser.add_argument("--trust-hyperparams", action="store_true",
                         help="allow a model's HyperPyYAML file, which can run code")

@@ -12,13 +12,13 @@ from pathlib import Path
 import comflp.models
 from cli import parser, progress, run
 
-from comflp import export, exported
+from comflp.deploy import export, recognition
 from comflp.artifacts import fingerprint_model, read_json, require, write_json, write_text
 from comflp.data.audio import read_audio
 from comflp.data.data_dir import read_data_dir, subset
 from comflp.errors import ComflpError
 from comflp.scoring import UNIT_OF_METRIC, error_rate, normalise
-from comflp.stage_record import Stage
+from comflp.record import Stage
 
 
 def parse_options():
@@ -55,14 +55,14 @@ def main():
         print(f"{out} is up to date")
         return
     model = comflp.models.load(source, trust_hyperparams=options.trust_hyperparams)
-    texts, _ = recognise(exported.of_model(model), data)
+    texts, _ = recognise(recognition.of_model(model), data)
     unit = UNIT_OF_METRIC[options.metric]
     references = {utterance.utt_id: utterance.text for utterance in data}
     expected = error_rate(references, texts, unit)
     for name in wanted:
         directory = out / name
         make(name, model, out)
-        found, seconds = recognise(exported.load(directory), data)
+        found, seconds = recognise(recognition.load(directory), data)
         errors = error_rate(references, found, unit)
         write_text(directory / "hyp", "".join(f"{utt_id} {text}".rstrip() + "\n" for utt_id, text in found.items()))
         same = sum(normalise(found[utt_id]) == normalise(text) for utt_id, text in texts.items())

@@ -7,7 +7,7 @@ from cli import parser, run
 
 import comflp.models
 from comflp.artifacts import fingerprint_model
-from comflp.stage_record import Stage
+from comflp.record import Stage
 
 
 def main():

@@ -17,7 +17,7 @@ from corpus import data_files, describe, up_to_date, with_durations
 from comflp.artifacts import fingerprint_value
 from comflp.data.data_dir import DataDir, write_data_dir
 from comflp.data.tables import DataError, Fault, read_table, stop_at_faults
-from comflp.stage_record import Stage
+from comflp.record import Stage
 
 SETS = ("train", "dev", "test")
 PUBLISHED = {"train": 120_098, "dev": 14_326, "test": 7_176}

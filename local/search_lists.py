@@ -12,11 +12,11 @@ from comflp.data.data_dir import subset
 from comflp.errors import ComflpError
 from comflp.measures.matrix_file import read_matrix
 from comflp.search import baselines, coarse_search
-from comflp.search.candidate import Candidate
-from comflp.search.candidates_file import read_candidates
-from comflp.search.linear_probe import linear_probe
-from comflp.search.objectives import natural_objective, objective_named
-from comflp.stage_record import Stage
+from comflp.search.coarse.candidate import Candidate
+from comflp.search.coarse.candidates_file import read_candidates
+from comflp.search.baselines.linear_probe import linear_probe
+from comflp.search.coarse.objectives import natural_objective, objective_named
+from comflp.record import Stage
 
 NAMES_OF_BASELINES = (*baselines.FIXED, "random", "reverse", "glp", "linear_probe")
 _RANKED, _PROPOSAL, _RECORD = "ranked.json", "proposal.json", "stage4.record.json"

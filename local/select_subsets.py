@@ -12,7 +12,7 @@ from corpus import data_files, describe
 
 from comflp.artifacts import require
 from comflp.data.data_dir import DataDir, read_data_dir, subset, write_data_dir
-from comflp.stage_record import Stage
+from comflp.record import Stage
 
 
 def main():

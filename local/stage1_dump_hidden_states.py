@@ -6,10 +6,10 @@ from pathlib import Path
 from cli import progress, run
 from inference_options import inference_parser, load_model, read_data
 
-from comflp import hidden_states
+from comflp.inference import hidden_states
 from comflp.artifacts import fingerprint_model, require
-from comflp.distributed import processes
-from comflp.stage_record import Stage
+from comflp.processes import processes
+from comflp.record import Stage
 
 
 def main():

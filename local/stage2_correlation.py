@@ -13,13 +13,13 @@ from cli import progress, run, true_or_false
 from inference_options import inference_parser, speech_of
 from plain_warnings import plain_warnings
 
-from comflp import hidden_states
+from comflp.inference import hidden_states
 from comflp.artifacts import atomic_path, fingerprint_file, require, write_json
 from comflp.measures import COST, MEASURES, MODEL, correlation_matrix, measure_named, skip_matrix
 from comflp.measures.heat_map import heat_map
 from comflp.measures.matrix_file import read_matrix
 from comflp.measures.registry import as_similarity
-from comflp.stage_record import Stage
+from comflp.record import Stage
 
 MEASURE_OPTIONS = {
     "batch_size": (int, "B, utterances of a batch (dc, dc_released, dc_unbiased)"),

@@ -19,10 +19,10 @@ from comflp.artifacts import fingerprint_file, read_json, require, write_json
 from comflp.errors import ComflpError
 from comflp.measures import COST
 from comflp.measures.matrix_file import read_matrix
-from comflp.search.coarse import METHODS, checked_matrix, coarse_searches, found_of_best
-from comflp.search.constraints import Constraints
-from comflp.search.objectives import OBJECTIVES, natural_objective
-from comflp.stage_record import Stage
+from comflp.search.coarse.search import METHODS, checked_matrix, coarse_searches, found_of_best
+from comflp.search.coarse.constraints import Constraints
+from comflp.search.coarse.objectives import OBJECTIVES, natural_objective
+from comflp.record import Stage
 
 COMPARED = {"exact": "beam", "beam": "exact"}
 
@@ -139,7 +139,7 @@ class Refinement:
             n: coarse_searches(matrix, [n], method=method, **{**search, "beam_size": min(count, math.comb(num_layers, n))})[n]
             for n in num_prunes
         }
-        from comflp.search.refine import refine  # runs the model: torch takes seconds to import
+        from comflp.search.coarse.refine import refine  # runs the model: torch takes seconds to import
 
         with self._speech() as speech:
             speech = speech.drawn(self.settings["num_utterances"], self.settings["seed"])

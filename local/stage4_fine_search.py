@@ -14,11 +14,11 @@ from num_prune import parse_num_prune
 from search_lists import NAMES_OF_BASELINES, baseline_list, measure_list, quality_function, reverse_list
 
 from comflp.artifacts import fingerprint_model, require
-from comflp.distributed import processes
+from comflp.processes import processes
 from comflp.scoring import UNIT_OF_METRIC
-from comflp.search.evaluate import evaluate
-from comflp.search.fine import rank
-from comflp.search.greedy import glp
+from comflp.search.fine.evaluate import evaluate
+from comflp.search.fine.ranking import rank
+from comflp.search.baselines.greedy import glp
 
 
 def parse_options():

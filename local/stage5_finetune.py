@@ -18,16 +18,16 @@ from training_log import EpochReport
 import comflp.models
 from comflp.artifacts import atomic_directory, atomic_path, fingerprint_model, read_json, require, write_json, write_text
 from comflp.data.data_dir import read_data_dir, subset
-from comflp.distill import KINDS, Distillation
-from comflp.distributed import processes, training_backend
+from comflp.train.distillation import KINDS, Distillation
+from comflp.processes import processes, training_backend
 from comflp.errors import ComflpError
-from comflp.finetune import fit
-from comflp.hidden_states import collect
+from comflp.train.fit import fit
+from comflp.inference.hidden_states import collect
 from comflp.measures import correlation_matrix
-from comflp.models.surgery import verify_saved
+from comflp.models.verify import verify_saved
 from comflp.proposal import PruningProposal
 from comflp.scoring import UNIT_OF_METRIC
-from comflp.stage_record import Stage
+from comflp.record import Stage
 
 SCRATCH = ("scratch", "scratch_frontend")
 

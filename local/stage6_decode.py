@@ -13,10 +13,10 @@ from decode_results import write_results
 from inference_options import inference_parser, load_model, read_data
 
 from comflp.artifacts import fingerprint_file, fingerprint_model, require
-from comflp.decode import decode, greedy_search
-from comflp.distributed import processes
+from comflp.inference.decode import decode, greedy_search
+from comflp.processes import processes
 from comflp.errors import ComflpError
-from comflp.stage_record import Stage
+from comflp.record import Stage
 
 
 def parse_options():
@@ -116,7 +116,7 @@ def make_search(model, options):
     """The search that the options ask for."""
     if options.decoder == "greedy":
         return greedy_search
-    from comflp.beam_decode import BeamSearch
+    from comflp.inference.beam_decode import BeamSearch
 
     return BeamSearch(model.tokenizer, options.beam_size, options.lm, options.lm_weight, options.lm_unit)
 

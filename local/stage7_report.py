@@ -8,7 +8,7 @@ from cli import parser, run
 from comflp import report
 from comflp.artifacts import atomic_directory
 from comflp.errors import ComflpError
-from comflp.stage_record import Stage
+from comflp.record import Stage
 
 
 def main():

@@ -14,12 +14,12 @@ from training_log import EpochReport
 
 from comflp.artifacts import write_text
 from comflp.data.data_dir import read_data_dir
-from comflp.distributed import processes, training_backend
-from comflp.finetune import fit
-from comflp.models.sentencepiece_tokenizer import SentencePieceTokenizer
-from comflp.models.transformer_ctc import TransformerCTC
+from comflp.processes import processes, training_backend
+from comflp.train.fit import fit
+from comflp.models.own.tokenizer import SentencePieceTokenizer
+from comflp.models.own.transformer_ctc import TransformerCTC
 from comflp.scoring import UNIT_OF_METRIC
-from comflp.stage_record import Stage
+from comflp.record import Stage
 
 
 def main():

@@ -36,8 +36,8 @@ def temporary_files(tmp_path_factory):
 @pytest.fixture
 def make_model():
     """``make_model(num_layers=4, seed=0)``: a TransformerCTC of random weights whose layers all change its output."""
-    from comflp.models.sentencepiece_tokenizer import SentencePieceTokenizer
-    from comflp.models.transformer_ctc import Architecture, TransformerCTC
+    from comflp.models.own.tokenizer import SentencePieceTokenizer
+    from comflp.models.own.transformer_ctc import Architecture, TransformerCTC
 
     def make(num_layers=4, seed=0):
         with torch.random.fork_rng(devices=[]):

@@ -11,8 +11,8 @@ from fixtures.variants import VARIANTS
 
 import comflp.models
 from comflp.data.data_dir import DataDir
-from comflp.decode import decode, evaluation, load_batches, plan_batches
-from comflp.hidden_states import collect
+from comflp.inference.decode import decode, evaluation, load_batches, plan_batches
+from comflp.inference.hidden_states import collect
 
 CHARACTERS = "abcde"
 

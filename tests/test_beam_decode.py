@@ -1,14 +1,14 @@
-"""comflp.beam_decode: label texts, and a search that adds up the probability of a text's alignments."""
+"""comflp.inference.beam_decode: label texts, and a search that adds up the probability of a text's alignments."""
 
 import itertools
 
 import pytest
 import torch
 
-from comflp.beam_decode import BeamSearch, label_texts
-from comflp.decode import decode, greedy_search
+from comflp.inference.beam_decode import BeamSearch, label_texts
+from comflp.inference.decode import decode, greedy_search
 from comflp.errors import ComflpError
-from comflp.models.sentencepiece_tokenizer import SentencePieceTokenizer
+from comflp.models.own.tokenizer import SentencePieceTokenizer
 
 
 class Pieces:

@@ -9,7 +9,7 @@ import kaldiio
 import numpy as np
 
 from comflp.data.data_dir import read_data_dir
-from comflp.hidden_states import collect
+from comflp.inference.hidden_states import collect
 from comflp.measures import correlation_matrix
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"

@@ -1,9 +1,9 @@
-"""comflp.decode: CTC collapse, independence of batching, resuming, sharing."""
+"""comflp.inference.decode: CTC collapse, independence of batching, resuming, sharing."""
 
 import pytest
 import torch
 
-from comflp.decode import decode, evaluation, greedy_search, load_batches
+from comflp.inference.decode import decode, evaluation, greedy_search, load_batches
 
 
 class Letters:

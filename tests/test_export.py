@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 import comflp.models
-from comflp import export, exported
+from comflp.deploy import export, recognition
 from comflp.artifacts import read_json
 from comflp.data.audio import read_audio
 from comflp.errors import ComflpError
@@ -38,7 +38,7 @@ def model(make_model):
 def test_onnx_gives_the_models_logits_and_texts_for_any_length(model, make_data, tmp_path):
     data = make_data(6)
     export.export_onnx(model, tmp_path / "onnx")
-    recognizer, own = exported.load(tmp_path / "onnx"), exported.of_model(model)
+    recognizer, own = recognition.load(tmp_path / "onnx"), recognition.of_model(model)
     assert (recognizer.format, recognizer.num_layers, recognizer.num_parameters) == ("onnx", 3, model.num_parameters)
     for waveform in waveforms(data, model.sample_rate):
         expected, found = own.logits(waveform), recognizer.logits(waveform)
@@ -47,7 +47,7 @@ def test_onnx_gives_the_models_logits_and_texts_for_any_length(model, make_data,
         assert recognizer.text(waveform) == own.text(waveform)
 
     export.quantize_onnx(tmp_path / "onnx", tmp_path / "int8")
-    small = exported.load(tmp_path / "int8", num_threads=1)
+    small = recognition.load(tmp_path / "int8", num_threads=1)
     assert small.format == "onnx_int8"
     assert (tmp_path / "int8" / "model.onnx").stat().st_size < (tmp_path / "onnx" / "model.onnx").stat().st_size
     assert_close_in_direction(small.logits(waveform), own.logits(waveform))
@@ -66,11 +66,11 @@ def test_int8_directory_keeps_weights_within_half_a_step_and_loads_the_same(mode
     assert stored[name].dtype == torch.int8
     assert ((stored[name].float() * scales[:, None] - weight).abs() <= scales[:, None] / 2 + 1e-7).all()
 
-    recognizer, at_once = exported.load(tmp_path / "int8"), exported.of_model(export.quantized(model), "torch_int8")
+    recognizer, at_once = recognition.load(tmp_path / "int8"), recognition.of_model(export.quantized(model), "torch_int8")
     assert (recognizer.format, recognizer.num_parameters) == ("torch_int8", model.num_parameters)
     waveform = waveforms(make_data(1), model.sample_rate)[0]
     torch.testing.assert_close(recognizer.logits(waveform), at_once.logits(waveform), rtol=1e-3, atol=1e-3)
-    assert_close_in_direction(recognizer.logits(waveform), exported.of_model(model).logits(waveform))
+    assert_close_in_direction(recognizer.logits(waveform), recognition.of_model(model).logits(waveform))
 
 
 def test_the_model_itself_is_left_in_float(model):
@@ -82,7 +82,7 @@ def test_the_model_itself_is_left_in_float(model):
 @pytest.mark.parametrize("seconds", [0.4, 1.0, 7.3])
 def test_frames_are_counted_as_the_model_counts_them(model, seconds):
     samples = int(seconds * model.sample_rate)
-    frames = exported.of_model(model).logits(np.zeros(samples, dtype=np.float32)).shape[0]
+    frames = recognition.of_model(model).logits(np.zeros(samples, dtype=np.float32)).shape[0]
     assert abs(frames - samples / export.samples_per_frame(model)) <= 1
     assert int(model.num_frames(torch.tensor([export.minimum_samples(model)]))) == 2
     assert int(model.num_frames(torch.tensor([export.minimum_samples(model) - 1]))) == 1
@@ -102,7 +102,7 @@ def test_a_transformers_model_is_exported_with_its_tokenizer(tmp_path):
 
     model = comflp.models.load(make_transformers_model(tmp_path / "w2v2", "wav2vec2", "ABC ", num_layers=1))
     export.export_onnx(model, tmp_path / "onnx")
-    recognizer, own = exported.load(tmp_path / "onnx"), exported.of_model(model)
+    recognizer, own = recognition.load(tmp_path / "onnx"), recognition.of_model(model)
     waveform = np.random.default_rng(0).uniform(-0.1, 0.1, 20000).astype(np.float32)
     assert recognizer.text(waveform) == own.text(waveform) != ""
 
@@ -112,10 +112,10 @@ def test_damaged_exports_are_named(model, tmp_path):
     description = read_json(tmp_path / "int8" / "export.json")
     (tmp_path / "int8" / "export.json").write_text(json.dumps({**description, "format": "onnx"}))
     with pytest.raises(ComflpError, match="model.onnx cannot be run"):
-        exported.load(tmp_path / "int8")
+        recognition.load(tmp_path / "int8")
     (tmp_path / "int8" / "export.json").write_text("{}")
     with pytest.raises(ComflpError, match="export.json has no 'format'"):
-        exported.load(tmp_path / "int8")
+        recognition.load(tmp_path / "int8")
 
 
 def test_the_script_exports_checks_and_knows_when_it_is_done(model, make_data, tmp_path):

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from comflp.brain import ctc_loss
-from comflp.checkpoints import AtomicCheckpointer, average_best
+from comflp.train.brain import ctc_loss
+from comflp.train.checkpoints import AtomicCheckpointer, average_best
 from comflp.data.training import DurationBatchSampler, LabelledDataset
-from comflp.decode import decode
-from comflp.distill import Distillation, posterior_divergence
+from comflp.inference.decode import decode
+from comflp.train.distillation import Distillation, posterior_divergence
 from comflp.errors import ComflpError
-from comflp.finetune import fit
+from comflp.train.fit import fit
 from comflp.models.layered import CTCOutput
 from comflp.proposal import PruningProposal
 from comflp.scoring import error_rate

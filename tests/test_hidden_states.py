@@ -1,4 +1,4 @@
-"""comflp.hidden_states: what is averaged, how it is kept and read, killed and resumed."""
+"""comflp.inference.hidden_states: what is averaged, how it is kept and read, killed and resumed."""
 
 import mmap
 
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from comflp import hidden_states
-from comflp.decode import evaluation, load_batches
+from comflp.inference import hidden_states
+from comflp.inference.decode import evaluation, load_batches
 from comflp.errors import ComflpError
 
 

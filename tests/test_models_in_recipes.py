@@ -11,12 +11,12 @@ from fixtures.speechbrain_models import make_speechbrain_model
 from fixtures.variants import VARIANTS
 
 import comflp.models
-from comflp.decode import decode
-from comflp.finetune import fit
-from comflp.hidden_states import collect
-from comflp.models.surgery import save_verified
+from comflp.inference.decode import decode
+from comflp.train.fit import fit
+from comflp.inference.hidden_states import collect
+from comflp.models.verify import save_verified
 from comflp.proposal import PruningProposal
-from comflp.search.evaluate import evaluate
+from comflp.search.fine.evaluate import evaluate
 
 CHARACTERS = "abcde"
 HPARAMS = {

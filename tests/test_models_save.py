@@ -11,9 +11,9 @@ from transformers import AutoModelForCTC, AutoProcessor, Wav2Vec2ForCTC
 
 import comflp.models
 from comflp.errors import ComflpError
-from comflp.models.huggingface_head import NormedHeadForCTC
+from comflp.models.transformers.head import NormedHeadForCTC
 from comflp.models.model_card import model_card
-from comflp.models.surgery import noise_batch, save_verified, verify_saved
+from comflp.models.verify import noise_batch, save_verified, verify_saved
 from comflp.proposal import PruningProposal
 
 CHARACTERS = "ABCDE '"

@@ -9,7 +9,7 @@ from fixtures.speechbrain_models import library_logits, make_speechbrain_model
 
 import comflp.models
 from comflp.errors import ComflpError
-from comflp.models.surgery import noise_batch, save_verified
+from comflp.models.verify import noise_batch, save_verified
 from comflp.proposal import PruningProposal
 
 KINDS = ["wav2vec2", "hubert", "wavlm"]

@@ -1,4 +1,4 @@
-"""LayeredCTC of transformers models: the split computes what the library's own forward pass computes."""
+"""LayeredModel of transformers models: the split computes what the library's own forward pass computes."""
 
 import copy
 import random
@@ -12,14 +12,14 @@ from fixtures.variants import VARIANTS
 import comflp.models
 from comflp.data.batching import AudioBatch
 from comflp.errors import ComflpError
-from comflp.models.surgery import noise_batch
+from comflp.models.verify import noise_batch
 
 BATCHES = {"one": (0.9,), "equal": (0.8, 0.8), "padded": (0.5, 1.0, 0.731)}
 
 
 @pytest.fixture(scope="session")
 def load_variant(tmp_path_factory):
-    """variant -> (LayeredCTC, the library's model); made once a variant, to be left unchanged."""
+    """variant -> (LayeredModel, the library's model); made once a variant, to be left unchanged."""
     made = {}
 
     def load(variant):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from comflp.measures import Speech, correlation_matrix, skip_matrix
-from comflp.measures.output_change import output_changes
+from comflp.inference.output_change import output_changes
 from comflp.proposal import PruningProposal
 from comflp.search import coarse_search
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comflp import hidden_states
+from comflp.inference import hidden_states
 from comflp.artifacts import fingerprint_model, write_json
-from comflp.decode import decode
+from comflp.inference.decode import decode
 from comflp.models import load
 from comflp.proposal import PruningProposal
 from comflp.scoring import error_rate
-from comflp.search.baselines import uniform
-from comflp.stage_record import Stage
+from comflp.search.baselines.fixed import uniform
+from comflp.record import Stage
 
 LOCAL = Path(__file__).resolve().parents[1] / "local"
 PROPOSALS = ["2,4", "3-4", "1,3", "5-6"]

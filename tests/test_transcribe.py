@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from comflp import exported
-from comflp.decode import decode
+from comflp.deploy import recognition
+from comflp.inference.decode import decode
 from comflp.transcribe import main
 
 
@@ -64,7 +64,7 @@ def test_very_short_audio_is_padded(recipe, tmp_path, capsys):
 @pytest.mark.parametrize(("step", "chunk", "context", "minimum"), [(4, 400, 40, 1), (4, 401, 3, 10), (7, 7, 0, 7), (3, 1, 50, 2)])
 def test_chunks_keep_every_frame_once(num_samples, step, chunk, context, minimum):
     kept = []
-    for start, end, first, last in exported.chunks(num_samples, step, chunk, context, minimum):
+    for start, end, first, last in recognition.chunks(num_samples, step, chunk, context, minimum):
         assert start % step == 0 and 0 <= start < end <= num_samples
         frames = range(start // step, -(-end // step))
         kept += list(frames)[first:last]
@@ -78,7 +78,7 @@ def test_long_audio_in_chunks_reads_as_in_one_piece_where_the_model_looks_nearby
         layer.self_attn.out_proj.weight.data.zero_()
         layer.self_attn.out_proj.bias.data.zero_()
     model.positions.pe.zero_()
-    recognizer = exported.of_model(model)
+    recognizer = recognition.of_model(model)
     waveform = np.random.default_rng(0).uniform(-0.3, 0.3, 8000 * 40).astype(np.float32)
     whole, pieces = recognizer.text(waveform, chunk_seconds=100), recognizer.text(waveform, chunk_seconds=5)
     assert len(whole) > 100

@@ -11,11 +11,11 @@ import soundfile
 import speechbrain as sb
 import torch
 
-from comflp import brain
+from comflp.train import brain
 from comflp.data.data_dir import Utterance
-from comflp.finetune import fit
-from comflp.models.sentencepiece_tokenizer import SentencePieceTokenizer
-from comflp.models.transformer_ctc import Architecture, TransformerCTC
+from comflp.train.fit import fit
+from comflp.models.own.tokenizer import SentencePieceTokenizer
+from comflp.models.own.transformer_ctc import Architecture, TransformerCTC
 
 RATE = 8000
 

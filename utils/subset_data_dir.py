@@ -9,7 +9,7 @@ from pathlib import Path
 from cli import parser, run
 
 from comflp.data.data_dir import read_data_dir, subset, write_data_dir
-from comflp.stage_record import Stage
+from comflp.record import Stage
 
 
 def main():

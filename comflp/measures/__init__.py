@@ -27,7 +27,7 @@ from comflp.measures.registry import COST, HIDDEN, MODEL, SIMILARITY, Measure
 from comflp.measures.skip_ctc import skip_ctc
 from comflp.measures.skip_ctc_labelled import skip_ctc_labelled
 from comflp.measures.skip_kl import skip_kl
-from comflp.measures.speech import Speech
+from comflp.inference.speech import Speech
 from comflp.measures.svcca import svcca
 from comflp.measures.svcca_released import svcca_released
 
@@ -61,7 +61,7 @@ def correlation_matrix(
 ) -> np.ndarray:
     """The correlation matrix M of Section 2.1: how alike each two of H_0 .. H_L are.
 
-    hidden: (n, L+1, D), an array or a memory-mapped ``comflp.hidden_states.HiddenStates``; or a list of L+1 arrays
+    hidden: (n, L+1, D), an array or a memory-mapped ``comflp.inference.hidden_states.HiddenStates``; or a list of L+1 arrays
         (n, D_i), whose widths may differ. Row k of each is one utterance's time average.
     measure: a name of ``MEASURES`` that works on hidden states; ``options`` are that measure's own
         (``MEASURES[measure].options``).

@@ -16,7 +16,7 @@ class Layers:
     """L+1 layers' vectors of the same n utterances, read in chunks and never as a whole.
 
     hidden: (n, L+1, D), an array or anything with ``shape`` that is indexed by rows as one (a memory-mapped
-        ``comflp.hidden_states.HiddenStates``); or a sequence of L+1 arrays (n, D_i), whose widths may differ.
+        ``comflp.inference.hidden_states.HiddenStates``); or a sequence of L+1 arrays (n, D_i), whose widths may differ.
     utt_ids: n names for error messages; row numbers are used without them.
 
     Raises ComflpError for another shape, for no utterance, and on reading, where a value is NaN or infinite.

@@ -11,7 +11,7 @@ from typing import Callable
 import numpy as np
 
 from comflp.errors import ComflpError
-from comflp.measures.speech import Speech
+from comflp.inference.speech import Speech
 from comflp.proposal import PruningProposal
 
 NUM_UTTERANCES = 16
@@ -27,12 +27,12 @@ def skip_costs(
 ) -> np.ndarray:
     """S (L+1, L+1) float64, symmetric, 0 on the diagonal: the :func:`output_changes` of every single block.
 
-    kind: a name of ``comflp.measures.output_change.CHANGES``. num_utterances: drawn from the probe set with ``seed``;
+    kind: a name of ``comflp.inference.output_change.CHANGES``. num_utterances: drawn from the probe set with ``seed``;
         all of it where it has fewer. max_block: layers of the longest block that is measured; longer ones, and the
         block of all layers, cost infinity.
     """
     # torch takes seconds to import, and only these measures need it.
-    from comflp.measures.output_change import output_changes
+    from comflp.inference.output_change import output_changes
 
     speech = speech.drawn(num_utterances, seed)
     num_layers = speech.model.num_layers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from comflp.measures.skip import NUM_UTTERANCES, skip_costs
-from comflp.measures.speech import Speech
+from comflp.inference.speech import Speech
 
 
 def skip_ctc(

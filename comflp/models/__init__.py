@@ -6,12 +6,12 @@ from pathlib import Path
 
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
-from comflp.models.layered import CTCOutput, LayeredCTC, LayerState, Tokenizer
+from comflp.models.layered import CTCOutput, LayeredModel, LayerState, Tokenizer
 
-__all__ = ["CTCOutput", "LayerState", "LayeredCTC", "Tokenizer", "load"]
+__all__ = ["CTCOutput", "LayerState", "LayeredModel", "Tokenizer", "load"]
 
 
-def load(name_or_dir: str | Path, trust_hyperparams: bool = False) -> LayeredCTC:
+def load(name_or_dir: str | Path, trust_hyperparams: bool = False) -> LayeredModel:
     """Load a CTC model of any supported kind, in evaluation mode.
 
     Parameters
@@ -42,10 +42,10 @@ def load(name_or_dir: str | Path, trust_hyperparams: bool = False) -> LayeredCTC
             return _load_speechbrain(str(name_or_dir), trust_hyperparams)
     model_type = config.get("model_type")
     if model_type == "comflp_transformer_ctc":
-        from comflp.models.transformer_ctc import TransformerCTC
+        from comflp.models.own.transformer_ctc import TransformerCTC
 
         return TransformerCTC.load(directory)
-    from comflp.models.huggingface_loading import load_huggingface
+    from comflp.models.transformers.loading import load_huggingface
 
     return load_huggingface(name_or_dir, model_type)
 
@@ -66,7 +66,7 @@ def _hub_config(name: str) -> dict | None:
     raise ComflpError(f"{name} is neither a directory nor a model of the Hugging Face hub ({fault})")
 
 
-def _load_speechbrain(name_or_dir: str | Path, trust_hyperparams: bool) -> LayeredCTC:
-    from comflp.models.speechbrain_pretrained import load_speechbrain
+def _load_speechbrain(name_or_dir: str | Path, trust_hyperparams: bool) -> LayeredModel:
+    from comflp.models.speechbrain.model import load_speechbrain
 
     return load_speechbrain(name_or_dir, trust_hyperparams)

@@ -1,4 +1,4 @@
-"""LayeredCTC: any CTC encoder as a front end, a list of layers and a head."""
+"""LayeredModel: any CTC encoder as a front end, a list of layers and a head."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class CTCOutput:
     hidden_frames: torch.Tensor | None = None
 
 
-class LayeredCTC(torch.nn.Module, ABC):
+class LayeredModel(torch.nn.Module, ABC):
     """A CTC encoder in three pieces: ``frontend(batch)``, ``layers[i](state)``, ``head(state)``.
 
     Running the three one after another equals the model's own forward pass. A
@@ -189,7 +189,7 @@ class LayeredCTC(torch.nn.Module, ABC):
             return CTCOutput(logits, self.logit_frames(state))
         return CTCOutput(logits, self.logit_frames(state), tuple(hidden), state.num_frames)
 
-    def prune(self, proposal: PruningProposal) -> LayeredCTC:
+    def prune(self, proposal: PruningProposal) -> LayeredModel:
         """A new model without the proposal's layers; this one is left as it is.
 
         Raises ComflpError when the proposal is for another number of layers, or removes all.

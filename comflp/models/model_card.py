@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from comflp.models.layered import LayeredCTC
+from comflp.models.layered import LayeredModel
 
 _LABELS = {
     "data": "Data",
@@ -14,7 +14,7 @@ _LABELS = {
 """Facts with a line of their own, in this order; any other fact follows under its own name."""
 
 
-def model_card(model: LayeredCTC) -> str:
+def model_card(model: LayeredModel) -> str:
     """Markdown model card of ``model``: what its ``origin`` says.
 
     That is its source, its pruning steps, whatever else was put there, and the facts under ``training``: ``metric``

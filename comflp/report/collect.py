@@ -16,7 +16,7 @@ from comflp.artifacts import read_json
 from comflp.errors import ComflpError
 from comflp.measures.matrix_file import read_matrix
 from comflp.proposal import PruningProposal
-from comflp.search.objectives import natural_objective, objective_named
+from comflp.search.coarse.objectives import natural_objective, objective_named
 
 _SNAPSHOT = re.compile(r"(?P<measure>.+)_epoch(?P<epoch>[0-9]+)\.npy")
 _STARTED_ANEW = ("scratch", "scratch_frontend")

@@ -1,7 +1,7 @@
 """Searches for layers to remove: coarse on the correlation matrix, fine by decoding, and what they are compared with."""
 
-from comflp.search.candidate import Candidate
-from comflp.search.coarse import coarse_search, coarse_searches
-from comflp.search.constraints import Constraints
+from comflp.search.coarse.candidate import Candidate
+from comflp.search.coarse.search import coarse_search, coarse_searches
+from comflp.search.coarse.constraints import Constraints
 
 __all__ = ["Candidate", "Constraints", "coarse_search", "coarse_searches"]

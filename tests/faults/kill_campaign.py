@@ -213,12 +213,12 @@ def killed_run(rng, stage_commands, before, after, work, log):
 
 def import_what_stages_import():
     os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", MPLBACKEND="Agg")
-    import comflp.export  # noqa: F401
-    import comflp.finetune  # noqa: F401
-    import comflp.hidden_states  # noqa: F401
-    import comflp.models.huggingface_loading  # noqa: F401
+    import comflp.deploy.export  # noqa: F401
+    import comflp.train.fit  # noqa: F401
+    import comflp.inference.hidden_states  # noqa: F401
+    import comflp.models.transformers.loading  # noqa: F401
     import comflp.report  # noqa: F401
-    import comflp.search.fine  # noqa: F401
+    import comflp.search.fine.ranking  # noqa: F401
     import cli  # noqa: F401
     import hparams  # noqa: F401
     import training_log  # noqa: F401

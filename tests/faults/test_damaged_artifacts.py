@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import comflp.models
-from comflp.hidden_states import read
+from comflp.inference.hidden_states import read
 from comflp.measures.matrix_file import read_matrix
-from comflp.search.coarse import checked_matrix
-from comflp.search.candidates_file import read_candidates
+from comflp.search.coarse.search import checked_matrix
+from comflp.search.coarse.candidates_file import read_candidates
 from faults.damage import CASES, damaged, outcome
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -125,8 +125,8 @@ def test_configuration(folder, content):
 @pytest.fixture(scope="module")
 def sound_model(tmp_path_factory):
     """A saved model of two small layers."""
-    from comflp.models.sentencepiece_tokenizer import SentencePieceTokenizer
-    from comflp.models.transformer_ctc import Architecture, TransformerCTC
+    from comflp.models.own.tokenizer import SentencePieceTokenizer
+    from comflp.models.own.transformer_ctc import Architecture, TransformerCTC
 
     directory = tmp_path_factory.mktemp("model") / "sound"
     architecture = Architecture(sample_rate=8000, n_mels=20, d_model=8, nhead=2, d_ffn=8, num_layers=2)

@@ -14,7 +14,7 @@ from comflp.artifacts import read_json
 from comflp.data.audio import audio_seconds, read_audio
 from comflp.data.data_dir import DataDir, read_data_dir, validate_data_dir
 from comflp.proposal import PruningProposal
-from comflp.stage_record import Stage
+from comflp.record import Stage
 from faults.damage import CASES, damaged, outcome
 
 

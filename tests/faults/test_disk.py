@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from comflp.artifacts import atomic_directory, atomic_path, write_json, write_text
-from comflp.checkpoints import AtomicCheckpointer
+from comflp.train.checkpoints import AtomicCheckpointer
 from comflp.data.data_dir import write_data_dir
 from comflp.errors import ComflpError
-from comflp.hidden_states import dump
-from comflp.stage_record import Stage
+from comflp.inference.hidden_states import dump
+from comflp.record import Stage
 
 # Beyond so many blocks of 512 bytes (on Linux 1,024) the kernel refuses to let a file grow, as on a full disk.
 FULL_DISK = "ulimit -f {blocks}; exec \"$@\""

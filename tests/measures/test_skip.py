@@ -10,10 +10,10 @@ from fixtures.models import FAMILIES, SAMPLE_RATE, make_model as make_family
 
 import comflp.models
 from comflp.data.data_dir import DataDir, Utterance, subset
-from comflp.decode import evaluation, load_batches
+from comflp.inference.decode import evaluation, load_batches
 from comflp.errors import ComflpError
 from comflp.measures import COST, MEASURES, MODEL, Speech, correlation_matrix, skip_matrix
-from comflp.measures.output_change import output_changes
+from comflp.inference.output_change import output_changes
 from comflp.proposal import PruningProposal
 from comflp.search import coarse_search
 

@@ -1,4 +1,4 @@
-"""comflp.search.baselines: proposals of the right size, by their own rule."""
+"""comflp.search.baselines.fixed: proposals of the right size, by their own rule."""
 
 import pytest
 from hypothesis import given

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from comflp.errors import ComflpError
 from comflp.proposal import PruningProposal
 from comflp.search import Constraints, coarse_search, coarse_searches
-from comflp.search.coarse import METHODS, found_of_best
-from comflp.search.objectives import OBJECTIVES
+from comflp.search.coarse.search import METHODS, found_of_best
+from comflp.search.coarse.objectives import OBJECTIVES
 
 DEFINITIONS = {
     "mean": lambda values, lengths: sum(values) / len(values),

@@ -1,4 +1,4 @@
-"""comflp.search.fine: the shared walk equals decoding pruned models one by one, and counts what it ran."""
+"""comflp.search.fine.ranking: the shared walk equals decoding pruned models one by one, and counts what it ran."""
 
 import gc
 import itertools
@@ -11,15 +11,15 @@ import torch
 
 from comflp.data.batching import make_batches
 from comflp.data.data_dir import DataDir
-from comflp.decode import decode, evaluation, load_batches
+from comflp.inference.decode import decode, evaluation, load_batches
 from comflp.errors import ComflpError
-from comflp.models.prefix_tree import PrefixTree
+from comflp.inference.prefix_tree import PrefixTree
 from comflp.proposal import PruningProposal
 from comflp.scoring import error_rate
-from comflp.search.bootstrap import difference_intervals
-from comflp.search.candidate import Candidate
-from comflp.search.evaluate import evaluate
-from comflp.search.fine import fine_search, rank
+from comflp.search.fine.bootstrap import difference_intervals
+from comflp.search.coarse.candidate import Candidate
+from comflp.search.fine.evaluate import evaluate
+from comflp.search.fine.ranking import fine_search, rank
 
 
 def all_candidates(num_layers=5, sizes=(2, 3)):

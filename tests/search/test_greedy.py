@@ -1,14 +1,14 @@
-"""comflp.search.greedy: GLP by error rate on the shared walk, and the exhaustive search."""
+"""comflp.search.baselines.greedy: GLP by error rate on the shared walk, and the exhaustive search."""
 
 import itertools
 
 import pytest
 
-from comflp.decode import decode
+from comflp.inference.decode import decode
 from comflp.errors import ComflpError
 from comflp.proposal import PruningProposal
 from comflp.scoring import error_rate
-from comflp.search.greedy import exhaustive_cer, glp
+from comflp.search.baselines.greedy import exhaustive_cer, glp
 
 
 def greedy_one_by_one(model, data, num_prune):

@@ -1,11 +1,11 @@
-"""comflp.search.linear_probe: what the probes measure, and which layers they remove."""
+"""comflp.search.baselines.linear_probe: what the probes measure, and which layers they remove."""
 
 import numpy as np
 import pytest
 import torch
 
-from comflp.decode import evaluation, load_batches
-from comflp.search.linear_probe import LinearProbes, ProbeResult, linear_probe
+from comflp.inference.decode import evaluation, load_batches
+from comflp.search.baselines.linear_probe import LinearProbes, ProbeResult, linear_probe
 
 
 def switch_off(layer):

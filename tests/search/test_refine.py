@@ -5,11 +5,11 @@ import itertools
 import pytest
 
 from comflp.measures import Speech, skip_matrix
-from comflp.measures.output_change import output_changes
+from comflp.inference.output_change import output_changes
 from comflp.proposal import PruningProposal
 from comflp.search import coarse_searches
-from comflp.search.candidate import Candidate
-from comflp.search.refine import refine
+from comflp.search.coarse.candidate import Candidate
+from comflp.search.coarse.refine import refine
 
 
 def test_candidates_are_ordered_by_their_true_cost(make_model, make_data):

@@ -18,7 +18,7 @@ import comflp.models
 from comflp.data.audio import read_audio
 from comflp.data.data_dir import Utterance, read_data_dir, write_data_dir
 from comflp.errors import ComflpError
-from comflp.hidden_states import read
+from comflp.inference.hidden_states import read
 from comflp.measures.matrix_file import read_matrix
 from fixtures.models import make_model
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from comflp.models.prefix_tree import PrefixTree
+from comflp.inference.prefix_tree import PrefixTree
 from comflp.proposal import PruningProposal
 from comflp.report.charts import curves, horizontal_bars
 from comflp.report.collect import Experiment, SearchList
 from comflp.report.document import Column, Figure, Section, Table
 from comflp.report.names import label
-from comflp.stage_record import seconds_of_stages
+from comflp.record import seconds_of_stages
 
 _STAGE = re.compile(r"stage([0-9]+)_(.*)")
 

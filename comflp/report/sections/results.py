@@ -6,7 +6,7 @@ from comflp.report.collect import Experiment, Model, Run
 from comflp.report.document import Column, Section, Table
 from comflp.report.names import label
 from comflp.report.sections.cost import decoding_seconds
-from comflp.search.baselines import FIXED
+from comflp.search.baselines.fixed import FIXED
 
 _WITHOUT_SEARCH = (*FIXED, "random")
 

@@ -21,7 +21,7 @@ from comflp.artifacts import atomic_directory, fingerprint_value
 from comflp.data.audio import read_audio
 from comflp.data.data_dir import DataDir, Utterance, write_data_dir
 from comflp.data.tables import DataError
-from comflp.stage_record import Stage
+from comflp.record import Stage
 
 SAMPLE_RATE = 8000
 FRAME = 0.04

@@ -21,7 +21,7 @@ from espeak import Espeak
 from grammar import draw_sentences
 
 from comflp.artifacts import atomic_directory
-from comflp.stage_record import Stage
+from comflp.record import Stage
 
 SAMPLE_RATE = 16000
 VOICES = "m1 m2 m3 m4 m6 m7 m8 f1 f2 f3 f4 f5 steph linda Annie".split()

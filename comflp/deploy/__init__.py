@@ -1,0 +1,1 @@
+"""Models in the forms that devices run, and what recognises with them."""

@@ -1,0 +1,239 @@
+"""Stage 1: the time-averaged output of every layer, an (L+1) x D matrix an utterance (Section 2.1).
+
+``dump`` makes a directory of
+
+    hidden.ark, hidden.scp   Kaldi archive: utterance -> (L+1) x D float32, row i the mean of H_i over the utterance's frames
+    frame_cosine.npy         (L+1) x (L+1) float64: the mean over all frames of the cosine of H_i and H_j
+
+and ``read`` maps the archive into memory, so that any part of it can be read
+without loading the rest.
+"""
+
+from __future__ import annotations
+
+import mmap
+import shutil
+from pathlib import Path
+from typing import BinaryIO, Callable, Sequence
+
+import kaldiio
+import numpy as np
+import torch
+
+from comflp.artifacts import atomic_path, write_text
+from comflp.data.batching import AudioBatch, make_batches
+from comflp.data.data_dir import DataDir
+from comflp.inference.decode import MAX_SECONDS, evaluation, load_batches, plan_batches, track
+from comflp.processes import ALONE, Ranks
+from comflp.errors import ComflpError
+from comflp.models.layered import LayeredModel, LayerState
+from comflp.inference.journal import work_key
+
+_WORK = ".partial"
+_RELEASED_ABOVE = 1 << 24  # bytes read at once, after which the pages of the archive are given back
+_HEADER = 15  # bytes between an scp offset and the values: \0B, "FM ", and two sizes of 1 + 4 bytes each
+
+
+def dump(
+    model: LayeredModel,
+    data: DataDir,
+    directory: str | Path,
+    max_seconds: float = MAX_SECONDS,
+    padded_mean: bool = False,
+    ranks: Ranks = ALONE,
+    allow_pipes: bool = False,
+    progress: Callable | None = None,
+) -> list[Path]:
+    """Write hidden.ark, hidden.scp and frame_cosine.npy into ``directory``; returns their paths.
+
+    A killed dump goes on from the batches that it had finished.
+
+    padded_mean: average over the padded frames too, as the released code of the
+        paper does; a vector then depends on the utterances beside it. For comparisons only.
+    ranks: the processes that share the batches; the first one writes the result.
+
+    Raises ComflpError, naming utterance and layer, where a mean is not finite.
+    """
+    directory = Path(directory)
+    if padded_mean:
+        batches = make_batches(data.utterances, max_seconds=max_seconds)
+    else:
+        batches = plan_batches(model, data, max_seconds)
+    work = directory / _WORK / work_key(model, data, batches, padded_mean=padded_mean)[:16]
+    if ranks.is_main:
+        _remove_all_but(work)
+    work.mkdir(parents=True, exist_ok=True)
+    pending = [index for index in range(len(batches)) if not _chunk(work, index).exists()]
+    ranks.barrier()
+    pending = ranks.share(pending)
+    with evaluation(model):
+        audio = load_batches(model, [batches[index] for index in pending], allow_pipes)
+        bar = progress if ranks.is_main else None
+        for index, batch in track(zip(pending, audio), bar, "hidden states", len(pending)):
+            _write_chunk(_chunk(work, index), batch, *average(model, batch, padded_mean))
+    ranks.barrier()
+    paths = [directory / "hidden.ark", directory / "hidden.scp", directory / "frame_cosine.npy"]
+    if ranks.is_main:
+        _merge([_chunk(work, index) for index in range(len(batches))], *paths)
+        shutil.rmtree(work.parent)
+    ranks.barrier()
+    return paths
+
+
+def collect(model: LayeredModel, data: DataDir, max_seconds: float = MAX_SECONDS, allow_pipes: bool = False) -> np.ndarray:
+    """The (n, L+1, D) float32 time averages of ``data``, in memory and in the order of its utterances."""
+    batches = plan_batches(model, data, max_seconds)
+    means = {}
+    with evaluation(model):
+        for batch in load_batches(model, batches, allow_pipes):
+            averages, _, _ = average(model, batch)
+            means.update(zip((utterance.utt_id for utterance in batch.utterances), averages))
+    return np.stack([means[utterance.utt_id] for utterance in data.utterances])
+
+
+def average(model: LayeredModel, batch: AudioBatch, padded_mean: bool = False) -> tuple[np.ndarray, np.ndarray, int]:
+    """One batch's (B, L+1, D) float32 means, its (L+1, L+1) float64 sum of frame cosines, and its number of frames."""
+    states = [model.frontend(batch)]
+    for layer in model.layers:
+        states.append(layer(states[-1]))
+    means = [state.hidden.mean(dim=1) if padded_mean else state.time_average() for state in states]
+    means = torch.stack(means, dim=1).float().cpu().numpy()
+    _check_finite(means, batch)
+    return means, _cosine_sums(states), int(states[0].num_frames.sum())
+
+
+def _cosine_sums(states: Sequence[LayerState]) -> np.ndarray:
+    """Sum over an utterance's frames of cos(H_i, H_j), added over utterances one by one: padding never enters."""
+    cosines = []
+    for row, length in enumerate(states[0].num_frames.tolist()):
+        frames = torch.stack([state.hidden[row, :length] for state in states]).float()
+        frames /= torch.linalg.vector_norm(frames, dim=2, keepdim=True).clamp_min(1e-12)
+        flat = frames.flatten(1)
+        cosines.append(flat @ flat.T)
+    return torch.stack(cosines).cpu().double().sum(dim=0).numpy()
+
+
+def _check_finite(means: np.ndarray, batch: AudioBatch) -> None:
+    bad = np.argwhere(~np.isfinite(means).all(axis=2))
+    if len(bad):
+        utterance, layer = batch.utterances[bad[0][0]], bad[0][1]
+        raise ComflpError(
+            f"utterance {utterance.utt_id}: the output of layer {layer} is not finite (NaN or infinity); "
+            f"look at {utterance.wav}, or at the model's weights"
+        )
+
+
+def _chunk(work: Path, index: int) -> Path:
+    return work / f"{index:06d}.npz"
+
+
+def _write_chunk(chunk: Path, batch: AudioBatch, means: np.ndarray, cosines: np.ndarray, frames: int) -> None:
+    with atomic_path(chunk) as temporary, open(temporary, "wb") as file:
+        utt_ids = np.array([utterance.utt_id for utterance in batch.utterances])
+        np.savez(file, utt_ids=utt_ids, means=means, cosines=cosines, frames=frames)
+
+
+def _merge(chunks: Sequence[Path], ark: Path, scp: Path, frame_cosine: Path) -> None:
+    offsets, cosines, frames = {}, [], 0
+    with atomic_path(ark) as temporary, open(temporary, "wb") as file:
+        for path in chunks:
+            with np.load(path) as chunk:
+                for utt_id, matrix in zip(chunk["utt_ids"].tolist(), chunk["means"]):
+                    offsets[utt_id] = file.tell() + len(utt_id.encode()) + 1
+                    kaldiio.save_ark(file, {utt_id: matrix})
+                cosines.append(chunk["cosines"])
+                frames += int(chunk["frames"])
+    with atomic_path(frame_cosine) as temporary, open(temporary, "wb") as file:
+        np.save(file, np.sum(cosines, axis=0) / frames)
+    write_text(scp, "".join(f"{utt_id} {ark}:{offset}\n" for utt_id, offset in sorted(offsets.items())))
+
+
+def _remove_all_but(work: Path) -> None:
+    for other in work.parent.glob("*"):
+        if other != work:
+            shutil.rmtree(other)
+
+
+def _size(file: BinaryIO, offset: int) -> tuple[int, int]:
+    """Rows and columns of the matrix there; (-1, -1) where there is none."""
+    file.seek(offset)
+    header = file.read(_HEADER)
+    if header[:5] != b"\0BFM " or len(header) != _HEADER:
+        return -1, -1
+    return int.from_bytes(header[6:10], "little"), int.from_bytes(header[11:15], "little")
+
+
+class HiddenStates:
+    """The (n, L+1, D) float32 array of a dump, left on disk: a part is read when it is asked for.
+
+    Index it as an array (``hidden[5]``, ``hidden[:100]``, ``hidden[:, 3]``,
+    ``hidden[rows, layers]``; the third axis is always read whole), or
+    ``numpy.asarray(hidden)`` for all of it.
+    """
+
+    ndim = 3
+    dtype = np.dtype("<f4")
+
+    def __init__(self, ark: str | Path, offsets: Sequence[int]):
+        self._offsets = np.asarray(offsets, dtype=np.int64)
+        # Headers are read past the map, whose pages would count as this process's memory, the whole archive's in the end.
+        with open(ark, "rb", buffering=0) as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            sizes = {_size(file, offset) for offset in offsets}
+        self._bytes = np.frombuffer(self._map, dtype=np.uint8)
+        rows, columns = min(sizes)
+        if len(sizes) > 1 or rows < 0 or self._offsets.max() + _HEADER + 4 * rows * columns > len(self._bytes):
+            raise ComflpError(f"{ark} is damaged, or holds matrices of several sizes; run stage 1 again with --force")
+        self.shape = (len(self._offsets), rows, columns)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def _matrix(self, row: int) -> np.ndarray:
+        _, rows, columns = self.shape
+        start = self._offsets[row] + _HEADER
+        return self._bytes[start : start + 4 * rows * columns].view(self.dtype).reshape(rows, columns)
+
+    def __getitem__(self, index) -> np.ndarray:
+        index = index if isinstance(index, tuple) else (index,)
+        utterances, rest = index[0], index[1:]
+        chosen = np.arange(len(self))[utterances]
+        if chosen.ndim == 0:
+            return np.array(self._matrix(chosen)[rest])
+        if not len(chosen):
+            return np.empty(self.shape, self.dtype)[:0][(slice(None), *rest)]
+        taken = np.stack([self._matrix(row)[rest] for row in chosen])
+        if taken.nbytes > _RELEASED_ABOVE and hasattr(mmap, "MADV_DONTNEED"):
+            # Pages once read count as this process's memory, up to the whole archive; they can be read again.
+            self._map.madvise(mmap.MADV_DONTNEED)
+        return taken
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+
+def read(directory: str | Path) -> tuple[list[str], HiddenStates]:
+    """The utterance ids of a dump, sorted, and its (n, L+1, D) values, mapped and not loaded.
+
+    The archive is taken from ``directory``, wherever that was moved since.
+    Raises ComflpError where a file is missing or damaged.
+    """
+    ark, scp = Path(directory) / "hidden.ark", Path(directory) / "hidden.scp"
+    for path in (ark, scp):
+        if not path.exists():
+            raise ComflpError(f"{path} does not exist; stage 1 (feature dump) makes it")
+    utt_ids, offsets = [], []
+    try:
+        lines = scp.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ComflpError(f"{scp} is not a text file; run stage 1 again with --force") from None
+    for number, line in enumerate(lines, start=1):
+        utt_id, _, place = line.partition(" ")
+        _, _, offset = place.rpartition(":")
+        if not (offset.isascii() and offset.isdigit()) or int(offset) + _HEADER > ark.stat().st_size:
+            raise ComflpError(f"{scp}:{number}: does not point into {ark}; run stage 1 again with --force")
+        utt_ids.append(utt_id)
+        offsets.append(int(offset))
+    if not utt_ids:
+        raise ComflpError(f"{scp} is empty; run stage 1 again with --force")
+    return utt_ids, HiddenStates(ark, offsets)

@@ -1,0 +1,140 @@
+"""What removing layers does to a model's output, measured on speech without decoding it.
+
+The paper's measures compare hidden states, and cannot see what the head makes of them. Here the pruned model runs, all
+proposals in one prefix tree, and its posteriors are held against the deep model's. Text is not needed for two of the
+three kinds of change.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Callable, Sequence
+
+import torch
+
+from comflp.data.batching import AudioBatch, own_frames
+from comflp.data.training import required_frames
+from comflp.inference.decode import evaluation, greedy_labels, load_batches, plan_batches, track
+from comflp.errors import ComflpError
+from comflp.inference.speech import Speech
+from comflp.models.layered import LayeredModel
+from comflp.inference.prefix_tree import PrefixTree
+from comflp.proposal import PruningProposal
+from comflp.inference.journal import Journal, work_key
+
+
+@dataclass(frozen=True)
+class Output:
+    """Logits (B, T, V) float of a batch, and the frames (B,) int64 that belong to each utterance."""
+
+    logits: torch.Tensor
+    num_frames: torch.Tensor
+
+    def log_probs(self) -> torch.Tensor:
+        """(B, T, V) float32 log-posteriors."""
+        return torch.log_softmax(self.logits.float(), dim=-1)
+
+
+def output_changes(
+    speech: Speech, proposals: Sequence[PruningProposal], kind: str, progress: Callable | None = None
+) -> dict[PruningProposal, float]:
+    """How far each proposal moves the output of ``speech.model``; 0 for one that changes nothing.
+
+    kind: a name of ``CHANGES``, which says what is measured and in which unit.
+
+    The front end runs once a batch, and a layer once a distinct prefix of kept layers, the deep model's among them.
+    Raises ComflpError for a proposal for another number of layers, and where an output is not finite.
+    """
+    model, data = speech.model, speech.data
+    nothing = PruningProposal(model.num_layers, ())
+    proposals = sorted(set(proposals) - {nothing})
+    for proposal in proposals:
+        if proposal.num_layers != model.num_layers:
+            raise ComflpError(
+                f"proposal {proposal} is for a model of {proposal.num_layers} layers, this one has {model.num_layers}"
+            )
+    # The deep model's own path comes first, so that its output is there when the others' are compared with it.
+    tree = PrefixTree([nothing, *proposals])
+    batches = plan_batches(model, data, speech.max_seconds)
+    names = [str(proposal) for proposal in proposals]
+    key = work_key(model, data, batches, kind=kind, proposals=names) if speech.work else ""
+    journal = Journal(speech.work, key)
+    pending = [index for index in range(len(batches)) if index not in journal.done]
+    with evaluation(model):
+        audio = load_batches(model, [batches[index] for index in pending], speech.allow_pipes)
+        for index, batch in track(zip(pending, audio), progress, f"{len(proposals)} pruned models", len(pending)):
+            journal.add(index, _changes_of_batch(model, batch, tree, CHANGES[kind]))
+    journal.close()
+    totals, weights = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    for index in range(len(batches)):
+        for name, (total, weight) in journal.done[index].items():
+            totals[name] += total
+            weights[name] += weight
+    if proposals and not all(weights.values()):
+        raise ComflpError(f"none of the {len(data)} utterances of {data.path} can be used to measure {kind}")
+    return {proposal: totals[name] / weights[name] for proposal, name in zip(proposals, names)}
+
+
+def _changes_of_batch(model: LayeredModel, batch: AudioBatch, tree: PrefixTree, change) -> dict[str, tuple[float, float]]:
+    """Proposal -> (sum of the change over what it is a mean of, how many that were)."""
+    found, waiting, compare = {}, [], None
+    for proposal, state, _ in tree.walk(model, model.frontend(batch)):
+        waiting.append((proposal, Output(model.head(state), model.logit_frames(state))))
+        if not proposal.blocks:
+            compare = change(model, batch, waiting.pop()[1])
+        if compare is not None:
+            while waiting:
+                changed, output = waiting.pop()
+                found[str(changed)] = total, _ = compare(output)
+                if not math.isfinite(total):
+                    raise ComflpError(
+                        f"without the layers {changed} the model's output is not finite (NaN or infinity) on a batch "
+                        f"with utterance {batch.utterances[0].utt_id}; look at its audio, or at the model's weights"
+                    )
+    return found
+
+
+def divergence(model: LayeredModel, batch: AudioBatch, deep: Output) -> Callable[[Output], tuple[float, int]]:
+    """KL(deep || pruned) of the posteriors, in nats a frame."""
+    own = own_frames(deep.num_frames, deep.logits.shape[1])
+    target = deep.log_probs()[own]
+
+    def compare(output: Output) -> tuple[float, int]:
+        differences = torch.nn.functional.kl_div(output.log_probs()[own], target, log_target=True, reduction="none")
+        return max(float(differences.sum(dim=-1).double().sum()), 0.0), len(target)
+
+    return compare
+
+
+def own_path(model: LayeredModel, batch: AudioBatch, deep: Output) -> Callable[[Output], tuple[float, int]]:
+    """Rise of the CTC loss of what the deep model's best path spells, in nats a label."""
+    blank = model.tokenizer.blank_id
+    return _rise_of_loss(deep, greedy_labels(deep.logits, deep.num_frames, blank), blank)
+
+
+def own_text(model: LayeredModel, batch: AudioBatch, deep: Output) -> Callable[[Output], tuple[float, int]]:
+    """Rise of the CTC loss of the utterances' texts, in nats a label; an utterance too short for its text is left out."""
+    labels = [torch.tensor(model.tokenizer.encode(utterance.text), dtype=torch.int64) for utterance in batch.utterances]
+    return _rise_of_loss(deep, labels, model.tokenizer.blank_id)
+
+
+def _rise_of_loss(deep: Output, labels: Sequence[torch.Tensor], blank: int) -> Callable[[Output], tuple[float, int]]:
+    lengths = torch.tensor([len(row) for row in labels])
+    # A model that has learned nothing spells nothing; that has a loss too, of blanks alone, and counts as one label.
+    targets = torch.nn.utils.rnn.pad_sequence([*labels, torch.zeros(1, dtype=torch.int64)], batch_first=True)[:-1]
+    usable = required_frames(targets, lengths) <= deep.num_frames.cpu()
+    targets, lengths = targets.to(deep.logits.device), lengths.to(deep.logits.device)
+
+    def loss(output: Output) -> float:
+        losses = torch.nn.functional.ctc_loss(
+            output.log_probs().transpose(0, 1), targets, output.num_frames, lengths, blank=blank, reduction="none"
+        )
+        return float(losses[usable.to(losses.device)].double().sum())
+
+    before, weight = loss(deep), int(lengths.clamp_min(1)[usable.to(lengths.device)].sum())
+    return lambda output: (loss(output) - before, weight)
+
+
+CHANGES = {"kl": divergence, "ctc": own_path, "ctc_labelled": own_text}
+"""Kinds of change by name: function(model, batch, deep output) -> function(pruned output) -> (sum, number summed over)."""

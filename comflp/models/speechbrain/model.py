@@ -1,0 +1,216 @@
+"""Pretrained SpeechBrain models of the asr-wav2vec2-ctc kind: a transformers encoder inside, a DNN and a CTC projection.
+
+Such a directory holds hyperparams.yaml for ``EncoderASR.from_hparams``, whose ``modules.encoder`` is a
+LengthsCapableSequential of the wav2vec2 lobe and of what follows it.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from pathlib import Path
+
+import torch
+from huggingface_hub import hf_hub_download
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import TaggedScalar
+from speechbrain.inference.ASR import EncoderASR
+from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
+from speechbrain.nnet.containers import LengthsCapableSequential
+
+from comflp.artifacts import atomic_directory, write_json
+from comflp.data.batching import AudioBatch
+from comflp.errors import ComflpError
+from comflp.models.transformers.families import FAMILIES, Wav2Vec2Family, WavLMFamily
+from comflp.models.transformers.logging import quiet
+from comflp.models.layered import LayeredModel, LayerState
+from comflp.models.model_card import model_card
+from comflp.models.speechbrain.tokenizer import SpeechBrainTokenizer
+
+_ENCODER_DIRECTORY = "wav2vec2"
+_PATH_KEY = "pretrained_path"
+
+
+class SpeechBrainModel(LayeredModel):
+    """The parts that SpeechBrain adds to a family of transformers; mixed into the family below.
+
+    As in SpeechBrain's own forward pass, the waveform is normalised and the
+    encoder's output is layer-normalised over the whole padded length (where
+    the model asks for either), so logits depend on the batch; padding is
+    always masked. ``head`` runs everything behind the lobe, which may end in a
+    log-softmax.
+    """
+
+    masks_padding = True
+    reads_padding = True
+
+    def __init__(self, interface: EncoderASR, hyperparams: str, origin: dict):
+        torch.nn.Module.__init__(self)
+        hparams = vars(interface.hparams)
+        self.sequence = interface.mods["encoder"].requires_grad_(True)
+        self.hyperparams = hyperparams
+        self.lobe_key = next(key for key, value in hparams.items() if value is self.lobe)
+        self.loadables = dict(hparams["pretrainer"].loadables)
+        self.sample_rate = int(hparams.get("sample_rate", self.lobe.feature_extractor.sampling_rate))
+        self.origin = dict(origin)
+        projections = [module for module in self.sequence.modules() if isinstance(module, torch.nn.Linear)]
+        vocab_size = projections[-1].out_features
+        self.tokenizer = SpeechBrainTokenizer(hparams["tokenizer"], vocab_size, _blank(hparams, vocab_size))
+        if self.adapter is not None:
+            self.adapter.layerdrop = 0.0
+
+    @property
+    def lobe(self) -> Wav2Vec2:
+        """SpeechBrain's wrapper of the transformers model."""
+        return next(iter(self.sequence.values()))
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The transformers model, which has no CTC head of its own."""
+        return self.lobe.model
+
+    @property
+    def library_note(self) -> str:
+        return (
+            "or with SpeechBrain alone:\n\n```python\nfrom speechbrain.inference.ASR import EncoderASR\n\n"
+            'model = EncoderASR.from_hparams(source="path/to/this/directory", '
+            f'overrides={{"{_PATH_KEY}": "path/to/this/directory"}})\n```\n'
+        )
+
+    def waveforms(self, batch: AudioBatch) -> torch.Tensor:
+        if not self.lobe.normalize_wav:
+            return batch.waveforms
+        return torch.nn.functional.layer_norm(batch.waveforms, batch.waveforms.shape[1:])
+
+    def frontend(self, batch: AudioBatch) -> LayerState:
+        state = super().frontend(batch)
+        relative = batch.num_samples / batch.waveforms.shape[1]
+        return LayerState(state.hidden, state.num_frames, {**state.context, "relative_lengths": relative})
+
+    def project(self, hidden: torch.Tensor, state: LayerState) -> torch.Tensor:
+        if self.adapter is not None:
+            hidden = self.adapter(hidden)
+        if self.lobe.output_norm:
+            hidden = torch.nn.functional.layer_norm(hidden, hidden.shape[1:])
+        modules, argument_names = list(self.sequence.values())[1:], self.sequence.lengths_arg_names[1:]
+        for module, name in zip(modules, argument_names):
+            hidden = module(hidden, **({name: state.context["relative_lengths"]} if name else {}))
+            if isinstance(hidden, tuple):
+                hidden = hidden[0]
+        return hidden
+
+    def freeze_feature_extractor(self) -> None:
+        """Take the convolutions over the waveform out of training."""
+        self.model.feature_extractor._freeze_parameters()
+
+    def reinitialize(self, seed: int, keep_frontend: bool) -> None:
+        front = tuple(f"{part}." for part in self.front_parts) if keep_frontend else ()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            fresh = type(self.model)(self.model.config).state_dict()
+            for module in list(self.sequence.values())[1:]:
+                for part in module.modules():
+                    if hasattr(part, "reset_parameters"):
+                        part.reset_parameters()
+        self.model.load_state_dict(
+            {key: value for key, value in fresh.items() if not key.startswith(front)}, strict=not front
+        )
+
+    def save(self, directory: str | Path) -> None:
+        """Write a directory that ``EncoderASR.from_hparams`` loads, and :func:`comflp.models.load` with trust.
+
+        The shortened encoder lies in ``wav2vec2/`` as a transformers directory.
+        hyperparams.yaml is the original one with two edits: the lobe's source is
+        that directory, and ``pretrained_path`` says where the model lies (to be
+        given as an override by who moves it; comflp does so by itself).
+        """
+        directory = Path(directory)
+        with atomic_directory(directory) as temporary, quiet():
+            self.model.save_pretrained(temporary / _ENCODER_DIRECTORY)
+            self.lobe.feature_extractor.save_pretrained(temporary / _ENCODER_DIRECTORY)
+            for name, part in self.loadables.items():
+                if part is self.tokenizer.tokenizer:
+                    self.tokenizer.write(temporary / f"{name}.ckpt")
+                elif part is not self.lobe:
+                    torch.save(part.state_dict(), temporary / f"{name}.ckpt")
+            (temporary / "hyperparams.yaml").write_text(self._edited_hyperparams(directory), encoding="utf-8")
+            config = {"speechbrain_interface": "EncoderASR", "num_hidden_layers": self.num_layers, "comflp": self.origin}
+            write_json(temporary / "config.json", config)
+            (temporary / "README.md").write_text(model_card(self), encoding="utf-8")
+
+    def _edited_hyperparams(self, directory: Path) -> str:
+        yaml = YAML()
+        data = yaml.load(self.hyperparams)
+        data.pop(_PATH_KEY, None)
+        data.insert(0, _PATH_KEY, str(directory.resolve()))
+        data[self.lobe_key]["source"] = TaggedScalar(f"<{_PATH_KEY}>/{_ENCODER_DIRECTORY}", tag="!ref")
+        for name in [name for name, part in self.loadables.items() if part is self.lobe]:
+            data["pretrainer"]["loadables"].pop(name, None)
+        data["pretrainer"].pop("paths", None)
+        written = io.StringIO()
+        yaml.dump(data, written)
+        return written.getvalue()
+
+
+class SpeechBrainWav2Vec2CTC(SpeechBrainModel, Wav2Vec2Family):
+    """With wav2vec2, HuBERT or data2vec-audio inside."""
+
+
+class SpeechBrainWavLMCTC(SpeechBrainModel, WavLMFamily):
+    """With WavLM inside."""
+
+
+_CLASSES = {Wav2Vec2Family: SpeechBrainWav2Vec2CTC, WavLMFamily: SpeechBrainWavLMCTC}
+
+
+def load_speechbrain(name_or_dir: str | Path, trust_hyperparams: bool) -> SpeechBrainModel:
+    """The model of a directory or hub name, in evaluation mode; ComflpError unless its YAML is trusted.
+
+    Parameter files are read by SpeechBrain, whose torch.load takes weights only.
+    """
+    name = str(name_or_dir)
+    if not trust_hyperparams:
+        raise ComflpError(
+            f"{name} is a SpeechBrain model. Its hyperparams.yaml may call any Python function, so to load it is to "
+            f"run its author's code; if you trust the author, add --trust-hyperparams"
+        )
+    hyperparams, config = _read_text(name, "hyperparams.yaml"), _read_text(name, "config.json")
+    origin = json.loads(config or "{}").get("comflp")
+    overrides = {} if origin is None else {_PATH_KEY: str(Path(name).resolve())}
+    try:
+        with quiet(), torch.random.fork_rng(devices=[]):
+            interface = EncoderASR.from_hparams(
+                source=name, overrides=overrides, run_opts={"device": "cpu"}, freeze_params=False
+            )
+    except Exception as error:  # the YAML runs anything, so anything may come out of it
+        raise ComflpError(f"{name} cannot be loaded as a SpeechBrain EncoderASR: {error}") from error
+    sequence = interface.mods["encoder"]
+    lobe = next(iter(sequence.values())) if isinstance(sequence, LengthsCapableSequential) else None
+    kind = _CLASSES.get(FAMILIES.get(lobe.model.config.model_type)) if isinstance(lobe, Wav2Vec2) else None
+    if kind is None or lobe.output_all_hiddens or not any(lobe is value for value in vars(interface.hparams).values()):
+        raise ComflpError(
+            f"{name}: modules.encoder has to be a LengthsCapableSequential that begins with a Wav2Vec2, HuBERT or "
+            f"WavLM lobe, which is itself a key of hyperparams.yaml and gives its last layer only"
+        )
+    source = Path(name).resolve().name if Path(name).is_dir() else name
+    return kind(interface, hyperparams, origin or {"source": source}).eval()
+
+
+def _read_text(name: str, file: str) -> str | None:
+    """A text file of a local directory or hub repository, None when it is not there."""
+    path = Path(name) / file
+    if not Path(name).is_dir():
+        try:
+            path = Path(hf_hub_download(name, file))
+        except OSError:
+            return None
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def _blank(hparams: dict, vocab_size: int) -> int:
+    """The blank's label, from the decoding function or the hyperparameters."""
+    decoding = hparams["decoding_function"]
+    blank = decoding.keywords.get("blank_id") if isinstance(decoding, functools.partial) else None
+    blank = hparams.get("blank_index", -1) if blank is None else blank
+    return blank % vocab_size

@@ -1,0 +1,61 @@
+"""After any surgery: save, reload, forward, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import comflp.models
+from comflp.data.batching import AudioBatch
+from comflp.data.data_dir import Utterance
+from comflp.errors import ComflpError
+from comflp.models.layered import LayeredModel
+
+_SECONDS = (1.0, 0.7)
+"""Lengths of the two utterances of noise that the models are compared on; one is padded."""
+
+
+def save_verified(model: LayeredModel, directory: str | Path) -> None:
+    """``model.save(directory)``, then :func:`verify_saved`."""
+    model.save(directory)
+    verify_saved(model, directory)
+
+
+def verify_saved(model: LayeredModel, directory: str | Path, tolerance: float = 1e-4) -> None:
+    """Load a saved model again and compare its logits with those of the model in memory.
+
+    Two utterances of noise are run through both, in evaluation mode. Raises
+    ComflpError when the layer count differs or a logit is off by more than
+    ``tolerance`` times the largest logit; the directory is left for inspection.
+    """
+    device = next(model.parameters()).device
+    reloaded = comflp.models.load(directory, trust_hyperparams=True).to(device)
+    if reloaded.num_layers != model.num_layers:
+        raise ComflpError(
+            f"{directory} holds a model of {reloaded.num_layers} layers, the one that was saved has {model.num_layers}"
+        )
+    batch = noise_batch(model.sample_rate, _SECONDS).to(device)
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        expected, found = model(batch), reloaded(batch)
+    model.train(training)
+    difference = (expected.logits - found.logits).abs().max() / expected.logits.abs().max()
+    if not difference <= tolerance:
+        raise ComflpError(
+            f"the model saved in {directory} does not compute what the one in memory does: its logits differ by "
+            f"{difference:.2g} of the largest; do not use it, and report the model's kind"
+        )
+
+
+def noise_batch(sample_rate: int, seconds: tuple[float, ...], seed: int = 0) -> AudioBatch:
+    """White noise of the given lengths as a batch, zero padded at the end; the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    lengths = torch.tensor([round(length * sample_rate) for length in seconds])
+    waveforms = torch.zeros(len(seconds), int(lengths.max()))
+    for row, length in zip(waveforms, lengths):
+        row[:length] = torch.from_numpy(rng.normal(scale=0.1, size=int(length)).astype(np.float32))
+    utterances = tuple(Utterance(f"noise{i}", "", "", "", length) for i, length in enumerate(seconds))
+    return AudioBatch(utterances, waveforms, lengths)

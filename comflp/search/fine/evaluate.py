@@ -1,0 +1,195 @@
+"""Decoding many pruned models of one deep model at once.
+
+All proposals, of whatever search and whatever N, are walked in one
+:class:`~comflp.inference.prefix_tree.PrefixTree`: the front end runs once a batch,
+a layer once a distinct prefix. The texts equal those of decoding each pruned
+model by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Sequence
+
+import numpy as np
+
+from comflp.data.data_dir import DataDir, Utterance
+from comflp.inference.decode import MAX_SECONDS, evaluation, greedy_search, load_batches, plan_batches, synchronise, track
+from comflp.processes import ALONE, Ranks
+from comflp.errors import ComflpError
+from comflp.models.layered import LayeredModel
+from comflp.proposal import PruningProposal
+from comflp.inference.journal import Journal, work_key
+from comflp.scoring import UNITS, ErrorRate, utterances_errors
+from comflp.search.fine.bootstrap import difference_intervals
+from comflp.inference.prefix_tree import PrefixTree, StateCache
+
+RACE_SHARES = (0.25, 0.5, 0.75)
+"""Shares of the batches after which a race drops those that are behind."""
+
+
+@dataclass
+class Evaluation:
+    """What evaluating some proposals gave.
+
+    utt_ids: (n,) sorted.
+    counts: proposal -> (n, 4) int64: substitutions, deletions, insertions, hits of each utterance;
+        zeros for utterances on which a dropped proposal was not tried.
+    texts: proposal -> utterance id -> decoded text.
+    dropped: proposal -> number of utterances after which a race dropped it.
+    layer_runs, frontend_runs: modules executed, over all batches. num_batches: of them.
+    seconds: of reading, computing and decoding, added over processes.
+    """
+
+    unit: str
+    utt_ids: list[str]
+    counts: dict[PruningProposal, np.ndarray]
+    texts: dict[PruningProposal, dict[str, str]]
+    dropped: dict[PruningProposal, int] = field(default_factory=dict)
+    num_batches: int = 0
+    layer_runs: int = 0
+    frontend_runs: int = 0
+    seconds: float = 0.0
+
+    def error_rate(self, proposal: PruningProposal) -> ErrorRate:
+        """Counts over all utterances that the proposal was tried on."""
+        return ErrorRate(*self.counts[proposal].sum(axis=0).tolist())
+
+    def intervals(
+        self, proposals: Sequence[PruningProposal], reference: PruningProposal, seed: int
+    ) -> list[tuple[float, float]]:
+        """95% interval of each proposal's error rate less the reference's, in percentage points (paired bootstrap)."""
+        counts = np.stack([self.counts[proposal] for proposal in proposals])
+        return difference_intervals(counts, self.counts[reference], seed)
+
+
+def evaluate(
+    model: LayeredModel,
+    proposals: Sequence[PruningProposal],
+    data: DataDir,
+    unit: str = "char",
+    max_seconds: float = MAX_SECONDS,
+    race: Sequence[Sequence[PruningProposal]] = (),
+    seed: int = 0,
+    work: str | Path | None = None,
+    caches: dict[int, StateCache] | None = None,
+    ranks: Ranks = ALONE,
+    allow_pipes: bool = False,
+    progress: Callable | None = None,
+) -> Evaluation:
+    """Decode ``data`` with every proposal and count the errors.
+
+    race: groups of proposals that compete. After each of RACE_SHARES of the
+        batches (drawn in an order given by ``seed``), a proposal is dropped that
+        is behind the best of each of its groups with 95% confidence. No groups: no race.
+    work: a directory for partial results; with it a killed run goes on.
+    caches: batch index -> StateCache, to reuse states between calls on the same data and ``max_seconds``.
+
+    Raises ComflpError where a proposal is for another number of layers.
+    """
+    proposals = sorted(set(proposals))
+    _check(model, proposals, unit)
+    batches = plan_batches(model, data, max_seconds)
+    options = {
+        "proposals": [str(proposal) for proposal in proposals],
+        "race": [[str(proposal) for proposal in group] for group in race],
+        "seed": seed if race else None,
+    }
+    journal = Journal(work, work_key(model, data, batches, **options) if work else "", ranks)
+    result = Evaluation(
+        unit,
+        [utterance.utt_id for utterance in data.utterances],
+        counts={proposal: np.zeros((len(data), 4), dtype=np.int64) for proposal in proposals},
+        texts={proposal: {} for proposal in proposals},
+        num_batches=len(batches),
+    )
+    active = list(proposals)
+    for number, indices in enumerate(_rounds(len(batches), race, seed)):
+        if number:
+            _drop(result, active, race, seed)
+        _run_round(model, batches, indices, active, journal, caches, ranks, allow_pipes, progress)
+        done = {index: entry for share in ranks.gather(journal.done) for index, entry in share.items()}
+        for index in indices:
+            _add(result, batches[index], done[index])
+    journal.close()
+    return result
+
+
+def _check(model: LayeredModel, proposals: Sequence[PruningProposal], unit: str) -> None:
+    if unit not in UNITS:
+        raise ComflpError(f"unit {unit!r} is not known; give one of {', '.join(UNITS)}")
+    if not proposals:
+        raise ComflpError("there is no proposal to evaluate")
+    for proposal in proposals:
+        if proposal.num_layers != model.num_layers:
+            raise ComflpError(
+                f"proposal {proposal} is for a model of {proposal.num_layers} layers, this one has {model.num_layers}"
+            )
+
+
+def _rounds(num_batches: int, race: Sequence, seed: int) -> list[list[int]]:
+    """The batches between two decisions of a race; all of them where there is none."""
+    if not race:
+        return [list(range(num_batches))]
+    order = np.random.default_rng(seed).permutation(num_batches)
+    cuts = [round(share * num_batches) for share in RACE_SHARES]
+    return [part.tolist() for part in np.split(order, cuts) if len(part)]
+
+
+def _run_round(model, batches, indices, active, journal, caches, ranks, allow_pipes, progress) -> None:
+    tree = PrefixTree(active)
+    pending = ranks.share([index for index in indices if index not in journal.done])
+    kept = {index: caches[index].start(tree) for index in pending} if caches is not None else {}
+    to_read = [batches[index] for index in pending if kept.get(index) is None]
+    with evaluation(model):
+        audio = load_batches(model, to_read, allow_pipes)
+        for index in track(pending, progress if ranks.is_main else None, f"{len(active)} pruned models", len(pending)):
+            start = time.perf_counter()
+            cache = caches[index] if caches is not None else None
+            state = kept.pop(index, None)
+            entry = {"frontend_runs": 0, "layer_runs": 0, "texts": {}}
+            if state is None:
+                state = model.frontend(next(audio))
+                entry["frontend_runs"] = 1
+                if cache:
+                    cache.put_root(tree, state)
+            for proposal, output, runs in tree.walk(model, state, cache):
+                texts = greedy_search(model.head(output), model.logit_frames(output), model.tokenizer)
+                entry["texts"][str(proposal)] = texts
+                entry["layer_runs"] = runs
+            if cache:
+                cache.finish()
+            synchronise(model)
+            entry["seconds"] = time.perf_counter() - start
+            journal.add(index, entry)
+
+
+def _add(result: Evaluation, batch: Sequence[Utterance], entry: dict) -> None:
+    rows = np.searchsorted(result.utt_ids, [utterance.utt_id for utterance in batch])
+    references = [utterance.text for utterance in batch]
+    for proposal, counts in result.counts.items():
+        texts = entry["texts"].get(str(proposal))
+        if texts is None:
+            continue
+        result.texts[proposal].update((utterance.utt_id, text) for utterance, text in zip(batch, texts))
+        errors = utterances_errors(references, texts, result.unit)
+        counts[rows] = [(e.substitutions, e.deletions, e.insertions, e.hits) for e in errors]
+    result.layer_runs += entry["layer_runs"]
+    result.frontend_runs += entry["frontend_runs"]
+    result.seconds += entry["seconds"]
+
+
+def _drop(result: Evaluation, active: list[PruningProposal], race: Sequence[Sequence[PruningProposal]], seed: int) -> None:
+    """Take out of ``active`` what is behind the leader of every group that it runs in."""
+    behind: dict[PruningProposal, bool] = {}
+    for group in race:
+        running = [proposal for proposal in group if proposal in active]
+        leader = min(running, key=lambda proposal: (result.error_rate(proposal).rate, proposal))
+        for proposal, (low, _) in zip(running, result.intervals(running, leader, seed)):
+            behind[proposal] = behind.get(proposal, True) and low > 0
+    for proposal, is_behind in behind.items():
+        if is_behind:
+            active.remove(proposal)
+            result.dropped[proposal] = len(result.texts[proposal])

@@ -1,0 +1,138 @@
+"""Fine search (Section 2.3): decode the candidates of coarse search, and rank them by error rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Callable, Mapping, Sequence
+
+from comflp.data.data_dir import DataDir
+from comflp.models.layered import LayeredModel
+from comflp.proposal import PruningProposal
+from comflp.scoring import METRIC_OF_UNIT, ErrorRate
+from comflp.search.coarse.candidate import Candidate
+from comflp.search.fine.evaluate import Evaluation, evaluate
+
+
+@dataclass(frozen=True)
+class RankedCandidate:
+    """One candidate after fine search.
+
+    rank: 1 is the best. quality: v(P), or None. errors: on the utterances it was tried on.
+    difference_interval: 95% interval of its error rate less the winner's, in percentage points.
+    dropped_after: number of utterances after which a race dropped it, or None.
+    """
+
+    rank: int
+    proposal: PruningProposal
+    quality: float | None
+    errors: ErrorRate
+    difference_interval: tuple[float, float]
+    dropped_after: int | None = None
+
+
+@dataclass(frozen=True)
+class FineSearchResult:
+    """Ranked candidates of one list, and what evaluating them took (with all lists that were walked together).
+
+    search_cost: what a search in several steps took up to this one: ``models`` decoded, ``layer_runs`` and ``seconds``.
+    """
+
+    results: tuple[RankedCandidate, ...]
+    evaluation: Evaluation
+    search_cost: Mapping[str, float] | None = None
+
+    @property
+    def best(self) -> RankedCandidate:
+        """The winner."""
+        return self.results[0]
+
+    def of(self, proposal: PruningProposal) -> RankedCandidate:
+        """The result of one proposal."""
+        return next(result for result in self.results if result.proposal == proposal)
+
+    def with_quality(self, quality_of: Callable[[PruningProposal], float | None]) -> FineSearchResult:
+        """The same ranking with v(P) filled in, for a search that did not look at it."""
+        results = tuple(replace(result, quality=quality_of(result.proposal)) for result in self.results)
+        return replace(self, results=results)
+
+    def as_json(self) -> dict:
+        """The content of ranked.json (docs/artifacts.md)."""
+        best = self.best.proposal
+        return {
+            "metric": METRIC_OF_UNIT[self.evaluation.unit],
+            "num_layers": best.num_layers,
+            "num_prune": best.num_removed,
+            "num_utterances": len(self.evaluation.utt_ids),
+            "results": [
+                {
+                    "rank": result.rank,
+                    "proposal": str(result.proposal),
+                    "quality": result.quality,
+                    "error_rate": result.errors.rate,
+                    "substitutions": result.errors.substitutions,
+                    "deletions": result.errors.deletions,
+                    "insertions": result.errors.insertions,
+                    "ref_length": result.errors.ref_length,
+                    "difference_interval": list(result.difference_interval),
+                    "dropped_after": result.dropped_after,
+                }
+                for result in self.results
+            ],
+            "num_batches": self.evaluation.num_batches,
+            "layer_runs": self.evaluation.layer_runs,
+            "frontend_runs": self.evaluation.frontend_runs,
+            "seconds": self.evaluation.seconds,
+            **({"search_cost": dict(self.search_cost)} if self.search_cost else {}),
+        }
+
+
+def fine_search(
+    model: LayeredModel,
+    candidates: Sequence[Candidate],
+    data: DataDir,
+    unit: str = "char",
+    race: bool = False,
+    seed: int = 0,
+    **options,
+) -> FineSearchResult:
+    """Decode ``data`` with each candidate and rank them; the winner comes first.
+
+    race: drop candidates that are behind with 95% confidence after a share of the utterances.
+    seed: of the bootstrap intervals and of a race's order of batches.
+    options: those of :func:`comflp.search.fine.evaluate.evaluate`: ``max_seconds``, ``work``, ``ranks``, ``progress``...
+    """
+    proposals = [candidate.proposal for candidate in candidates]
+    groups = [proposals] if race else ()
+    evaluation = evaluate(model, proposals, data, unit, race=groups, seed=seed, **options)
+    return rank(evaluation, candidates, seed)
+
+
+def rank(evaluation: Evaluation, candidates: Sequence[Candidate], seed: int = 0) -> FineSearchResult:
+    """Rank one list of candidates of an evaluation that may hold others too.
+
+    Lowest error rate first; ties go to the higher quality, then to the layers.
+    What a race dropped comes after what it did not, by the rate at which it stood.
+    """
+    quality = {candidate.proposal: candidate.quality for candidate in candidates}
+
+    def order(proposal: PruningProposal):
+        worth = -math.inf if quality[proposal] is None else quality[proposal]
+        return proposal in evaluation.dropped, evaluation.error_rate(proposal).rate, -worth, proposal
+
+    ordered = sorted(quality, key=order)
+    intervals = evaluation.intervals(ordered, ordered[0], seed)
+    return FineSearchResult(
+        tuple(
+            RankedCandidate(
+                number,
+                proposal,
+                quality[proposal],
+                evaluation.error_rate(proposal),
+                interval,
+                evaluation.dropped.get(proposal),
+            )
+            for number, (proposal, interval) in enumerate(zip(ordered, intervals), start=1)
+        ),
+        evaluation,
+    )

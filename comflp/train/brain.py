@@ -1,0 +1,217 @@
+"""CTC training of a LayeredModel model as a speechbrain Brain: what a step, an epoch and a checkpoint are."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Iterable, Mapping, Sequence
+
+import speechbrain as sb
+import torch
+from speechbrain.utils.epoch_loop import EpochCounterWithStopper
+
+from comflp.artifacts import write_text
+from comflp.train.checkpoints import training_order
+from comflp.data.batching import own_frames
+from comflp.data.training import LabelledBatch
+from comflp.inference.decode import evaluation, greedy_search
+from comflp.errors import ComflpError
+from comflp.models.layered import CTCOutput
+from comflp.scoring import error_rate
+
+_LOG_FIELDS = ("epoch", "learning_rate", "train_loss", "valid_loss", "valid_error_rate", "too_short", "seconds")
+
+
+class CTCBrain(sb.Brain):
+    """SpeechBrain's training loop around LayeredModel.
+
+    Random numbers of a step (dropout, layerdrop, augmentation) follow from
+    seed, epoch, step and rank alone, so that a resumed run draws the same ones.
+    """
+
+    def compute_forward(self, batch: LabelledBatch, stage) -> tuple[CTCOutput, LabelledBatch]:
+        """Logits of a batch; in training with augmentation and layerdrop."""
+        batch = batch.to(self.device)
+        self.batch_ids = [utterance.utt_id for utterance in batch.audio.utterances]
+        h = self.hparams
+        if stage != sb.Stage.TRAIN:
+            return self.modules.model(batch.audio), batch
+        seed = hash((h.seed, h.epoch_counter.current, self.step, sb.utils.distributed.get_rank() or 0)) & 0x7FFFFFFF
+        torch.manual_seed(seed)
+        random.seed(seed)
+        if h.augmentation is not None:
+            batch = LabelledBatch(augmented(batch.audio, h.augmentation), batch.labels, batch.num_labels)
+        output = self.modules.model(
+            batch.audio,
+            layerdrop=h.layerdrop,
+            return_hidden=h.distillation is not None and h.distillation.hidden_weight > 0,
+            checkpoint_layers=h.gradient_checkpointing,
+            drop_generator=random.Random(seed),
+        )
+        return output, batch
+
+    def compute_objectives(self, predictions, batch: LabelledBatch, stage) -> torch.Tensor:
+        """Mean over utterances of the CTC loss a label; with distillation its weighted terms."""
+        output, batch = predictions
+        loss, too_short = ctc_loss(output, batch, self.hparams.model.tokenizer.blank_id)
+        if stage == sb.Stage.TRAIN:
+            self.too_short += too_short
+            if self.hparams.distillation is not None:
+                loss = loss + self.hparams.distillation.loss(output, batch.audio)
+        else:
+            hypotheses = greedy_search(output.logits, output.num_frames, self.hparams.model.tokenizer)
+            self.references += [utterance.text for utterance in batch.audio.utterances]
+            self.hypotheses += hypotheses
+        return loss
+
+    def check_loss_isfinite(self, loss: torch.Tensor) -> None:
+        """Stop at a loss that is NaN or infinite, naming the batch; the last checkpoint stays as it is."""
+        if not torch.isfinite(loss):
+            raise ComflpError(
+                f"the training loss became {loss.item()} in epoch {self.hparams.epoch_counter.current}, batch "
+                f"{self.step}, on utterances {' '.join(self.batch_ids)}; look at their audio and text, "
+                f"or lower the learning rate. The last checkpoint is kept"
+            )
+
+    def init_optimizers(self) -> None:
+        """Optimizer over the trainable parameters, and its learning-rate schedule."""
+        parameters = [p for p in self.modules.parameters() if p.requires_grad]
+        self.optimizer = self.opt_class(parameters)
+        self.optimizers_dict = {"optimizer": self.optimizer}
+        self.schedule = self.hparams.make_schedule(self.optimizer)
+        if self.checkpointer is not None:
+            self.checkpointer.add_recoverable("optimizer", self.optimizer)
+            self.checkpointer.add_recoverable(
+                "schedule", self.schedule, custom_save_hook=_save_state, custom_load_hook=_load_state
+            )
+
+    def on_fit_start(self) -> None:
+        """As SpeechBrain does, recovering the checkpoint furthest in training."""
+        self._compile()
+        self._wrap_distributed()
+        self.init_optimizers()
+        recovered = self.checkpointer.recover_latest(self.device)
+        self.log = _read_log(recovered)
+        if recovered is None:
+            self._snapshot(0)
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step) -> None:
+        """Advance a schedule that goes by steps."""
+        if should_step and not isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            self.schedule.step()
+
+    def on_stage_start(self, stage, epoch=None) -> None:
+        """Start the counts of an epoch's part."""
+        self.references, self.hypotheses = [], []
+        if stage == sb.Stage.TRAIN:
+            self.too_short, self.epoch_started = 0, time.monotonic()
+
+    def on_stage_end(self, stage, stage_loss, epoch=None) -> None:
+        """After training: remember the loss. After validation: schedule, log, snapshot, and last of all the checkpoint.
+
+        What a kill before the checkpoint leaves is made again with the epoch; after it, nothing would be made again.
+        """
+        if stage == sb.Stage.TRAIN:
+            self.train_loss = float(stage_loss)
+            return
+        h = self.hparams
+        rate = error_rate(self.references, self.hypotheses, unit=h.unit).rate
+        row = {
+            "epoch": epoch,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "train_loss": self.train_loss,
+            "valid_loss": float(stage_loss),
+            "valid_error_rate": rate,
+            "too_short": self.too_short,
+            "seconds": round(time.monotonic() - self.epoch_started, 2),
+        }
+        if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            self.schedule.step(rate if h.monitor == "error_rate" else row["valid_loss"])
+        self.log.append(row)
+        if isinstance(h.epoch_counter, EpochCounterWithStopper):
+            h.epoch_counter.update_metric(rate)
+        if sb.utils.distributed.if_main_process():
+            write_text(h.directory / "train_log.csv", _as_csv(self.log))
+        self._snapshot(epoch)
+        if sb.utils.distributed.if_main_process():
+            h.report(row)
+        self._save_epoch(epoch, rate)
+
+    def _save_epoch(self, epoch: int, rate: float) -> None:
+        meta = {"epoch": epoch, "step": self.optimizer_step, "error_rate": float(rate), "log": self.log}
+        self.checkpointer.save_checkpoint(meta=meta, end_of_epoch=True)
+        self.checkpointer.delete_checkpoints(
+            num_to_keep=1, importance_keys=[training_order], ckpt_predicate=lambda c: not c.meta["end-of-epoch"]
+        )
+        self.checkpointer.delete_checkpoints(
+            num_to_keep=self.hparams.average,
+            importance_keys=[lambda c: (-c.meta["error_rate"], c.meta["epoch"])],
+            ckpt_predicate=lambda c: c.meta["end-of-epoch"] and c.meta["epoch"] != epoch,
+        )
+
+    def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt) -> bool:
+        due = super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
+        return due and self.step % self.grad_accumulation_factor == 0
+
+    def _save_intra_epoch_ckpt(self) -> None:
+        meta = {"epoch": self.hparams.epoch_counter.current, "step": self.step, "log": self.log}
+        self.checkpointer.save_checkpoint(meta=meta, end_of_epoch=False)
+        self.checkpointer.delete_checkpoints(
+            num_to_keep=1, importance_keys=[training_order], ckpt_predicate=lambda c: not c.meta["end-of-epoch"]
+        )
+
+    def _snapshot(self, epoch: int) -> None:
+        if epoch in self.hparams.snapshot_epochs and sb.utils.distributed.if_main_process():
+            self.hparams.model.eval()
+            self.hparams.take_snapshot(self.hparams.model, epoch)
+
+    def error_rate_on(self, loader: Iterable[LabelledBatch]) -> float:
+        """Error rate of the model as it is, in percent, by greedy search; the same in every process."""
+        self.on_stage_start(sb.Stage.VALID)
+        with evaluation(self.modules):
+            for batch in loader:
+                self.compute_objectives(self.compute_forward(batch, sb.Stage.VALID), batch, sb.Stage.VALID)
+        return error_rate(self.references, self.hypotheses, unit=self.hparams.unit).rate
+
+
+def ctc_loss(output: CTCOutput, batch: LabelledBatch, blank_id: int) -> tuple[torch.Tensor, int]:
+    """(scalar loss, number of utterances left out because their frames are too few for their labels).
+
+    Mean over utterances of -log p(labels | audio) / number of labels, in nats.
+    Speed perturbation can make an utterance too short after it was checked; such
+    a one counts as 0 instead of making the loss infinite.
+    """
+    log_probs = torch.log_softmax(output.logits.float(), dim=-1).transpose(0, 1)
+    losses = torch.nn.functional.ctc_loss(
+        log_probs, batch.labels, output.num_frames, batch.num_labels, blank=blank_id, reduction="none"
+    )
+    fits = batch.required_frames() <= output.num_frames
+    losses = torch.where(fits, losses / batch.num_labels, 0.0)
+    return losses.sum() / fits.sum().clamp_min(1), int((~fits).sum())
+
+
+def augmented(audio, augmentation):
+    """The batch through a speechbrain Augmenter; lengths follow a change of speed."""
+    relative = audio.num_samples / audio.waveforms.shape[1]
+    waveforms, relative = augmentation(audio.waveforms, relative)
+    num_samples = (relative * waveforms.shape[1]).round().long()
+    return type(audio)(audio.utterances, waveforms * own_frames(num_samples, waveforms.shape[1]), num_samples)
+
+
+@sb.utils.distributed.main_process_only
+def _save_state(schedule, path) -> None:
+    torch.save(schedule.state_dict(), path)
+
+
+def _load_state(schedule, path, end_of_epoch) -> None:
+    schedule.load_state_dict(torch.load(path, weights_only=True))
+
+
+def _read_log(checkpoint) -> list[dict]:
+    return list(checkpoint.meta["log"]) if checkpoint is not None else []
+
+
+def _as_csv(rows: Sequence[Mapping]) -> str:
+    lines = [",".join(_LOG_FIELDS)]
+    lines += [",".join(f"{row[key]:.6g}" for key in _LOG_FIELDS) for row in rows]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,89 @@
+"""Distillation from the deep model: what the paper leaves to future work (Section 4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import torch
+
+from comflp.data.batching import own_frames
+from comflp.errors import ComflpError
+from comflp.models.layered import CTCOutput, LayeredModel
+
+KINDS = ("none", "ctc", "hidden", "both")
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How a pruned model learns from the deep one.
+
+    teacher: the deep model; run once a batch, without gradients, in evaluation mode.
+    kept: for each layer of the student, its 1-based layer in the teacher.
+    ctc_weight: weight of the frame-level KL divergence to the teacher's posteriors (0: off).
+    hidden_weight: weight of the mean squared error between a kept layer's output and
+        the teacher's output of the same layer, over its variance (0: off).
+    temperature: both models' logits are divided by it in the KL term, which is
+        multiplied by its square so that gradients keep their size.
+    """
+
+    teacher: LayeredModel
+    kept: Sequence[int]
+    ctc_weight: float
+    hidden_weight: float
+    temperature: float = 1.0
+
+    @classmethod
+    def of_kind(cls, kind: str, teacher: LayeredModel, kept: Sequence[int], **weights: float) -> Distillation | None:
+        """The Distillation named ``ctc``, ``hidden`` or ``both``; None for ``none``."""
+        if kind not in KINDS:
+            raise ComflpError(f"--distill {kind} is none of {', '.join(KINDS)}")
+        if kind == "none":
+            return None
+        made = cls(teacher.eval().requires_grad_(False), tuple(kept), **weights)
+        if kind == "ctc":
+            return cls(made.teacher, made.kept, made.ctc_weight, 0.0, made.temperature)
+        if kind == "hidden":
+            return cls(made.teacher, made.kept, 0.0, made.hidden_weight, made.temperature)
+        return made
+
+    def loss(self, student: CTCOutput, audio) -> torch.Tensor:
+        """The weighted distillation loss of a batch, a scalar; the frames of padding do not count."""
+        with torch.no_grad():
+            teacher = self.teacher(audio, return_hidden=self.hidden_weight > 0)
+        total = student.logits.new_zeros(())
+        if self.ctc_weight:
+            mask = own_frames(student.num_frames, student.logits.shape[1])
+            total = total + self.ctc_weight * posterior_divergence(
+                teacher.logits[mask], student.logits[mask], self.temperature
+            )
+        if self.hidden_weight:
+            total = total + self.hidden_weight * self._hidden_loss(student, teacher)
+        return total
+
+    def _hidden_loss(self, student: CTCOutput, teacher: CTCOutput) -> torch.Tensor:
+        mask = own_frames(student.hidden_frames, student.hidden[0].shape[1])
+        terms = []
+        for index, layer in enumerate(self.kept, start=1):
+            if student.hidden[index] is student.hidden[index - 1]:
+                continue  # layerdrop skipped this layer, it has no output to compare
+            target = teacher.hidden[layer][mask]
+            error = torch.nn.functional.mse_loss(student.hidden[index][mask], target)
+            terms.append(error / target.var().clamp_min(1e-6))
+        return torch.stack(terms).mean() if terms else student.logits.new_zeros(())
+
+
+def posterior_divergence(teacher: torch.Tensor, student: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """Mean over frames of KL(teacher || student), in nats, times temperature squared.
+
+    teacher, student: (frames, V) logits.
+    """
+    return (
+        torch.nn.functional.kl_div(
+            torch.log_softmax(student / temperature, dim=-1),
+            torch.log_softmax(teacher / temperature, dim=-1),
+            log_target=True,
+            reduction="batchmean",
+        )
+        * temperature**2
+    )

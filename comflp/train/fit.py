@@ -1,0 +1,131 @@
+"""Training and fine-tuning (Section 3.3): data, model and configuration in, averaged model and log out.
+
+The same loop trains the recipes' deep model and fine-tunes pruned ones; the
+configuration (conf/deep.yaml, conf/finetune.yaml) makes the difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Mapping, Sequence
+
+import speechbrain as sb
+import torch
+from speechbrain.utils.epoch_loop import EpochCounter, EpochCounterWithStopper
+
+from comflp.train.brain import CTCBrain
+from comflp.train.checkpoints import AtomicCheckpointer, average_best
+from comflp.data.training import DurationBatchSampler, LabelledDataset
+from comflp.train.distillation import Distillation
+from comflp.processes import training_backend
+from comflp.models.layered import LayeredModel
+
+
+@dataclass
+class FitResult:
+    """What training left. ``model`` holds the averaged weights.
+
+    log: one row an epoch with the fields of train_log.csv; error rates in percent.
+    averaged_epochs: the epochs whose weights were averaged, best first.
+    error_rate_before, error_rate: on ``valid``, of the model as it came and with the averaged weights.
+    skipped: ids of training utterances too short for their text.
+    """
+
+    model: LayeredModel
+    log: list[dict]
+    averaged_epochs: list[int]
+    error_rate_before: float
+    error_rate: float
+    skipped: list[str] = field(default_factory=list)
+
+
+def fit(
+    model: LayeredModel,
+    train: Sequence,
+    valid: Sequence,
+    directory: str | Path,
+    hparams: Mapping[str, Any],
+    unit: str = "char",
+    distillation: Distillation | None = None,
+    take_snapshot: Callable[[LayeredModel, int], None] | None = None,
+    run_opts: Mapping[str, Any] | None = None,
+    report: Callable[[dict], None] = lambda row: None,
+    allow_pipes: bool = False,
+) -> FitResult:
+    """Train ``model`` on ``train``, choose by the error rate on ``valid``, and average the best checkpoints.
+
+    train, valid: utterances with text. directory: gets ``save/`` (checkpoints) and
+    ``train_log.csv``; a directory with checkpoints is continued from the last one.
+    hparams: what conf/finetune.yaml holds (number_of_epochs, optimizer, scheduler,
+    layerdrop, batch sizes, average, ...). unit: ``char`` or ``word``, for the error
+    rate. take_snapshot(model, epoch): called at hparams ``snapshot_epochs``.
+    run_opts: SpeechBrain's (device, precision, ckpt_interval_minutes, ...). Inside
+    ``comflp.processes.processes`` the batches are shared out, and a step is as many
+    batches as there are processes.
+    report: called with each epoch's row of the log.
+
+    Raises ComflpError at a loss that is not finite, and for unusable data.
+    """
+    directory = Path(directory)
+    h = dict(hparams)
+    train_set = LabelledDataset(train, model, allow_pipes)
+    valid_set = LabelledDataset(valid, model, allow_pipes)
+    limits = h["max_batch_seconds"], h["max_batch_utterances"]
+    sampler = DurationBatchSampler(train_set, *limits, h["batch_order"], h["seed"])
+    counter = _epoch_counter(h)
+    if h["freeze_feature_extractor"]:
+        model.freeze_feature_extractor()
+    brain = CTCBrain(
+        modules={"model": model},
+        opt_class=h["optimizer"],
+        hparams={
+            **h,
+            "snapshot_epochs": h["snapshot_epochs"] if take_snapshot else (),
+            "take_snapshot": take_snapshot,
+            "make_schedule": lambda optimizer: _schedule(
+                h["scheduler"], optimizer, len(loader) // h["grad_accumulation_factor"] * h["number_of_epochs"]
+            ),
+            "model": model,
+            "epoch_counter": counter,
+            "distillation": distillation,
+            "directory": directory,
+            "unit": unit,
+            "report": report,
+            "sorting": "by the batch sampler",
+        },
+        run_opts={
+            **(run_opts or {}),
+            "distributed_backend": training_backend(),
+            "find_unused_parameters": h["layerdrop"] > 0,  # a layer that layerdrop skipped has no gradient
+        },
+        checkpointer=AtomicCheckpointer(directory / "save", {"model": model, "epoch_counter": counter}),
+    )
+    if distillation is not None:
+        distillation.teacher.to(brain.device)
+    loader = brain.make_dataloader(train_set, sb.Stage.TRAIN, batch_sampler=sampler, collate_fn=train_set.collate)
+    if brain.train_sampler is None:
+        brain.train_sampler = sampler
+    valid_sampler = DurationBatchSampler(valid_set, *limits, "ascending", h["seed"])
+    valid_loader = brain.make_dataloader(
+        valid_set, sb.Stage.VALID, ckpt_prefix=None, batch_sampler=valid_sampler, collate_fn=valid_set.collate
+    )
+    before = brain.error_rate_on(valid_loader)
+    brain.fit(counter, loader, valid_loader)
+    weights, best = average_best(brain.checkpointer, h["average"])
+    model.load_state_dict(weights)
+    after = brain.error_rate_on(valid_loader)
+    epochs = [checkpoint.meta["epoch"] for checkpoint in best]
+    return FitResult(model.cpu().eval(), brain.log, epochs, before, after, train_set.skipped)
+
+
+def _epoch_counter(h: Mapping[str, Any]) -> EpochCounter:
+    if h["early_stopping"] is None:
+        return EpochCounter(limit=h["number_of_epochs"])
+    return EpochCounterWithStopper(h["number_of_epochs"], h["early_stopping"], limit_warmup=0, direction="min")
+
+
+def _schedule(make, optimizer, total_steps: int):
+    if getattr(make, "func", make) is torch.optim.lr_scheduler.OneCycleLR:
+        return make(optimizer, total_steps=total_steps)
+    return make(optimizer)
