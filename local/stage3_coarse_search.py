@@ -12,7 +12,6 @@ from pathlib import Path
 
 from cli import progress, run, true_or_false
 from inference_options import inference_parser, speech_of
-from num_prune import parse_num_prune
 from plain_warnings import plain_warnings
 
 from comflp.artifacts import fingerprint_file, read_json, require, write_json
@@ -23,6 +22,7 @@ from comflp.search.coarse.search import METHODS, checked_matrix, coarse_searches
 from comflp.search.coarse.constraints import Constraints
 from comflp.search.coarse.objectives import OBJECTIVES, natural_objective
 from comflp.record import Stage
+from comflp.target import layer_counts
 
 COMPARED = {"exact": "beam", "beam": "exact"}
 
@@ -74,7 +74,8 @@ def main():
     except ComflpError as error:
         raise ComflpError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
     refined = refinement(options, about)
-    stages = {n: stage_of(n, options, search, path, refined) for n in parse_num_prune(options.num_prune, len(matrix) - 1)}
+    num_prunes = [counts.total for counts in layer_counts(options.num_prune, len(matrix) - 1)]
+    stages = {n: stage_of(n, options, search, path, refined) for n in num_prunes}
     wanted = [n for n, stage in stages.items() if not stage.up_to_date()]
     if not wanted:
         print(f"{exp}: coarse search by {options.measure} is up to date")

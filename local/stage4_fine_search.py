@@ -10,7 +10,6 @@ from pathlib import Path
 
 from cli import progress, run
 from inference_options import inference_parser, load_model, read_data
-from num_prune import parse_num_prune
 from search_lists import NAMES_OF_BASELINES, baseline_list, measure_list, quality_function, reverse_list
 
 from comflp.artifacts import fingerprint_model, require
@@ -19,6 +18,7 @@ from comflp.scoring import UNIT_OF_METRIC
 from comflp.search.fine.evaluate import evaluate
 from comflp.search.fine.ranking import rank
 from comflp.search.baselines.greedy import glp
+from comflp.target import layer_counts
 
 
 def parse_options():
@@ -50,7 +50,7 @@ def search(options, ranks):
     inputs = {"model": fingerprint_model(require(options.model, "stage 0 (deep model)")), "valid": data.fingerprint()}
     model = load_model(options.model, options)
     lists = []
-    for num_prune in parse_num_prune(options.num_prune, model.num_layers):
+    for num_prune in (counts.total for counts in layer_counts(options.num_prune, model.num_layers)):
         lists += [measure_list(options, num_prune, name, inputs) for name in options.measures.split()]
         lists += [reverse_list(options, num_prune, name, inputs) for name in options.reverse_measures.split()]
         lists += [baseline_list(options, num_prune, name, inputs, model, ranks) for name in options.baselines.split()]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comflp.proposal import ProposalError, PruningProposal
+from comflp.proposal import JointProposal, ProposalError, PruningProposal
 
 
 @st.composite
@@ -37,11 +37,18 @@ def test_forms():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "0", "13", "1,,2", "1-", "-1", "3-2", "1,1", "1-3,2", "1;2", "a", "1.0", "1 2", "1-12", "\u0661", None, "9" * 40],
+    ["", "0", "13", "1,,2", "1-", "-1", "3-2", "1,1", "1-3,2", "1;2", "a", "1.0", "1 2", "1-12", "\u0661", "\u00b2", None,
+     "9" * 5000, "1-" + "9" * 5000, "1," * 5000, "encoder=1"],
 )
 def test_unreadable_text_is_refused(text):
-    with pytest.raises(ProposalError):
+    with pytest.raises(ProposalError) as error:
         PruningProposal.parse(text, 12)
+    assert len(str(error.value)) < 300
+
+
+def test_reading_takes_no_more_than_the_text_is_long():
+    """A damaged file may say that a model has 999,999,999 layers; a range of them is two numbers."""
+    assert PruningProposal.parse("2-999999998", 999_999_999).num_removed == 999_999_997
 
 
 @pytest.mark.parametrize(
@@ -92,3 +99,51 @@ def test_order_and_hash_follow_the_removed_layers():
     assert PruningProposal.parse("1-2", 10) not in same
     with pytest.raises(TypeError):
         proposals[0] < "1"
+
+
+@st.composite
+def joint_proposals(draw):
+    cases = {"encoder": draw(layer_sets()), "decoder": draw(layer_sets())}
+    return JointProposal({name: PruningProposal.from_layers(*case) for name, case in cases.items()})
+
+
+@given(joint_proposals(), joint_proposals())
+def test_joint_proposals_are_read_back_hashed_and_ordered(one, other):
+    assert PruningProposal.parse(str(one), one.num_layers) == one
+    assert JointProposal(one.parts) == one and hash(JointProposal(dict(one.parts))) == hash(one)
+    assert one.num_removed == one.of("encoder").num_removed + one.of("decoder").num_removed
+    assert [one < other, one == other, one > other].count(True) == 1
+    if one.num_layers == other.num_layers:
+        order = [(p.of("encoder"), p.of("decoder")) for p in (one, other)]
+        assert (one < other) == (order[0] < order[1])
+
+
+def test_forms_of_several_stacks():
+    sizes = {"encoder": 6, "decoder": 4}
+    for text in ("encoder=1,3-4+decoder=2", "encoder=6", "decoder=2", "none"):
+        assert str(PruningProposal.parse(text, sizes)) == text
+    assert str(PruningProposal.parse(" decoder = 3,2 + encoder = 1 ", sizes)) == "encoder=1+decoder=2-3"
+    assert PruningProposal.parse("encoder=none+decoder=2", sizes) == PruningProposal.parse("decoder=2", sizes)
+    one = PruningProposal.parse("2-3", {"encoder": 6})
+    assert one == PruningProposal(6, ((2, 3),)) and one.of("encoder") is one
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1", "encoder", "encoder=", "encoder=7", "decoder=1-4", "joiner=1", "encoder=1+encoder=2", "encoder=1+", "encoder=1+none",
+     "encoder=3-2", "encoder=\u00b2", "encoder=" + "9" * 5000, "x" * 5000 + "=1", None],
+)
+def test_unreadable_text_of_several_stacks_is_refused(text):
+    with pytest.raises(ProposalError) as error:
+        PruningProposal.parse(text, {"encoder": 6, "decoder": 4})
+    assert len(str(error.value)) < 300
+
+
+def test_malformed_joint_proposals_are_refused():
+    part = PruningProposal(4, ())
+    for parts in ({}, {"encoder": part}, (("encoder", part), ("encoder", part)), {"Encoder": part, "decoder": part},
+                  {"a1": part, "b": part}, {"encoder": part, "decoder": "2"}):
+        with pytest.raises(ProposalError):
+            JointProposal(parts)
+    with pytest.raises(ProposalError, match="no stack 'joiner'; there are encoder, decoder"):
+        JointProposal({"encoder": part, "decoder": part}).of("joiner")
