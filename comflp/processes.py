@@ -12,10 +12,14 @@ import contextlib
 import os
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence, TypeVar
 
 import torch
 import torch.distributed
+
+from comflp.errors import ErrorOfMain
+
+Value = TypeVar("Value")
 
 _LONGEST_WAIT = timedelta(hours=24)
 
@@ -47,6 +51,32 @@ class Ranks:
         gathered: list[Any] = [None] * self.size
         torch.distributed.all_gather_object(gathered, value)
         return gathered
+
+    def decide(self, function: Callable[[], Value]) -> Value:
+        """What ``function()`` returns in the main process, in every process; the others do not call it.
+
+        For whatever is looked up on disk and decided by: what one process sees there another may not see yet. The
+        value has to be one that pickle can carry. An exception is raised in the main process as it is, and in the
+        others as :class:`comflp.errors.ErrorOfMain`, so that all of them stop and one of them says why.
+
+        >>> Ranks().decide(lambda: "up to date")
+        'up to date'
+        """
+        if self.size == 1:
+            return function()
+        decided: list[Any] = [None, None]
+        failure = None
+        if self.is_main:
+            try:
+                decided[0] = function()
+            except Exception as error:
+                failure, decided[1] = error, str(error)
+        torch.distributed.broadcast_object_list(decided, src=0)
+        if failure is not None:
+            raise failure
+        if decided[1] is not None:
+            raise ErrorOfMain(decided[1])
+        return decided[0]
 
     def barrier(self) -> None:
         """Wait until every process is here."""

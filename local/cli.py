@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from comflp.errors import ComflpError
+from comflp.errors import ComflpError, ErrorOfMain
 
 progress = partial(tqdm, mininterval=1.0, dynamic_ncols=True, delay=3)
 """Bar for loops of more than a few seconds; passed to the library's ``progress`` arguments."""
@@ -19,6 +19,8 @@ def run(main) -> None:
     """Call ``main``; a ComflpError or a fault of the disk becomes one line on stderr and exit status 1, Ctrl-C status 130."""
     try:
         main()
+    except ErrorOfMain:
+        sys.exit(1)
     except ComflpError as error:
         print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
         sys.exit(1)

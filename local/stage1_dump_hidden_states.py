@@ -34,9 +34,7 @@ def dump(options, ranks):
         inputs={"model": fingerprint_model(require(options.model, "stage 0 (deep model)")), "probe": data.fingerprint()},
         force=options.force,
     )
-    done = stage.up_to_date()
-    ranks.barrier()
-    if done:
+    if ranks.decide(stage.up_to_date):
         if ranks.is_main:
             print(f"{out} is up to date")
         return

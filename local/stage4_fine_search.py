@@ -54,8 +54,8 @@ def search(options, ranks):
         lists += [measure_list(options, num_prune, name, inputs) for name in options.measures.split()]
         lists += [reverse_list(options, num_prune, name, inputs) for name in options.reverse_measures.split()]
         lists += [baseline_list(options, num_prune, name, inputs, model, ranks) for name in options.baselines.split()]
-    wanted = [entry for entry in lists if not entry.up_to_date()]
-    ranks.barrier()
+    done = ranks.decide(lambda: [entry.up_to_date() for entry in lists])
+    wanted = [entry for entry, is_done in zip(lists, done) if not is_done]
     if not wanted:
         if ranks.is_main:
             print(f"{options.exp}: fine search of {len(lists)} lists is up to date")

@@ -99,9 +99,7 @@ def finetune(options, overrides, ranks):
         upstream=[source],
         force=options.force,
     )
-    done = stage.up_to_date()
-    ranks.barrier()
-    if done:
+    if ranks.decide(stage.up_to_date):
         if ranks.is_main:
             print(f"{out} is up to date")
         return

@@ -83,9 +83,7 @@ def decode_model(directory, sets, options, ranks):
             inputs={"decoded model": fingerprint, "decoded data": data.fingerprint()},
             force=options.force,
         )
-        done = stage.up_to_date()
-        ranks.barrier()
-        if done:
+        if ranks.decide(stage.up_to_date):
             if ranks.is_main:
                 print(f"{out} is up to date")
             continue

@@ -46,18 +46,18 @@ def train_deep(ranks):
         inputs={"training data": train.fingerprint(), "dev data": dev.fingerprint()},
         force=options.force,
     )
-    done = stage.up_to_date()
-    ranks.barrier()
-    if done:
+    if ranks.decide(stage.up_to_date):
         if ranks.is_main:
             print(f"{deep} is up to date")
         return
-    if ranks.is_main:
+
+    def begin():
         if options.force:
             shutil.rmtree(work, ignore_errors=True)
         stage.begin(work)
         write_text(work / "hyperparams.yaml", configuration.resolved)
-    ranks.barrier()
+
+    ranks.decide(begin)
     values = configuration.values
     torch.manual_seed(values["seed"])
     tokenizer = SentencePieceTokenizer.train(utterance.text for utterance in train)
