@@ -1,0 +1,265 @@
+"""Where everything of an experiment lies: nobody else joins or splits these paths.
+
+    exp/<model>/
+        deep/  train_deep/  hidden/  correlation/  deploy/  report/
+        prune6/                          everything that removes six layers
+            dc/  dc_reverse/  random/        lists of candidates: candidates.json, ranked.json
+            dc_coarse/  dc_fine/  top/       named proposals: proposal.json says which layers; the rest are links to
+            layers_1,3-4,7-9/                what was made of these layers, once, whatever names they have:
+                                             pruned/  repaired/  finetuned[_<settings>]/  train[_<settings>]/
+            scratch/                         models of this depth that were trained from random weights
+
+A model directory holds its record, its decodes (``decode_<set>[_<tag>]/``) and its exports (``export/<format>/``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator, Mapping
+
+from comflp.artifacts import read_json, write_json
+from comflp.errors import ComflpError
+from comflp.proposal import Proposal, PruningProposal
+from comflp.result_names import FineTuned, ListName, ProposalName, Pruned, Repaired, Scratch, Start, State, parse_state
+from comflp.target import ENCODER, LayerCounts
+
+_LAYERS = "layers_"
+_SNAPSHOT = re.compile(r"(?P<measure>.+)_epoch(?P<epoch>[0-9]+)\.npy")
+_OF_EARLIER_VERSIONS = ("pruned", "finetuned", "train", "stage5.record.json")
+
+
+@dataclass(frozen=True)
+class ListFiles:
+    """The files of a list of candidates, in its directory."""
+
+    directory: Path
+
+    @property
+    def candidates(self) -> Path:
+        """What coarse search found, or what was drawn at random."""
+        return self.directory / "candidates.json"
+
+    @property
+    def candidates_record(self) -> Path:
+        """Stage 3's record."""
+        return self.directory / "stage3.record.json"
+
+    @property
+    def ranked(self) -> Path:
+        """The error rates of the candidates."""
+        return self.directory / "ranked.json"
+
+    @property
+    def ranked_record(self) -> Path:
+        """Stage 4's record; that of the proposal too, where a baseline's list and its proposal have one directory."""
+        return self.directory / "stage4.record.json"
+
+
+@dataclass(frozen=True)
+class NamedFiles:
+    """The files of a named proposal, and links to what was made of its layers."""
+
+    directory: Path
+
+    @property
+    def proposal(self) -> Path:
+        """Which layers it removes."""
+        return self.directory / "proposal.json"
+
+    @property
+    def record(self) -> Path:
+        """Stage 4's record."""
+        return self.directory / "stage4.record.json"
+
+    def choose(self, content: Mapping[str, Any]) -> None:
+        """Write proposal.json; links to what was made of other layers go."""
+        for path in self.links():
+            if path.resolve().parent.name != f"{_LAYERS}{content['proposal']}":
+                path.unlink()
+        write_json(self.proposal, content)
+
+    def link(self, target: Path) -> None:
+        """A link to a directory of the proposal's layers, such as ``dc_fine/finetuned`` -> ``../layers_1,3/finetuned``."""
+        link, relative = self.directory / target.name, os.path.relpath(target, self.directory)
+        if not link.is_symlink() or os.readlink(link) != relative:
+            temporary = link.with_name(f".tmp-{link.name}")
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(relative)
+            os.replace(temporary, link)
+
+    def links(self) -> list[Path]:
+        """The links that :meth:`link` made, by name."""
+        return sorted(path for path in self.directory.glob("*") if path.is_symlink())
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was made of one start: a directory of models in their states, and of trainings."""
+
+    directory: Path
+    start: Start
+
+    @property
+    def proposal(self) -> Path:
+        """Which layers are removed, and of how many; not there for random weights."""
+        return self.directory / "proposal.json"
+
+    def model(self, state: State) -> Path:
+        """The model directory of a state; its record lies in it."""
+        return self.directory / str(state)
+
+    def training(self, state: FineTuned) -> Path:
+        """What a training leaves on its way to a state."""
+        return self.directory / state.training
+
+    def states(self) -> list[State]:
+        """The states whose model directories are there, pruned first."""
+        found = [parse_state(path.name) for path in sorted(self.directory.glob("*/"))]
+        return sorted(filter(None, found), key=lambda state: ((Pruned, Repaired, FineTuned).index(type(state)), state))
+
+    def trainings(self) -> list[FineTuned]:
+        """The states that were trained for, whether the training is finished or not."""
+        states = (parse_state(path.name.replace("train", "finetuned", 1)) for path in sorted(self.directory.glob("train*/")))
+        return sorted(state for state in states if isinstance(state, FineTuned))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The directory of an experiment, exp/<model>."""
+
+    root: Path
+
+    @property
+    def deep(self) -> Path:
+        """The deep model's directory."""
+        return self.root / "deep"
+
+    @property
+    def deep_training(self) -> Path:
+        """What training the deep model leaves, where the recipe trains it."""
+        return self.root / "train_deep"
+
+    @property
+    def report(self) -> Path:
+        """The report's directory."""
+        return self.root / "report"
+
+    @property
+    def deployment(self) -> Path:
+        """What benchmarks/deploy.py measured."""
+        return self.root / "deploy" / "deploy.json"
+
+    def correlation(self, measure: str, ending: str = ".npy") -> Path:
+        """A measure's matrix, or its ``.json``, ``.png`` or ``.record.json``."""
+        return self.root / "correlation" / f"{measure}{ending}"
+
+    def list(self, counts: LayerCounts, name: ListName) -> ListFiles:
+        """A list of candidates."""
+        return ListFiles(self.root / counts.directory / str(name))
+
+    def named(self, counts: LayerCounts, name: ProposalName) -> NamedFiles:
+        """A named proposal."""
+        return NamedFiles(self.root / counts.directory / str(name))
+
+    def result(self, start: Start) -> Result:
+        """What is made of a start."""
+        if isinstance(start, Scratch):
+            return Result(self.root / start.counts.directory / str(start), start)
+        return Result(self.root / counts_of(start).directory / f"{_LAYERS}{start}", start)
+
+    def lists(self) -> Iterator[tuple[LayerCounts, ListName, ListFiles]]:
+        """The lists of candidates that are there."""
+        for counts, directory in self._directories():
+            files = ListFiles(directory)
+            if files.candidates.exists() or files.ranked.exists():
+                yield counts, ListName.parse(directory.name), files
+
+    def names(self) -> Iterator[tuple[LayerCounts, ProposalName, NamedFiles]]:
+        """The named proposals that are there."""
+        for counts, directory in self._directories():
+            files = NamedFiles(directory)
+            if files.record.exists() and files.proposal.exists():
+                yield counts, ProposalName.parse(directory.name), files
+
+    def results(self) -> Iterator[Result]:
+        """What was made, of every start; ComflpError where an earlier version left its models."""
+        self.refuse_earlier_versions()
+        for counts, directory in self._directories():
+            start: Start | None = Scratch.parse(directory.name, counts)
+            if directory.name.startswith(_LAYERS) and (directory / "proposal.json").exists():
+                start = read_proposal(directory / "proposal.json")
+            if start is not None:
+                yield Result(directory, start)
+
+    def refuse_earlier_versions(self) -> None:
+        """ComflpError that says what to do where models lie under names, as earlier versions of comflp kept them."""
+        for _, directory in self._directories():
+            is_result = directory.name.startswith(_LAYERS) or Scratch.parse(directory.name, LayerCounts({})) is not None
+            old = [directory / name for name in _OF_EARLIER_VERSIONS if (directory / name).exists()]
+            if (directory / "stage5.record.json").exists() or (not is_result and any(not path.is_symlink() for path in old)):
+                raise ComflpError(
+                    f"{directory} holds a model as earlier versions of comflp kept them, under its name; move "
+                    f"{', '.join(path.name for path in old)} out of {self.root}, and run stages 5 to 7 again"
+                )
+
+    def _directories(self) -> Iterator[tuple[LayerCounts, Path]]:
+        for parent in sorted(self.root.glob("prune*/")):
+            counts = LayerCounts.from_directory(parent.name)
+            if counts is not None:
+                yield from ((counts, path) for path in sorted(parent.glob("*/")) if not path.name.startswith("."))
+
+
+def counts_of(proposal: Proposal) -> LayerCounts:
+    """How many layers a proposal removes of each stack."""
+    if isinstance(proposal, PruningProposal):
+        return LayerCounts({ENCODER: proposal.num_removed})
+    return LayerCounts({name: part.num_removed for name, part in proposal.parts})
+
+
+def read_proposal(path: Path) -> Proposal:
+    """The proposal of a proposal.json; ComflpError names the file where it holds none."""
+    content = read_json(path)
+    try:
+        return PruningProposal.parse(content["proposal"], num_layers=content["num_layers"])
+    except (KeyError, TypeError) as error:
+        raise ComflpError(f"{path} has no {error}; the stage that wrote it makes it again with --force") from None
+
+
+def write_proposal(path: Path, proposal: Proposal) -> None:
+    """Write a proposal.json that says nothing but the layers."""
+    counts = counts_of(proposal)
+    write_json(path, {"proposal": str(proposal), "num_layers": proposal.num_layers, "num_prune": counts.total})
+
+
+def decode_directory(model: Path, data: str, tag: str = "") -> Path:
+    """Where a data set's decode lies. tag: tells the results of several searches from each other."""
+    return model / "_".join(["decode", data, *filter(None, [tag])])
+
+
+def decodes(model: Path) -> dict[str, Path]:
+    """Name of a data set, with its tag -> score.json, of the decodes of a model directory."""
+    return {path.parent.name.removeprefix("decode_"): path for path in sorted(model.glob("decode_*/score.json"))}
+
+
+def export_directory(model: Path, form: str = "") -> Path:
+    """Where a model's export in a format lies; without a format, where all of them do."""
+    return model / "export" / form
+
+
+def exports(model: Path) -> dict[str, Path]:
+    """Format -> export.json, of the exports of a model directory."""
+    return {path.parent.name: path for path in sorted(export_directory(model).glob("*/export.json"))}
+
+
+def snapshot(training: Path, measure: str, epoch: int) -> Path:
+    """The correlation matrix of the model in training after an epoch; 0 is before the first."""
+    return training / "snapshots" / f"{measure}_epoch{epoch:04d}.npy"
+
+
+def snapshots(training: Path) -> dict[int, Path]:
+    """Epoch -> matrix, of the snapshots of a training."""
+    found = {path: _SNAPSHOT.fullmatch(path.name) for path in sorted((training / "snapshots").glob("*.npy"))}
+    return {int(match["epoch"]): path for path, match in found.items() if match}
