@@ -50,11 +50,15 @@ class Stage:
         self.name = name
         self.options = json.loads(json.dumps(options))
         self.inputs = dict(inputs)
-        self.origin = self._merge_origins(upstream)
+        self.origin = self.agree(upstream)
         self.force = force
         self._started = time.monotonic()
 
-    def _merge_origins(self, upstream: Iterable[str | Path]) -> dict[str, str]:
+    def agree(self, upstream: Iterable[str | Path]) -> dict[str, str]:
+        """What this stage's inputs and the records ``upstream`` together came from, name -> fingerprint.
+
+        Raises ComflpError that names the record and the input where two came from different models or data.
+        """
         origin, source = dict(self.inputs), {key: f"{self.name}'s own input" for key in self.inputs}
         for path in map(Path, upstream):
             if not path.exists():
@@ -105,15 +109,6 @@ class Stage:
                 f"{place} holds {what} of {self.name} made otherwise ({'; '.join(changed)}); "
                 f"add --force to make it again, or keep it and take another --tag or experiment directory"
             )
-
-    def was_made_in(self, directory: str | Path) -> bool:
-        """True when ``directory`` holds intact results of this stage with the same options and inputs."""
-        record = Path(directory) / self.record.name
-        if not record.exists():
-            return False
-        old = _read_record(record)
-        same = (old["options"], old.get("inputs")) == (self.options, self.inputs)
-        return same and self._all_intact(record.parent, old)
 
     @classmethod
     def _all_intact(cls, directory: Path, record: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ import comflp.models
 from comflp.inference.decode import decode
 from comflp.train.fit import fit
 from comflp.inference.hidden_states import collect
-from comflp.models.verify import save_verified
+from comflp.models.verify import verify_saved
 from comflp.proposal import PruningProposal
 from comflp.search.fine.evaluate import evaluate
 
@@ -66,4 +66,5 @@ def test_fine_tuning_a_pruned_model(load, make_data, tmp_path, kind):
     changed = {name for name, weight in result.model.state_dict().items() if not torch.equal(weight, before[name])}
     assert any("layers.1." in name for name in changed)
     assert not any("feature_extractor" in name or "subsampling" in name for name in changed)
-    save_verified(result.model, tmp_path / "finetuned")
+    result.model.save(tmp_path / "finetuned")
+    verify_saved(result.model, tmp_path / "finetuned")

@@ -13,7 +13,7 @@ import comflp.models
 from comflp.errors import ComflpError
 from comflp.models.transformers.head import NormedHeadForCTC
 from comflp.models.model_card import model_card
-from comflp.models.verify import noise_batch, save_verified, verify_saved
+from comflp.models.verify import noise_batch, verify_saved
 from comflp.proposal import PruningProposal
 
 CHARACTERS = "ABCDE '"
@@ -95,7 +95,8 @@ def test_fine_tuned_weights_are_what_is_saved(tmp_path):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         model(noise_batch(SAMPLE_RATE, (0.5,))).logits.square().mean().backward()
         optimizer.step()
-        save_verified(model, tmp_path / variant / "tuned")
+        model.save(tmp_path / variant / "tuned")
+        verify_saved(model, tmp_path / variant / "tuned")
         assert model.training
         batch = noise_batch(SAMPLE_RATE, (0.5,))
         with torch.no_grad():
@@ -107,7 +108,8 @@ def test_normed_head_is_saved_in_a_form_that_plain_wav2vec2_computes(tmp_path):
     model = comflp.models.load(make_normed_head(tmp_path / "hub", "甲乙丙", num_layers=3))
     assert isinstance(model.model, NormedHeadForCTC)
     pruned = model.prune(PruningProposal.parse("2", num_layers=3))
-    save_verified(pruned, tmp_path / "pruned")
+    pruned.save(tmp_path / "pruned")
+    verify_saved(pruned, tmp_path / "pruned")
     batch = noise_batch(SAMPLE_RATE, (0.6, 0.5))
     with torch.no_grad():
         expected = pruned(batch).logits
@@ -134,7 +136,9 @@ def test_saving_leaves_the_random_state_alone(tmp_path):
 def test_large_model_prunes_and_saves(tmp_path):
     model = comflp.models.load(make_stable_layer_norm(tmp_path / "deep", "甲乙丙"))
     assert model.num_layers == 24
-    save_verified(model.prune(PruningProposal.parse("1-12,24", num_layers=24)), tmp_path / "pruned")
+    pruned = model.prune(PruningProposal.parse("1-12,24", num_layers=24))
+    pruned.save(tmp_path / "pruned")
+    verify_saved(pruned, tmp_path / "pruned")
     assert comflp.models.load(tmp_path / "pruned").num_layers == 11
 
 

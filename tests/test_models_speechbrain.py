@@ -9,7 +9,7 @@ from fixtures.speechbrain_models import library_logits, make_speechbrain_model
 
 import comflp.models
 from comflp.errors import ComflpError
-from comflp.models.verify import noise_batch, save_verified
+from comflp.models.verify import noise_batch, verify_saved
 from comflp.proposal import PruningProposal
 
 KINDS = ["wav2vec2", "hubert", "wavlm"]
@@ -47,7 +47,8 @@ def test_equals_speechbrains_own_forward_pass(make, kind, lengths):
 def test_pruned_directory_loads_with_speechbrain_alone(make, tmp_path, kind, removed):
     _, model = make(kind)
     pruned = model.prune(PruningProposal.parse(removed, num_layers=4))
-    save_verified(pruned, tmp_path / "pruned")
+    pruned.save(tmp_path / "pruned")
+    verify_saved(pruned, tmp_path / "pruned")
     shutil.rmtree(tmp_path / "hub")
     batch = noise_batch(SAMPLE_RATE, (0.6, 0.5))
     with torch.no_grad():

@@ -17,12 +17,6 @@ _SECONDS = (1.0, 0.7)
 """Lengths of the two utterances of noise that the models are compared on; one is padded."""
 
 
-def save_verified(model: LayeredModel, directory: str | Path) -> None:
-    """``model.save(directory)``, then :func:`verify_saved`."""
-    model.save(directory)
-    verify_saved(model, directory)
-
-
 def verify_saved(model: LayeredModel, directory: str | Path, tolerance: float = 1e-4) -> None:
     """Load a saved model again and compare its logits with those of the model in memory.
 
