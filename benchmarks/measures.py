@@ -26,16 +26,15 @@ import comflp.models
 from comflp.artifacts import read_json, write_json
 from comflp.data.data_dir import read_data_dir
 from comflp.errors import ComflpError
-from comflp.measures import MEASURES, MODEL, Speech, skip_matrix
+from comflp.measures import COST, MEASURES, MODEL, Speech, skip_matrix
 from comflp.measures.matrix_file import read_matrix
 from comflp.inference.output_change import output_changes
 from comflp.measures.skip import NUM_UTTERANCES
 from comflp.inference.prefix_tree import PrefixTree
 from comflp.proposal import PruningProposal
-from comflp.search import baselines, coarse_searches
+from comflp.search import BlockMatrix, baselines, coarse_search
 from comflp.search.fine.evaluate import evaluate
 from comflp.search.baselines.greedy import glp
-from comflp.search.coarse.objectives import OBJECTIVES, natural_objective
 from comflp.search.coarse.refine import NUM_UTTERANCES as REFINE_UTTERANCES
 
 K = 10
@@ -87,8 +86,8 @@ class Model:
     def score_of(self, name, proposals):
         """Scores of all proposals of one N, in their order."""
         if name in NAMES:
-            objective = OBJECTIVES[natural_objective(MEASURES[name].kind)]
-            return [objective.of(p, self.matrices[name]) for p in proposals]
+            matrix = BlockMatrix(self.matrices[name], MEASURES[name].kind == COST, MEASURES[name].unit_interval)
+            return [matrix.quality(p) for p in proposals]
         if name == "skip_kl, pairs":
             additive = self.score_of("skip_kl", proposals)
             return [s - sum(self.pairs[pair] for pair in itertools.combinations(p.blocks, 2))
@@ -108,7 +107,7 @@ def search(model, num_prune):
     for name in SCORES[:-2]:
         best = sorted(everything, key=lambda p: (-scores[name][p], p.removed))[:K]
         lists[name] = {"proposals": best, "runs": runs[name]}
-    exact = coarse_searches(model.matrices["skip_kl"], [num_prune], model.num_refined, objective="cost")[num_prune]
+    exact = coarse_search(BlockMatrix(model.matrices["skip_kl"], is_cost=True), num_prune, model.num_refined)
     wanted = [candidate.proposal for candidate in exact]
     drawn = baselines.random(layers, num_prune, model.seed, model.num_random)
     for name, kind in (("skip_kl, refined by kl", "kl"), ("skip_kl, refined", "ctc")):

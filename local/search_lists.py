@@ -7,15 +7,13 @@ import numpy as np
 from cli import progress
 from inference_options import read_data
 
-from comflp.artifacts import fingerprint_file, fingerprint_value, read_json, require, write_json
+from comflp.artifacts import fingerprint_file, fingerprint_value, require, write_json
 from comflp.data.data_dir import subset
 from comflp.errors import ComflpError
-from comflp.measures.matrix_file import read_matrix
-from comflp.search import baselines, coarse_search
+from comflp.search import BlockMatrix, baselines, coarse_search
 from comflp.search.coarse.candidate import Candidate
 from comflp.search.coarse.candidates_file import read_candidates
 from comflp.search.baselines.linear_probe import linear_probe
-from comflp.search.coarse.objectives import natural_objective, objective_named
 from comflp.record import Stage
 
 NAMES_OF_BASELINES = (*baselines.FIXED, "random", "reverse", "glp", "linear_probe")
@@ -138,7 +136,7 @@ def baseline_list(options, num_prune, name, inputs, model, ranks):
         path = require(matrix_path(options), "stage 2 (correlation)")
         identity, upstream, choice = [name, fingerprint_file(path)], [path.with_suffix(".record.json")], "first"
         def propose():
-            return [candidate.proposal for candidate in worst_by_quality(path, num_prune)], {}
+            return [candidate.proposal for candidate in coarse_search(BlockMatrix.read(path), num_prune, reverse=True)], {}
     elif name == "linear_probe":
         identity = [name, read_data(options.train, options).fingerprint(), options.probe_utterances]
         def propose():
@@ -189,17 +187,4 @@ def quality_function(options):
     path = matrix_path(options) if options.measures.split() else None
     if path is None or not path.exists():
         return lambda proposal: None
-    matrix, objective = read_matrix(path), objective_named(natural_objective(read_json(path.with_suffix(".json")).get("kind")))
-    return lambda proposal: finite(objective.of(proposal, matrix))
-
-
-def finite(quality):
-    """None for a proposal that the measure forbids."""
-    return quality if np.isfinite(quality) else None
-
-
-def worst_by_quality(path, num_prune):
-    """The worst candidates by a matrix, worst first."""
-    about = read_json(path.with_suffix(".json"))
-    return coarse_search(read_matrix(path), num_prune, reverse=True, objective=natural_objective(about.get("kind")),
-                         unit_interval=about.get("unit_interval", True))
+    return BlockMatrix.read(path).quality

@@ -86,7 +86,7 @@ def skip_matrix(
         that measure's own. seed: of the utterances that are drawn from the probe set.
 
     Returns (L+1, L+1) float64, symmetric, 0 on the diagonal, infinite for blocks that may not be removed. The costs of
-    a proposal's blocks add up, as far as blocks do not interact: coarse search minimises their sum (objective ``cost``).
+    a proposal's blocks add up, as far as blocks do not interact: coarse search minimises their sum.
     Raises ComflpError for an unknown measure or option, and where an output is not finite.
     """
     chosen = _measure_of(measure, MODEL, "correlation_matrix")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,9 +13,10 @@ import numpy as np
 
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
+from comflp.measures import COST
 from comflp.measures.matrix_file import read_matrix
 from comflp.proposal import PruningProposal
-from comflp.search.coarse.objectives import natural_objective, objective_named
+from comflp.search.coarse.block_matrix import BlockMatrix
 
 _SNAPSHOT = re.compile(r"(?P<measure>.+)_epoch(?P<epoch>[0-9]+)\.npy")
 _STARTED_ANEW = ("scratch", "scratch_frontend")
@@ -153,11 +153,10 @@ class Experiment:
         None where the proposal or the matrix is not there, or the measure forbids the proposal.
         """
         measure = measure or self.main_measure
-        if proposal is None or not proposal.blocks or measure not in self.matrices:
+        if proposal is None or measure not in self.matrices:
             return None
-        objective = objective_named(natural_objective(self.about.get(measure, {}).get("kind")))
-        quality = objective.of(proposal, self.matrices[measure])
-        return quality if math.isfinite(quality) else None
+        is_cost = self.about.get(measure, {}).get("kind") == COST
+        return BlockMatrix(self.matrices[measure], is_cost, unit_interval=False).quality(proposal)
 
     def lists_of(self, num_prune: int) -> list[SearchList]:
         """The lists of one N: measures, reverse searches, random, other baselines."""

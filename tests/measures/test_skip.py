@@ -15,7 +15,7 @@ from comflp.errors import ComflpError
 from comflp.measures import COST, MEASURES, MODEL, Speech, correlation_matrix, skip_matrix
 from comflp.inference.output_change import output_changes
 from comflp.proposal import PruningProposal
-from comflp.search import coarse_search
+from comflp.search import BlockMatrix, coarse_search
 
 
 def log_posteriors(model, data):
@@ -138,7 +138,7 @@ def test_utterances_are_drawn_with_the_seed_and_long_blocks_can_be_left_out(make
     short = skip_matrix(Speech(model, data), "skip_kl", num_utterances=5, max_block=2)
     start, end = np.indices(short.shape)
     assert np.array_equal(np.isinf(short), abs(end - start) > 2)
-    found = coarse_search(short, 2, 100, objective="cost", method="exhaustive")
+    found = coarse_search(BlockMatrix(short, is_cost=True), 3, 2)
     assert all(max(end - start + 1 for start, end in c.proposal.blocks) <= 2 for c in found)
 
 

@@ -1,8 +1,7 @@
 """Coarse search against every proposal scored from its definition, and the beam against Algorithm 1 written out."""
 
 import heapq
-import itertools
-import math
+import json
 import warnings
 
 import numpy as np
@@ -12,47 +11,9 @@ from hypothesis import strategies as st
 
 from comflp.errors import ComflpError
 from comflp.proposal import PruningProposal
-from comflp.search import Constraints, coarse_search, coarse_searches
-from comflp.search.coarse.search import METHODS, found_of_best
-from comflp.search.coarse.objectives import OBJECTIVES
-
-DEFINITIONS = {
-    "mean": lambda values, lengths: sum(values) / len(values),
-    "length_weighted": lambda values, lengths: sum(v * n for v, n in zip(values, lengths)) / sum(lengths),
-    "sum": lambda values, lengths: sum(values),
-    "min": lambda values, lengths: min(values),
-    "product": lambda values, lengths: math.prod(values),
-    "cost": lambda values, lengths: -sum(values),
-}
-
-
-def random_matrix(num_layers, seed, levels=None):
-    """Symmetric, in [0, 1], unit diagonal; with ``levels``, of few different values, so that there are many ties."""
-    matrix = np.random.default_rng(seed).uniform(0.05, 1, size=(num_layers + 1, num_layers + 1))
-    if levels:
-        matrix = np.ceil(matrix * levels) / levels
-    matrix = np.triu(matrix, 1) + np.triu(matrix, 1).T
-    np.fill_diagonal(matrix, 1)
-    return matrix
-
-
-def every_proposal(matrix, num_prune, objective="mean", allowed=lambda proposal: True):
-    """[(quality, proposal)] of all proposals, from the definitions; equal to 1e-10 means equal."""
-    num_layers = len(matrix) - 1
-    scored = []
-    for layers in itertools.combinations(range(1, num_layers + 1), num_prune):
-        proposal = PruningProposal.from_layers(layers, num_layers)
-        if allowed(proposal):
-            values = [float(matrix[start - 1, end]) for start, end in proposal.blocks]
-            lengths = [end - start + 1 for start, end in proposal.blocks]
-            scored.append((round(DEFINITIONS[objective](values, lengths), 10), proposal))
-    return scored
-
-
-def best_of(scored, count, reverse=False):
-    sign = 1 if reverse else -1
-    return [proposal for _, proposal in sorted(scored, key=lambda pair: (sign * pair[0], pair[1].removed))[:count]]
-
+from comflp.search import BlockMatrix, Constraints, coarse_search, coarse_searches
+from comflp.search.coarse.search import METHODS, beam_against_exact, found_of_best
+from fixtures.every_proposal import best_of, every_proposal, random_matrix
 
 def proposals(candidates):
     return [candidate.proposal for candidate in candidates]
@@ -61,8 +22,7 @@ def proposals(candidates):
 @st.composite
 def constraints_of(draw, num_layers):
     keep = draw(st.sets(st.integers(1, num_layers), max_size=2))
-    limit = st.none() | st.integers(1, 4)
-    return Constraints(tuple(keep), draw(limit), draw(limit))
+    return Constraints(tuple(keep), draw(st.none() | st.integers(1, 4)))
 
 
 @st.composite
@@ -70,10 +30,9 @@ def searches(draw):
     num_layers = draw(st.integers(2, 8))
     matrix = random_matrix(num_layers, draw(st.integers(0, 10**6)), draw(st.sampled_from([None, None, 2, 4])))
     return (
-        matrix,
+        BlockMatrix(matrix, is_cost=draw(st.booleans())),
         draw(st.integers(1, num_layers - 1)),
         draw(st.integers(1, 12)),
-        draw(st.sampled_from(sorted(OBJECTIVES))),
         draw(st.booleans()),
         draw(constraints_of(num_layers)),
     )
@@ -81,22 +40,20 @@ def searches(draw):
 
 @settings(max_examples=150, deadline=None)
 @given(searches())
-def test_exact_and_exhaustive_are_brute_force(case):
-    matrix, num_prune, count, objective, reverse, constraints = case
-    scored = every_proposal(matrix, num_prune, objective, constraints.allow)
+def test_exact_is_brute_force(case):
+    matrix, num_prune, count, reverse, constraints = case
+    scored = every_proposal(matrix.values, num_prune, matrix.is_cost, constraints)
     expected = best_of(scored, count, reverse)
-    for method in ("exact", "exhaustive"):
-        options = {"method": method, "reverse": reverse, "objective": objective, "constraints": constraints}
-        if not expected:
-            with pytest.raises(ComflpError, match="no proposal|allow no layer"):
-                coarse_search(matrix, num_prune, count, **options)
-            continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            found = coarse_search(matrix, num_prune, count, **options)
-        assert proposals(found) == expected
-        quality = {proposal: value for value, proposal in scored}
-        assert [candidate.quality for candidate in found] == pytest.approx([quality[p] for p in expected], abs=1e-9)
+    if not expected:
+        with pytest.raises(ComflpError, match="no proposal|allow no layer"):
+            coarse_search(matrix, num_prune, count, reverse=reverse, constraints=constraints)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        found = coarse_search(matrix, num_prune, count, reverse=reverse, constraints=constraints)
+    assert proposals(found) == expected
+    quality = {proposal: value for value, proposal in scored}
+    assert [candidate.quality for candidate in found] == pytest.approx([quality[p] for p in expected], abs=1e-9)
 
 
 def algorithm_1(matrix, num_prune, beam_size):
@@ -131,16 +88,14 @@ def test_beam_is_algorithm_1(num_layers, seed, beam_size, data):
 @settings(max_examples=60, deadline=None)
 @given(searches())
 def test_beam_step_by_step(case):
-    """With ties, constraints and every objective: each step keeps the best of all allowed extensions of the last."""
-    matrix, num_prune, count, objective, reverse, constraints = case
+    """With ties, costs and constraints: each step keeps the best of all allowed extensions of the last."""
+    matrix, num_prune, count, reverse, constraints = case
     beam = {()}
     for size in range(1, num_prune + 1):
-        extended = {frozenset(layers) | {new} for layers in beam for new in range(1, len(matrix)) if new not in layers}
-        scored = [
-            pair for pair in every_proposal(matrix, size, objective, constraints.allow) if set(pair[1].removed) in extended
-        ]
-        beam = [proposal.removed for proposal in best_of(scored, count, reverse)]
-    options = {"reverse": reverse, "objective": objective, "constraints": constraints}
+        extended = {frozenset(layers) | {new} for layers in beam for new in range(1, matrix.num_layers + 1) if new not in layers}
+        every = every_proposal(matrix.values, size, matrix.is_cost, constraints)
+        beam = [p.removed for p in best_of([pair for pair in every if set(pair[1].removed) in extended], count, reverse)]
+    options = {"reverse": reverse, "constraints": constraints}
     if not beam:
         with pytest.raises(ComflpError, match="no proposal|allow no layer"):
             coarse_search(matrix, num_prune, count, "beam", **options)
@@ -172,7 +127,7 @@ def test_the_beam_misses_what_the_exact_search_finds():
 def test_all_equal_is_ordered_by_layers():
     matrix = np.ones((13, 13))
     expected = [p.removed for p in best_of(every_proposal(matrix, 6), 10)]
-    for method in ("exact", "beam", "exhaustive"):
+    for method in METHODS:
         for reverse in (False, True):
             found = coarse_search(matrix, 6, 10, method, reverse)
             assert [proposal.removed for proposal in proposals(found)] == expected
@@ -198,25 +153,15 @@ def test_exact_is_never_below_the_beam():
         assert all(best.quality >= found.quality - 1e-12 for best, found in zip(exact, beam))
 
 
-@pytest.mark.parametrize("method", ["exact", "beam", "exhaustive", "random"])
-@pytest.mark.parametrize("objective", ["mean", "min", "sum"])
-def test_one_call_for_several_n(method, objective):
-    matrix = random_matrix(8, seed=1)
-    options = {"method": method, "objective": objective, "beam_size": 5}
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("is_cost", [False, True])
+def test_one_call_for_several_n(method, is_cost):
+    matrix = BlockMatrix(random_matrix(8, seed=1), is_cost)
+    options = {"method": method, "beam_size": 5}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         together = coarse_searches(matrix, [2, 5, 7], **options)
         assert together == {n: coarse_search(matrix, n, **options) for n in (2, 5, 7)}
-
-
-def test_random_draws_differ_and_repeat_with_their_seed():
-    matrix = random_matrix(12, seed=0)
-    draws = [coarse_search(matrix, 6, 10, "random", seed=seed) for seed in (1, 1, 2)]
-    assert draws[0] == draws[1] != draws[2]
-    assert len(set(proposals(draws[0]))) == 10
-    assert draws[0][0].quality == draws[0][0].proposal.quality(matrix)
-    with pytest.raises(ComflpError, match="no constraints"):
-        coarse_search(matrix, 6, 10, "random", constraints=Constraints(keep=(1,)))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -226,28 +171,69 @@ def test_more_candidates_than_proposals_are_all_of_them(method):
     assert {str(proposal) for proposal in proposals(found)} == {"1", "2", "3"}
 
 
-def test_constraints_by_hand():
-    matrix = random_matrix(12, seed=5)
-    for method in ("exact", "beam"):
-        found = coarse_search(matrix, 6, 10, method, constraints=Constraints(keep=(1, 12), max_block=2, max_blocks=4))
-        for proposal in proposals(found):
-            assert not {1, 12} & set(proposal.removed)
-            assert max(end - start + 1 for start, end in proposal.blocks) <= 2
-            assert len(proposal.blocks) <= 4
+@pytest.mark.parametrize("method", METHODS)
+def test_constraints_by_hand(method):
+    found = coarse_search(random_matrix(12, seed=5), 5, 10, method, constraints=Constraints(keep=(1, 12), max_block=2))
+    for proposal in proposals(found):
+        assert not {1, 12} & set(proposal.removed)
+        assert max(end - start + 1 for start, end in proposal.blocks) <= 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_layers_of_which_the_matrix_says_that_they_must_stay_do_stay(method):
+    values = random_matrix(8, seed=2)
+    matrix = BlockMatrix(values, must_stay={3: "it subsamples"})
+    for constraints, kept in ((Constraints(), (3,)), (Constraints(keep=(8,)), (3, 8))):
+        found = coarse_search(matrix, 3, 10, method, constraints=constraints)
+        assert found == coarse_search(values, 3, 10, method, constraints=Constraints(kept))
+        assert not any(set(kept) & set(proposal.removed) for proposal in proposals(found))
 
 
 def test_costs_need_not_be_in_the_unit_interval_and_infinity_forbids():
     cost = np.abs(np.subtract.outer(np.arange(6.0), np.arange(6.0))) * 100
     cost[0, 1] = cost[1, 0] = np.inf
-    found = coarse_search(cost, 1, 4, objective="cost")
+    matrix = BlockMatrix(cost, is_cost=True)
+    found = coarse_search(matrix, 1, 4)
     assert [str(proposal) for proposal in proposals(found)] == ["2", "3", "4", "5"]
     assert found[0].quality == -100
+    assert matrix.quality(PruningProposal.parse("1,3", 5)) is None
     with pytest.raises(ComflpError, match=r"M\[0, 1\] = inf"):
-        coarse_search(cost, 1, objective="sum")
+        BlockMatrix(cost)
+    finite = np.where(np.isinf(cost), 0, cost)
     with pytest.raises(ComflpError, match="outside"):
-        coarse_search(np.where(np.isinf(cost), 0, cost), 1, objective="sum")
-    unbounded = coarse_search(np.where(np.isinf(cost), 0, cost), 1, 1, objective="sum", unit_interval=False)
-    assert unbounded[0].quality == 100
+        coarse_search(finite, 1)
+    assert coarse_search(BlockMatrix(finite, unit_interval=False), 1, 1)[0].quality == 100
+
+
+def test_a_matrix_is_read_with_what_the_measure_says_of_it(tmp_path):
+    matrix = random_matrix(4, seed=0) * 3
+    np.save(tmp_path / "m.npy", matrix)
+    about = {"kind": "cost", "must_stay": {"2": "it subsamples"}}
+    (tmp_path / "m.json").write_text(json.dumps(about))
+    read = BlockMatrix.read(tmp_path / "m.npy")
+    np.testing.assert_array_equal(read.values, matrix)
+    assert (read.is_cost, dict(read.must_stay)) == (True, {2: "it subsamples"})
+    (tmp_path / "m.json").unlink()
+    with pytest.raises(ComflpError, match="m.npy: the correlation matrix has .* outside"):
+        BlockMatrix.read(tmp_path / "m.npy")
+
+
+def test_beam_against_exact():
+    matrix = random_matrix(8, seed=3)
+    exact, beam = (coarse_searches(matrix, [2, 4], 3, method) for method in METHODS)
+    for method, found in (("exact", exact), ("beam", beam)):
+        compared = beam_against_exact(BlockMatrix(matrix), found, method, beam_size=3)
+        assert compared[4]["exact"] == [candidate.as_dict() for candidate in exact[4]]
+        assert compared[4]["beam"] == [candidate.as_dict() for candidate in beam[4]]
+        assert (compared[2]["num_true_top"], compared[4]["found_by_beam"]) == (3, found_of_best(beam[4], exact[4]))
+    # The one block of two layers that is allowed cannot be reached layer by layer.
+    values = np.full((4, 4), np.inf)
+    values[1, 3] = values[3, 1] = 1.0
+    cost = BlockMatrix(values, is_cost=True)
+    with pytest.warns(UserWarning, match="only 1 proposals"):
+        found = coarse_searches(cost, [2], 3)
+    compared = beam_against_exact(cost, found, "exact", beam_size=3)[2]
+    assert (compared["num_true_top"], compared["found_by_beam"], compared["beam"]) == (1, 0, [])
 
 
 @pytest.mark.parametrize(
@@ -280,7 +266,6 @@ def test_rounding_of_a_matrix_is_forgiven():
         ({"num_prune": 5}, "N is from 1 to 4"),
         ({"beam_size": 0}, "at least 1"),
         ({"method": "greedy"}, "no search method 'greedy'"),
-        ({"objective": "median"}, "no objective 'median'"),
         ({"constraints": Constraints(keep=(6,))}, "layer 6 cannot be kept"),
         ({"constraints": Constraints(keep=(1, 2, 3, 4, 5))}, "allow no layer"),
         ({"constraints": Constraints(keep=(1, 2, 3, 4))}, "no proposal removes 2 layers"),
@@ -292,12 +277,6 @@ def test_impossible_searches(options, message):
         coarse_search(random_matrix(5, seed=0), **{"num_prune": 2, **options})
 
 
-@pytest.mark.parametrize("limits", [{"max_block": 0}, {"max_blocks": -1}])
-def test_limits_are_at_least_one(limits):
+def test_the_longest_block_has_a_layer():
     with pytest.raises(ComflpError, match="at least 1"):
-        Constraints(**limits)
-
-
-def test_exhaustive_search_refuses_what_would_not_end():
-    with pytest.raises(ComflpError, match="2704156 ways"):
-        coarse_search(random_matrix(24, seed=0), 12, method="exhaustive")
+        Constraints(max_block=0)

@@ -7,7 +7,7 @@ import pytest
 from comflp.measures import Speech, skip_matrix
 from comflp.inference.output_change import output_changes
 from comflp.proposal import PruningProposal
-from comflp.search import coarse_searches
+from comflp.search import BlockMatrix, coarse_searches
 from comflp.search.coarse.candidate import Candidate
 from comflp.search.coarse.refine import refine
 
@@ -15,7 +15,7 @@ from comflp.search.coarse.refine import refine
 def test_candidates_are_ordered_by_their_true_cost(make_model, make_data):
     model = make_model(num_layers=5)
     speech = Speech(model, make_data(8))
-    found = coarse_searches(skip_matrix(speech, "skip_kl"), [2, 3], 8, objective="cost")
+    found = coarse_searches(BlockMatrix(skip_matrix(speech, "skip_kl"), is_cost=True), [2, 3], 8)
     refined = refine(speech, found)
     for num_prune, candidates in refined.items():
         assert {c.proposal for c in candidates} == {c.proposal for c in found[num_prune]}

@@ -1,13 +1,11 @@
-"""Greedy layer pruning by error rate (GLP, [28]), and the exhaustive search for small cases.
+"""Greedy layer pruning by error rate (GLP, [28]).
 
-Both decode with the tree walk of fine search. GLP removes, step by step, the
-layer without which the error rate is lowest: O(L N) evaluations.
+It decodes with the tree walk of fine search, and removes, step by step, the layer without which the error rate is
+lowest: O(L N) evaluations.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from dataclasses import replace
 
 from comflp.data.data_dir import DataDir
@@ -40,7 +38,8 @@ def glp(
     leaves to the next; more of it saves layer runs, the result is the same.
     options: ``work``, ``ranks``, ``allow_pipes``, ``progress`` of :func:`comflp.search.fine.evaluate.evaluate`.
     """
-    _check(model, num_prune)
+    if not 1 <= num_prune <= model.num_layers - 1:
+        raise ComflpError(f"cannot remove {num_prune} of {model.num_layers} layers; N is from 1 to {model.num_layers - 1}")
     seconds = [batch[0].duration * len(batch) for batch in plan_batches(model, data, max_seconds)]
     caches = {index: StateCache(cache_bytes * share / sum(seconds)) for index, share in enumerate(seconds)}
     removed: tuple[int, ...] = ()
@@ -58,32 +57,3 @@ def glp(
         steps.append(replace(ranked, search_cost=cost))
         removed = steps[-1].best.proposal.removed
     return steps
-
-
-def exhaustive_cer(
-    model: LayeredModel,
-    num_prune: int,
-    data: DataDir,
-    unit: str = "char",
-    max_proposals: int = 5000,
-    seed: int = 0,
-    **options,
-) -> FineSearchResult:
-    """Every way of removing N layers, decoded and ranked; what the other searches try to find without it.
-
-    Raises ComflpError where there are more than ``max_proposals`` ways.
-    """
-    _check(model, num_prune)
-    ways = math.comb(model.num_layers, num_prune)
-    if ways > max_proposals:
-        raise ComflpError(f"removing {num_prune} of {model.num_layers} layers can be done in {ways} ways, "
-                          f"more than the {max_proposals} allowed; use coarse search")
-    sets = itertools.combinations(range(1, model.num_layers + 1), num_prune)
-    proposals = [PruningProposal.from_layers(layers, model.num_layers) for layers in sets]
-    evaluation = evaluate(model, proposals, data, unit, **options)
-    return rank(evaluation, [Candidate(proposal, quality=None) for proposal in proposals], seed)
-
-
-def _check(model: LayeredModel, num_prune: int) -> None:
-    if not 1 <= num_prune <= model.num_layers - 1:
-        raise ComflpError(f"cannot remove {num_prune} of {model.num_layers} layers; N is from 1 to {model.num_layers - 1}")

@@ -9,7 +9,7 @@ from comflp.proposal import PruningProposal
 
 @dataclass(frozen=True)
 class Candidate:
-    """A proposal with its quality: v(P) of Eq. 5, or that of the objective that was asked for; higher is better."""
+    """A proposal with its quality: v(P) of Eq. 5, or minus its cost by a measure of costs; higher is better."""
 
     proposal: PruningProposal
     quality: float

@@ -1,7 +1,7 @@
 """The exact coarse search: the true K best proposals, which the paper calls intractable and approximates by a beam.
 
-A sum over blocks has an exact dynamic programme (completions.py) and so an exact best-first search (best_first.py). The
-paper's quality is a mean over blocks, a ratio: v(P) = (sum of M over P's blocks) / (their number p). For a rate r,
+A sum over blocks has an exact dynamic programme and so an exact best-first search (best_sums.py). The paper's quality is a
+mean over blocks, a ratio: v(P) = (sum of M over P's blocks) / (their number p). For a rate r,
 
     g_r(P) = sum over blocks of (M[s-1, e] - r) = p (v(P) - r)
 
@@ -26,31 +26,25 @@ from typing import Sequence
 import numpy as np
 
 from comflp.proposal import PruningProposal
-from comflp.search.coarse.best_first import k_best
-from comflp.search.coarse.completions import Completions, add, larger, smaller
-from comflp.search.coarse.objectives import MEAN, MIN
+from comflp.search.coarse.best_sums import Completions, k_best_sums
 from comflp.search.coarse.problem import IMPOSSIBLE, LIMIT, Problem
 
 
 def exact_search(problem: Problem, num_prunes: Sequence[int], count: int) -> dict[int, list[PruningProposal]]:
     """N -> the ``count`` best proposals of N layers, best first, ties by the removed layers; fewer if there are fewer."""
-    if problem.combine == MEAN:
-        return {num_prune: _best_means(problem, num_prune, count) for num_prune in num_prunes}
-    combine = add if problem.combine != MIN else larger if problem.reverse else smaller
-    completions = Completions(
-        problem.weights, combine, min(num_prunes), max(num_prunes), problem.constraints.max_blocks
-    )
-    return {num_prune: k_best(completions, num_prune, count) for num_prune in num_prunes}
+    if problem.is_mean:
+        return {num_prune: _k_best_means(problem, num_prune, count) for num_prune in num_prunes}
+    completions = Completions(problem.weights, min(num_prunes), max(num_prunes))
+    return {num_prune: k_best_sums(completions, num_prune, count) for num_prune in num_prunes}
 
 
-def _best_means(problem: Problem, num_prune: int, count: int) -> list[PruningProposal]:
+def _k_best_means(problem: Problem, num_prune: int, count: int) -> list[PruningProposal]:
     possible = problem.weights > LIMIT
     rate = Fraction(int(problem.weights[possible].min()))
     seen: set[PruningProposal] = set()
     while True:
         weights = np.where(possible, problem.weights * rate.denominator - rate.numerator, IMPOSSIBLE)
-        completions = Completions(weights, add, num_prune, num_prune, problem.constraints.max_blocks)
-        found = k_best(completions, num_prune, count, least=0)
+        found = k_best_sums(Completions(weights, num_prune, num_prune), num_prune, count, least=0)
         if len(found) < count:
             return problem.ranked(found, count)
         seen.update(found)
