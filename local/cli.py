@@ -7,6 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from stage_log import copy_output
 from tqdm import tqdm
 
 from comflp.errors import ComflpError, ErrorOfMain
@@ -16,8 +17,12 @@ progress = partial(tqdm, mininterval=1.0, dynamic_ncols=True, delay=3)
 
 
 def run(main) -> None:
-    """Call ``main``; a ComflpError or a fault of the disk becomes one line on stderr and exit status 1, Ctrl-C status 130."""
+    """Call ``main`` and copy what it prints to the stage's log file.
+
+    A ComflpError or a fault of the disk becomes one line on stderr and exit status 1, Ctrl-C becomes exit status 130.
+    """
     try:
+        copy_output()
         main()
     except ErrorOfMain:
         sys.exit(1)
