@@ -75,3 +75,16 @@ def test_the_copy_is_a_stream_like_the_one_copied():
     with os.fdopen(reading) as log:
         assert log.read() == "no end yet\n"
     assert inner.getvalue() == "no end yet\n\r 10%|#  | 1/10\r 20%|## | 2/10"
+
+
+def test_without_a_terminal_long_work_says_a_line_now_and_then(tmp_path):
+    """Every minute in truth; the test does not wait for that."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import time\nfrom cli import progress, run\n"
+        "def main():\n    for _ in progress(range(4), desc='decode', mininterval=0, delay=0.01): time.sleep(0.05)\nrun(main)\n"
+    )
+    log = tmp_path / "log"
+    shown = call(script, log).stderr.splitlines()
+    assert shown[0].startswith("decode: ") and " of 4 done, " in shown[0] and shown[-1].startswith("decode: ")
+    assert log.read_text().splitlines() == shown
