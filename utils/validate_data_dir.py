@@ -15,7 +15,7 @@ def main():
     options.add_argument("directory", type=Path, help="the data directory")
     options.add_argument("--no-text", action="store_true", help="the file text may be missing")
     options.add_argument("--allow-pipes", action="store_true", help="accept shell commands in wav.scp; they may be run")
-    options.add_argument("--check-audio", action="store_true", help="open every audio header too")
+    options.add_argument("--check-audio", action="store_true", help="also read every audio file to its end")
     args = options.parse_args()
     faults = validate_data_dir(args.directory, not args.no_text, args.allow_pipes, args.check_audio, progress)
     for fault in faults:
@@ -23,7 +23,7 @@ def main():
     if faults:
         print(f"{args.directory}: {len(faults)} faults", file=sys.stderr)
         sys.exit(1)
-    data = read_data_dir(args.directory, not args.no_text, args.allow_pipes)
+    data = read_data_dir(args.directory, not args.no_text, args.allow_pipes, progress)
     speakers = len({utterance.speaker for utterance in data})
     print(f"{args.directory}: sound; {len(data):,} utterances of {speakers:,} speakers, {data.seconds / 3600:.2f} h")
 

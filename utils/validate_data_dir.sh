@@ -3,9 +3,9 @@
 #
 #   utils/validate_data_dir.sh [--no-text] [--allow-pipes] [--check-audio] DIR
 #
-# Checked: every file's lines and ids, that wav.scp, text, utt2spk, spk2utt and utt2dur agree, that the audio files are
-# there. --check-audio also opens every header and compares its length with utt2dur. Paths in wav.scp that are
-# relative start from the folder that this is called in.
+# Checked: every file's lines and ids, that wav.scp, segments, text, utt2spk, spk2utt and utt2dur agree, that the audio
+# files are there and as long as their headers and utt2dur say. --check-audio also reads all of them to the end.
+# Paths in wav.scp that are relative start from the folder that this is called in.
 set -euo pipefail
 tools=$(cd -P "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=utils/setup_env.sh

@@ -9,6 +9,10 @@ from comflp.data.audio import read_audio
 from comflp.errors import ComflpError
 
 
+_ROUNDING = 1e-9
+"""Seconds by which a sum of equal durations may miss their multiple; a sample is longer."""
+
+
 @dataclass(frozen=True)
 class AudioBatch:
     """``waveforms`` (B, T) float32, zero after each utterance's end; ``num_samples`` (B,) int64; ``utterances`` of length B."""
@@ -52,7 +56,7 @@ def make_batches(utterances, max_seconds=60.0, max_utterances=64, max_padding=0.
             batch = batches[-1]
             padded = batch[0].duration * (len(batch) + 1)
             if (padded <= max_seconds and len(batch) < max_utterances
-                    and padded - spoken - utterance.duration <= max_padding * padded):
+                    and padded - spoken - utterance.duration <= max_padding * padded + _ROUNDING):
                 batch.append(utterance)
                 spoken += utterance.duration
                 continue

@@ -6,6 +6,9 @@ from comflp.errors import ComflpError
 
 FAULTS_SHOWN = 20
 
+Table = dict[str, tuple[str, int]]
+"""Id -> (value, line number)."""
+
 
 class DataError(ComflpError):
     """A data directory has faults; the message lists the first of them with file and line."""

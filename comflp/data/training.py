@@ -60,7 +60,7 @@ class LabelledDataset(Dataset):
                 labels = model.tokenizer.encode(utterance.text)
             except ComflpError as error:
                 raise ComflpError(f"utterance {utterance.utt_id}: {error}") from None
-            samples = torch.tensor([int(utterance.duration * model.sample_rate)])
+            samples = torch.tensor([round(utterance.duration * model.sample_rate)])
             needed = len(labels) + sum(a == b for a, b in zip(labels, labels[1:]))
             if not labels or int(model.num_frames(samples)) < needed:
                 self.skipped.append(utterance.utt_id)

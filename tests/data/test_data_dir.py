@@ -111,18 +111,16 @@ def test_a_missing_wav_is_named(data_dir, tmp_path):
         read_data_dir(data_dir)
 
 
-def test_an_unreadable_wav_is_named_when_its_header_is_needed(data_dir, tmp_path):
+def test_an_unreadable_wav_is_named(data_dir, tmp_path):
     (tmp_path / "folder with spaces" / "a.wav").write_bytes(b"RIFF but not really")
-    assert len(read_data_dir(data_dir)) == 3
-    assert "cannot be read as audio" in str(validate_data_dir(data_dir, check_audio=True)[0])
-    (data_dir / "utt2dur").unlink()
+    assert "cannot be read as audio" in str(validate_data_dir(data_dir)[0])
     with pytest.raises(DataError, match=r"wav\.scp:1: utterance 'u0': .*a\.wav cannot be read as audio"):
         read_data_dir(data_dir)
 
 
 def test_a_duration_that_is_not_the_files_is_named(data_dir):
     (data_dir / "utt2dur").write_text("u0 1.0\nu1 1.02\nu2 5\n")
-    faults = [str(fault) for fault in validate_data_dir(data_dir, check_audio=True)]
+    faults = [str(fault) for fault in validate_data_dir(data_dir)]
     assert len(faults) == 1 and "utterance 'u2'" in faults[0] and "utt2dur says 5 s" in faults[0]
 
 
@@ -138,12 +136,6 @@ def test_a_pipe_is_refused_unless_allowed(data_dir, tmp_path):
     assert not trace.exists()
     assert read_data_dir(data_dir, allow_pipes=True)["u0"].duration == 1.0
     assert trace.exists()
-
-
-def test_segments_are_refused_rather_than_ignored(data_dir):
-    (data_dir / "segments").write_text("u0 rec 0 1\n")
-    with pytest.raises(DataError, match="segments are not supported"):
-        read_data_dir(data_dir)
 
 
 def test_faults_beyond_twenty_are_counted(data_dir):
@@ -181,9 +173,11 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path, utterances, messag
 
 def test_the_fingerprint_is_of_content_and_not_of_place(data_dir, tmp_path):
     data = read_data_dir(data_dir)
-    elsewhere = DataDir("x", [Utterance(u.utt_id, "/other", u.text, "speaker", u.duration) for u in reversed(list(data))])
+    elsewhere = DataDir("x", [Utterance(u.utt_id, "/other", u.text, "speaker", 9.0, content=u.content) for u in reversed(list(data))])
     assert elsewhere.fingerprint() == data.fingerprint()
-    for changed in (Utterance("u9", "x", "你 好 0", "s0", 1.0), Utterance("u0", "x", "好", "s0", 1.0), Utterance("u0", "x", "你 好 0", "s0", 2.0)):
+    content = data["u0"].content
+    for changed in (Utterance("u9", "x", "你 好 0", "s0", 1.0, content=content), Utterance("u0", "x", "好", "s0", 1.0, content=content),
+                    Utterance("u0", "x", "你 好 0", "s0", 1.0, content="other"), Utterance("u0", "x", "你 好 0", "s0", 1.0)):
         assert DataDir("x", [changed, data["u1"], data["u2"]]).fingerprint() != data.fingerprint()
 
 
