@@ -29,9 +29,9 @@ from comflp.artifacts import read_json, require, write_json
 from comflp.data.audio import read_audio
 from comflp.data.data_dir import read_data_dir, subset
 from comflp.errors import ComflpError
+from comflp.experiment import Layout, exports
+from comflp.result_names import FineTuned
 from comflp.deploy.export import unfused_attention
-
-EXPORTED = ("torch_int8", "onnx", "onnx_int8")
 
 
 def parse_options():
@@ -39,7 +39,7 @@ def parse_options():
     arguments.add_argument("--exp", required=True, help="experiment directory of the deep model")
     arguments.add_argument("--data", required=True, help="Kaldi data directory to recognise")
     arguments.add_argument("--models", default="", help="model directories inside EXP, separated by spaces; "
-                           "deep and prune*/*/finetuned if left out")
+                           "the deep model and every fine-tuned one if left out")
     arguments.add_argument("--num-utterances", type=int, default=40, help="how many of its utterances, drawn at random")
     arguments.add_argument("--runs", type=int, default=5, help="rounds; the median of their times counts")
     arguments.add_argument("--threads", default="1 2", help="numbers of threads to time")
@@ -63,7 +63,7 @@ def main():
     for directory in directories:
         recognizer = recognition.load(directory)
         rows.append({
-            **name_of(directory, exp),
+            **directories[directory],
             "num_layers": recognizer.num_layers,
             "num_parameters": recognizer.num_parameters,
             "megabytes": megabytes(directory),
@@ -71,7 +71,7 @@ def main():
             "multiply_adds_per_second": multiply_adds(recognizer, data, seconds),
             "rtf": {str(count): times[count][directory] / seconds for count in threads},
         })
-    write_json(exp / "deploy" / "deploy.json", {
+    write_json(Layout(exp).deployment, {
         "device": f"{processor()}, {platform.system()}",
         "threads": threads,
         "num_utterances": len(data),
@@ -85,25 +85,19 @@ def main():
 
 
 def find(exp, names):
-    """The model directories to measure, each followed by its exports."""
+    """Directory -> path of the model inside EXP and format, of the models to measure, each followed by its exports."""
     if names:
         models = [require(exp / name, "stage 0 or 5") for name in names]
     else:
-        models = [require(exp / "deep", "stage 0 (deep model)"), *sorted(exp.glob("prune*/*/finetuned"))]
-    return [
-        directory
-        for model in models
-        for directory in (model, *(model / "export" / form for form in EXPORTED))
-        if directory == model or (directory / "export.json").exists()
-    ]
-
-
-def name_of(directory, exp):
-    """path of the model inside the experiment, and format."""
-    path = directory.relative_to(exp)
-    if path.parent.name == "export":
-        return {"path": str(path.parent.parent), "format": path.name}
-    return {"path": str(path), "format": "torch"}
+        layout = Layout(exp)
+        models = [require(layout.deep, "stage 0 (deep model)")]
+        models += [result.model(state) for result in layout.results() for state in result.states() if isinstance(state, FineTuned)]
+    found = {}
+    for model in (model.resolve() for model in models):  # the name of a proposal is a link to its model
+        path = str(model.relative_to(exp.resolve()))
+        found[model] = {"path": path, "format": "torch"}
+        found |= {about.parent: {"path": path, "format": form} for form, about in exports(model).items()}
+    return found
 
 
 def measure(directories, data, num_threads, runs):

@@ -17,6 +17,7 @@ from comflp.artifacts import fingerprint_model, read_json, require, write_json, 
 from comflp.data.audio import read_audio
 from comflp.data.data_dir import read_data_dir, subset
 from comflp.errors import ComflpError
+from comflp.experiment import export_directory
 from comflp.scoring import UNIT_OF_METRIC, error_rate, normalise
 from comflp.record import Stage
 
@@ -41,7 +42,7 @@ def main():
     if unknown:
         raise ComflpError(f"--formats: {', '.join(sorted(unknown))} is not known; there are {', '.join(export.FORMATS)}")
     source = require(options.model, "stage 5 (fine-tuning)")
-    out = Path(options.out) if options.out else source / "export"
+    out = Path(options.out) if options.out else export_directory(source)
     data = read_data_dir(options.data)
     if 0 < options.num_utterances < len(data):
         data = subset(data, options.num_utterances, options.seed)

@@ -4,39 +4,93 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Any, Collection, Iterator, Sequence
 
 import speechbrain as sb
+import yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 
-from comflp.artifacts import fingerprint_value
 from comflp.errors import ComflpError
+
+_SHOWN_ONLY = {"noprogressbar", "ckpt_interval_minutes", "ckpt_interval_steps", "tqdm_colored_bar", "tqdm_barcolor", "log_config"}
+"""Run options of SpeechBrain that change what is seen or kept of a training, not what it gives."""
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """values: the objects of the file; run_opts: SpeechBrain's (device, precision, ...);
-    resolved: the file as text with overrides and references filled in."""
+    """What a training was asked to be.
 
-    values: dict
-    run_opts: dict
+    values: the objects of the file. resolved: the file as text with overrides and references filled in.
+    run_opts: those of SpeechBrain's run options (device, precision, ...) that were given; SpeechBrain prefers them to the file.
+    """
+
+    values: dict[str, Any]
+    run_opts: dict[str, Any]
     resolved: str
 
-    def options(self) -> dict:
-        """What a stage record keeps: plain keys by name, everything else as one fingerprint."""
-        plain = {key: value for key, value in self.values.items() if isinstance(value, (bool, int, float, str))}
-        return {**{key: str(value) for key, value in plain.items()}, "config": fingerprint_value(self.resolved)}
+    def options(self) -> dict[str, str]:
+        """What a stage record keeps: every key of the file, ``optimizer.lr`` for one inside another, and the run options given."""
+        given = {key: str(value) for key, value in self.run_opts.items() if key not in _SHOWN_ONLY}
+        return {**dict(_flat(yaml.compose(self.resolved), "")), **given}
 
 
 def load(config: str, overrides: Sequence[str]) -> Configuration:
-    """Read ``config`` with ``--key value`` overrides; ComflpError for a key that the file does not have."""
-    path, run_opts, text = sb.parse_arguments([config, *overrides])
+    """Read ``config`` with ``--key value`` overrides of its keys and of SpeechBrain's run options.
+
+    Raises ComflpError for a key that neither has, and for a file that cannot be used.
+    """
+    names = {**sb.parse_arguments([config])[1]}.keys()
+    typed = [word[2:].partition("=")[0] for word in overrides if word.startswith("--")]
     try:
-        with open(path, encoding="utf-8") as file:
-            resolved = resolve_references(file, text, overrides_must_match=True)
-        values = load_hyperpyyaml(io.StringIO(resolved.getvalue()))
-    except KeyError as error:
-        raise ComflpError(f"{path} has no key {error.args[0]!r} to override") from None
+        with open(config, encoding="utf-8") as file:
+            content = file.read()
+        keys = {key.value for key, _ in yaml.compose(content).value}
+        _check_keys(config, typed, names, keys)
+        _, parsed, text = sb.parse_arguments([config, *overrides])
+        run_opts = {key: parsed[key] for key in typed if key in names}
+        for key in run_opts.keys() & keys:  # the file's value has to be the same
+            text += f"\n{key}: {run_opts[key]}"
+        resolved = resolve_references(io.StringIO(content), text, overrides_must_match=True).getvalue()
+        values = load_hyperpyyaml(io.StringIO(resolved))
+    except ComflpError:
+        raise
     except Exception as error:  # the file names classes and their arguments, which raise what they like
-        raise ComflpError(f"{path} cannot be used as a configuration: {error}") from error
-    return Configuration(values, {**run_opts}, resolved.getvalue())
+        raise ComflpError(f"{config} cannot be used as a configuration: {error}") from error
+    return Configuration(values, run_opts, resolved)
+
+
+def _check_keys(config: str, typed: Sequence[str], names: Collection[str], keys: Collection[str]) -> None:
+    """ComflpError for an option that neither the file nor SpeechBrain has; SpeechBrain would take a part of a name for the name."""
+    for key in typed:
+        longer = [name for name in names if name.startswith(key)]
+        if key in names or (key in keys and not longer):
+            continue
+        if longer and key in keys:
+            raise ComflpError(f"--{key}: SpeechBrain would take this for --{longer[0]}; change {key!r} in {config} itself")
+        raise ComflpError(f"--{key}: {config} has no such key, and SpeechBrain no such option; options are written in full")
+
+
+def _flat(node: yaml.Node, name: str) -> Iterator[tuple[str, str]]:
+    """(name, text) of every value of a YAML tree; of an object its class, such as ``!name:torch.optim.AdamW``, and its arguments."""
+    if ":" in node.tag and node.tag.startswith("!"):
+        yield name, node.tag
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _flat(value, f"{name}.{key.value}".lstrip("."))
+    elif isinstance(node, yaml.ScalarNode):
+        yield name, _plain(node.value)
+    elif all(isinstance(item, yaml.ScalarNode) for item in node.value):
+        yield name, f"[{', '.join(_plain(item.value) for item in node.value)}]"
+    else:
+        for number, item in enumerate(node.value, start=1):
+            yield from _flat(item, f"{name}.{number}")
+
+
+def _plain(text: str) -> str:
+    """Numbers in one written form: ``5e-4`` and ``0.0005`` are the same."""
+    for kind in (int, float):
+        try:
+            return str(kind(text))
+        except ValueError:
+            continue
+    return text or "null"

@@ -10,6 +10,7 @@ from inference_options import read_data
 from comflp.artifacts import fingerprint_file, fingerprint_value, require, write_json
 from comflp.data.data_dir import subset
 from comflp.errors import ComflpError
+from comflp.experiment import NamedFiles
 from comflp.search import BlockMatrix, baselines, coarse_search
 from comflp.search.coarse.candidate import Candidate
 from comflp.search.coarse.candidates_file import read_candidates
@@ -17,7 +18,7 @@ from comflp.search.baselines.linear_probe import linear_probe
 from comflp.record import Stage
 
 NAMES_OF_BASELINES = (*baselines.FIXED, "random", "reverse", "glp", "linear_probe")
-_RANKED, _PROPOSAL, _RECORD = "ranked.json", "proposal.json", "stage4.record.json"
+_RANKED, _RECORD = "ranked.json", "stage4.record.json"
 
 
 class SearchList:
@@ -72,9 +73,9 @@ class SearchList:
             })
             outputs[self.directory].append(self.directory / "candidates.json")
         for name, choice in self.chosen.items():
-            path = self.directory.parent / name / _PROPOSAL
-            write_json(path, self._proposal(name, self._choose(result, choice), ranked))
-            outputs[path.parent].append(path)
+            named = NamedFiles(self.directory.parent / name)
+            named.choose(self._proposal(name, self._choose(result, choice), ranked))
+            outputs[named.directory].append(named.proposal)
         for directory, stage in self._stages.items():
             stage.finish(outputs[directory])
 

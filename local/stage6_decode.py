@@ -2,30 +2,37 @@
 """Stage 6: decode data sets with models and score them.
 
 Any model directory can be decoded with --models; --exp takes the deep model of
-an experiment and every pruned and fine-tuned one made from it.
+an experiment and every pruned, repaired and fine-tuned one made from it.
 """
 
 import shutil
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, Callable
 
 from cli import progress, run
-from decode_results import write_results
 from inference_options import inference_parser, load_model, read_data
 
 from comflp.artifacts import fingerprint_file, fingerprint_model, require
-from comflp.inference.decode import decode, greedy_search
-from comflp.processes import processes
+from comflp.data.data_dir import DataDir
 from comflp.errors import ComflpError
+from comflp.experiment import Layout, decode_directory
+from comflp.inference.decode import decode, greedy_search
+from comflp.inference.hypothesis_files import write_results
+from comflp.models.layered import LayeredModel
+from comflp.processes import Ranks, processes
 from comflp.record import Stage
+from comflp.scoring import UNIT_OF_METRIC
 
 
 def parse_options():
     arguments = inference_parser(__doc__)
-    arguments.add_argument("--exp", help="experiment directory: decode deep/ and all prune*/*/{pruned,finetuned}/")
+    arguments.add_argument("--exp", type=Path, help="experiment directory: decode its deep model and all that were made from it")
     arguments.add_argument("--models", default="", help="model directories to decode, separated by spaces")
     arguments.add_argument("--data", default="dev test",
                            help="Kaldi data directories, separated by spaces; a plain name is taken in data/")
-    arguments.add_argument("--metric", choices=("cer", "wer"), default="cer", help="error rate to report first")
+    arguments.add_argument("--metric", choices=tuple(UNIT_OF_METRIC), default="cer", help="error rate to report first")
     arguments.add_argument("--decoder", choices=("greedy", "beam"), default="greedy", help="CTC search")
     arguments.add_argument("--lm", help="KenLM file (arpa or binary) for the beam search")
     arguments.add_argument("--lm-weight", type=float, default=0.5, help="weight of the language model")
@@ -45,78 +52,121 @@ def parse_options():
 def main():
     options = parse_options()
     with processes() as ranks:
-        sets = read_sets(options)
-        for directory in model_directories(options):
-            decode_model(directory, sets, options, ranks)
+        decoding = Decoding(
+            sets=read_sets(options.data.split(), partial(read_data, options=options)),
+            search=Search.of(options),
+            metric=options.metric,
+            tag=options.tag,
+            num_worst=options.worst,
+            max_seconds=options.max_seconds,
+            allow_pipes=options.allow_pipes,
+            force=options.force,
+            load=partial(load_model, options=options),
+            ranks=ranks,
+        )
+        for directory in ranks.decide(lambda: model_directories(options.models.split(), options.exp)):
+            decoding.of_model(directory)
 
 
-def read_sets(options):
+def read_sets(names: list[str], read: Callable[[Path], DataDir]) -> dict[str, DataDir]:
     """Name of a set -> its data. ``dev`` is data/dev; anything with a slash is a path."""
     sets = {}
-    for text in options.data.split():
+    for text in names:
         path = Path(text) if "/" in text else Path("data") / text
         if path.name in sets:
             raise ComflpError(f"--data names two sets {path.name}; their results would share decode_{path.name}/")
-        sets[path.name] = read_data(path, options)
+        sets[path.name] = read(path)
     return sets
 
 
-def model_directories(options):
-    """The model directories that the options name, each once."""
-    found = [require(directory, "stage 0 or 5") for directory in options.models.split()]
-    if options.exp:
-        exp = Path(options.exp)
-        found.append(require(exp / "deep", "stage 0 (deep model)"))
-        found += sorted(path for name in ("pruned", "finetuned") for path in exp.glob(f"prune*/*/{name}"))
-    return list(dict.fromkeys(found))
+def model_directories(models: list[str], exp: Path | None) -> list[Path]:
+    """The model directories that are named, and those of an experiment, each once."""
+    found = [require(directory, "stage 0 or 5") for directory in models]
+    if exp:
+        layout = Layout(exp)
+        found.append(require(layout.deep, "stage 0 (deep model)"))
+        found += [result.model(state) for result in layout.results() for state in result.states()]
+    return list({path.resolve(): path for path in found}.values())
 
 
-def decode_model(directory, sets, options, ranks):
-    """Decode every set with one model; the model is loaded only if something is to do."""
-    fingerprint, model = fingerprint_model(directory), None
-    for name, data in sets.items():
-        out = directory / "_".join(["decode", name, *filter(None, [options.tag])])
-        stage = Stage(
-            out / "record.json",
-            "stage6_decode",
-            options={"metric": options.metric, "worst": options.worst, "search": search_options(options)},
-            inputs={"decoded model": fingerprint, "decoded data": data.fingerprint()},
-            force=options.force,
-        )
-        if ranks.decide(stage.up_to_date):
-            if ranks.is_main:
-                print(f"{out} is up to date")
-            continue
-        model = model or load_model(directory, options)
-        work = out / ".partial"
-        hypotheses = decode(
-            model, data, options.max_seconds, make_search(model, options), search_options(options), work,
-            ranks, options.allow_pipes, progress,
-        )
-        if ranks.is_main:
-            paths, score = write_results(out, model, data, hypotheses, options)
-            shutil.rmtree(work)
-            stage.finish(paths)
-            print(f"wrote {out}: {options.metric.upper()} {score['error_rate']:.2f}%, "
-                  f"{len(data)} utterances, real-time factor {score['rtf']:.4f}")
+@dataclass(frozen=True)
+class Search:
+    """How texts are found. described: what tells one search from another, for records and partial results."""
+
+    beam_size: int | None
+    lm: str | None
+    lm_weight: float
+    lm_unit: str
+
+    @classmethod
+    def of(cls, options) -> "Search":
+        """The search that the options ask for."""
+        return cls(options.beam_size if options.decoder == "beam" else None, options.lm, options.lm_weight, options.lm_unit)
+
+    @property
+    def decoder(self) -> str:
+        """``greedy`` or ``beam``."""
+        return "greedy" if self.beam_size is None else "beam"
+
+    def described(self) -> dict[str, Any]:
+        """What tells this search from another, for records and partial results."""
+        if self.beam_size is None:
+            return {"decoder": "greedy"}
+        lm = fingerprint_file(require(self.lm, "your language model's training")) if self.lm else None
+        model = {"lm": lm, "lm_weight": self.lm_weight, "lm_unit": self.lm_unit} if lm else {"lm": None}
+        return {"decoder": "beam", "beam_size": self.beam_size, **model}
+
+    def for_model(self, model: LayeredModel) -> Callable:
+        """The search with a model's tokenizer."""
+        if self.beam_size is None:
+            return greedy_search
+        from comflp.inference.beam_decode import BeamSearch
+
+        return BeamSearch(model.tokenizer, self.beam_size, self.lm, self.lm_weight, self.lm_unit)
 
 
-def search_options(options):
-    """What tells one search from another, for records and partial results."""
-    if options.decoder == "greedy":
-        return {"decoder": "greedy"}
-    lm = fingerprint_file(require(options.lm, "your language model's training")) if options.lm else None
-    model = {"lm": lm, "lm_weight": options.lm_weight, "lm_unit": options.lm_unit} if lm else {"lm": None}
-    return {"decoder": "beam", "beam_size": options.beam_size, **model}
+@dataclass(frozen=True)
+class Decoding:
+    """What is decoded of every model, and how. load: gives the model of a directory."""
 
+    sets: dict[str, DataDir]
+    search: Search
+    metric: str
+    tag: str
+    num_worst: int
+    max_seconds: float
+    allow_pipes: bool
+    force: bool
+    load: Callable[[Path], LayeredModel]
+    ranks: Ranks
 
-def make_search(model, options):
-    """The search that the options ask for."""
-    if options.decoder == "greedy":
-        return greedy_search
-    from comflp.inference.beam_decode import BeamSearch
-
-    return BeamSearch(model.tokenizer, options.beam_size, options.lm, options.lm_weight, options.lm_unit)
+    def of_model(self, directory: Path) -> None:
+        """Decode every set with one model; the model is loaded only if something is to do."""
+        fingerprint, described, model = fingerprint_model(directory), self.search.described(), None
+        for name, data in self.sets.items():
+            out = decode_directory(directory, name, self.tag)
+            stage = Stage(
+                out / "record.json",
+                "stage6_decode",
+                options={"metric": self.metric, "worst": self.num_worst, "search": described},
+                inputs={"decoded model": fingerprint, "decoded data": data.fingerprint()},
+                force=self.force,
+            )
+            if self.ranks.decide(stage.up_to_date):
+                if self.ranks.is_main:
+                    print(f"{out} is up to date")
+                continue
+            model = model or self.load(directory)
+            work = out / ".partial"
+            hypotheses = decode(
+                model, data, self.max_seconds, self.search.for_model(model), described, work, self.ranks, self.allow_pipes, progress
+            )
+            if self.ranks.is_main:
+                paths, score = write_results(out, model, data, hypotheses, self.metric, self.search.decoder, self.num_worst)
+                shutil.rmtree(work)
+                stage.finish(paths)
+                print(f"wrote {out}: {self.metric.upper()} {score['error_rate']:.2f}%, "
+                      f"{len(data)} utterances, real-time factor {score['rtf']:.4f}")
 
 
 run(main)

@@ -7,6 +7,7 @@ Reads what stages 5 and 6 left; a run that is missing for some of the models is 
 """
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 from cli import parser, run
@@ -16,6 +17,7 @@ from comflp.report.collect import collect
 from comflp.report.names import label
 
 ORDER = ("scratch", "scratch_frontend", "top", "uniform", "random", "glp", "dc_coarse", "svcca_coarse", "dc_fine", "svcca_fine")
+"""Names in the order of the paper's Table 1; others follow."""
 
 
 def parse_options():
@@ -40,10 +42,10 @@ def main():
     print("| " + " | ".join(columns) + " |\n|---" + "|---:" * (len(columns) - 1) + "|")
     deep = [experiment.deep.rate(options.data) for experiment in experiments if experiment.deep]
     print_row(["Deep model", "", *[""] * (num_epochs + 1), spread(deep), len(experiments)])
-    for name, group in sorted(cases.items(), key=lambda item: order(item[0])):
+    for (name, settings), group in sorted(cases.items(), key=lambda item: order(*item[0])):
         dev = [[case.log[epoch]["valid_error_rate"] for _, case in group if epoch < len(case.log)] for epoch in range(num_epochs)]
         print_row([
-            label(name),
+            label(name, settings),
             spread([experiment.quality(case.proposal, "dc") for experiment, case in group], 4),
             spread([case.pruned.rate(options.data) for _, case in group if case.pruned]),
             *map(spread, dev),
@@ -53,20 +55,19 @@ def main():
 
 
 def runs_by_name(experiments, options):
-    """Name without the tag -> [(experiment, run)]."""
+    """(name of the proposal, settings of the training without the tag) -> [(experiment, run)]."""
     found = defaultdict(list)
-    suffix = f"_{options.tag}" if options.tag else ""
     for experiment in experiments:
         for case in experiment.runs:
-            if case.num_prune == options.num_prune and case.name.endswith(suffix) and case.finetuned:
-                found[case.name.removesuffix(suffix)].append((experiment, case))
+            if case.num_prune == options.num_prune and case.finetuned and case.settings.tag == options.tag:
+                found[case.name, replace(case.settings, tag="")].append((experiment, case))
     return found
 
 
-def order(name):
-    """Rows in the order of the paper's Table 1, those with distillation after all without."""
-    start, _, distilled = name.partition("_distill_")
-    return distilled, ORDER.index(start) if start in ORDER else len(ORDER), name
+def order(name, settings):
+    """Rows in the order of the paper's Table 1, those with distillation or from repaired models after all without."""
+    text = str(name)
+    return settings.distill != "none", settings, ORDER.index(text) if text in ORDER else len(ORDER), text
 
 
 def spread(values, decimals=2):

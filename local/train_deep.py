@@ -14,70 +14,80 @@ from training_log import EpochReport
 
 from comflp.artifacts import write_text
 from comflp.data.data_dir import read_data_dir
-from comflp.processes import processes, training_backend
-from comflp.train.fit import fit
+from comflp.experiment import Layout
 from comflp.models.own.tokenizer import SentencePieceTokenizer
 from comflp.models.own.transformer_ctc import TransformerCTC
-from comflp.scoring import UNIT_OF_METRIC
+from comflp.processes import processes, training_backend
 from comflp.record import Stage
+from comflp.scoring import UNIT_OF_METRIC
+from comflp.train.fit import fit
+
+
+def parse_options():
+    """(options, the configuration that they name)"""
+    arguments = parser(__doc__)
+    arguments.add_argument("config", help="HyperPyYAML file; any of its keys may follow as --key value")
+    arguments.add_argument("--train", type=Path, required=True, help="data directory to train on")
+    arguments.add_argument("--dev", type=Path, required=True, help="data directory that the best epoch is chosen by")
+    arguments.add_argument("--metric", choices=tuple(UNIT_OF_METRIC), default="cer", help="error rate on the dev set")
+    arguments.add_argument("--out", type=Path, required=True, help="experiment directory; gets deep/ and train_deep/")
+    arguments.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
+    options, overrides = arguments.parse_known_args()
+    return options, hparams.load(options.config, overrides)
 
 
 def main():
+    options, configuration = parse_options()
     with processes(training_backend()) as ranks:
-        train_deep(ranks)
+        train_deep(options, configuration, ranks)
 
 
-def train_deep(ranks):
-    arguments = parser(__doc__)
-    arguments.add_argument("config", help="HyperPyYAML file; any of its keys may follow as --key value")
-    arguments.add_argument("--train", required=True, help="data directory to train on")
-    arguments.add_argument("--dev", required=True, help="data directory that the best epoch is chosen by")
-    arguments.add_argument("--metric", choices=("cer", "wer"), default="cer", help="error rate on the dev set")
-    arguments.add_argument("--out", required=True, help="experiment directory; gets deep/ and train_deep/")
-    options, overrides = arguments.parse_known_args()
-    configuration = hparams.load(options.config, overrides)
-
-    deep, work = Path(options.out) / "deep", Path(options.out) / "train_deep"
-    train, dev = read_data_dir(options.train), read_data_dir(options.dev)
+def train_deep(options, configuration, ranks):
+    deep, training = Layout(options.out).deep, Layout(options.out).deep_training
+    train, dev = (read_data_dir(path, allow_pipes=options.allow_pipes) for path in (options.train, options.dev))
     stage = Stage(
         deep / "record.json",
         "stage0_train_deep",
-        options={**configuration.options(), "metric": options.metric},
+        options={**configuration.options(), "metric": options.metric, "processes": ranks.size},
         inputs={"training data": train.fingerprint(), "dev data": dev.fingerprint()},
         force=options.force,
     )
-    if ranks.decide(stage.up_to_date):
-        if ranks.is_main:
+
+    def begin() -> bool:
+        """Whether the model is there already."""
+        if stage.up_to_date():
             print(f"{deep} is up to date")
-        return
-
-    def begin():
+            return True
         if options.force:
-            shutil.rmtree(work, ignore_errors=True)
-        stage.begin(work)
-        write_text(work / "hyperparams.yaml", configuration.resolved)
+            shutil.rmtree(training, ignore_errors=True)
+        stage.begin(training)
+        write_text(training / "hyperparams.yaml", configuration.resolved)
+        return False
 
-    ranks.decide(begin)
+    if ranks.decide(begin):
+        return
     values = configuration.values
     torch.manual_seed(values["seed"])
     tokenizer = SentencePieceTokenizer.train(utterance.text for utterance in train)
     model = TransformerCTC(tokenizer, values["architecture"], origin={"source": "trained by local/train_deep.py"})
+    report = EpochReport(training / "tensorboard", options.metric)
     result = fit(
         model,
         train,
         dev,
-        work,
+        training,
         values,
         UNIT_OF_METRIC[options.metric],
         run_opts=configuration.run_opts,
-        report=EpochReport(work / "tensorboard", options.metric),
+        report=report,
+        goes_on=report.goes_on,
+        allow_pipes=options.allow_pipes,
     )
-    if not ranks.is_main:
-        return
-    result.model.save(deep)
-    stage.finish([deep], epochs=result.log, averaged_epochs=result.averaged_epochs, skipped=len(result.skipped))
-    print(f"wrote {deep}: {model.num_layers} layers, {model.num_parameters:,} parameters, "
-          f"dev {options.metric.upper()} {result.error_rate:.2f}%")
+    if ranks.is_main:
+        result.model.save(deep)
+        stage.finish([deep], epochs=result.log, averaged_epochs=result.averaged_epochs, skipped=len(result.skipped))
+        print(f"wrote {deep}: {model.num_layers} layers, {model.num_parameters:,} parameters, "
+              f"dev {options.metric.upper()} {result.error_rate:.2f}%")
 
 
 run(main)

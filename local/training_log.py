@@ -1,4 +1,4 @@
-"""What a training stage says about each epoch: a line on the terminal, and TensorBoard events."""
+"""What a training stage says: where a training goes on, and of each epoch a line on the terminal and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -8,10 +8,20 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 class EpochReport:
-    """Called with each row of train_log.csv."""
+    """Called with each row of train_log.csv.
+
+    directory: of the TensorBoard events. metric: ``cer`` or ``wer``.
+    """
 
     def __init__(self, directory: str | Path, metric: str):
         self.directory, self.metric = Path(directory), metric
+
+    def goes_on(self, epoch: int, step: int | None) -> None:
+        """Say what the checkpoint holds that a training goes on from: a whole epoch, or the ``step`` first steps of one."""
+        if step is None:
+            print(f"goes on after epoch {epoch}, from its checkpoint", flush=True)
+        else:
+            print(f"goes on in epoch {epoch}, from the checkpoint after step {step}", flush=True)
 
     def __call__(self, row: dict) -> None:
         """Print the row and append it to the events; rows of a resumed epoch replace the older ones."""

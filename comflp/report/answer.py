@@ -12,7 +12,7 @@ from comflp.report.names import label
 class Recommendation:
     """The model with the fewest layers within the budget, or the one that comes closest to it.
 
-    state: ``fine-tuned`` or ``pruned``. chosen_on: the data set that it was chosen by; shown_on: the one whose rates
+    state: ``fine-tuned``, ``repaired`` or ``pruned``. chosen_on: the data set that it was chosen by; shown_on: the one whose rates
     the headline gives. rate, deep_rate: on ``shown_on``, in percent. within: whether the budget holds on ``chosen_on``.
     """
 
@@ -36,12 +36,7 @@ def recommend(experiment: Experiment, max_increase: float) -> Recommendation | N
     deep = experiment.deep
     if deep is None or not deep.scores:
         return None
-    models = [
-        (run, model, state)
-        for run in experiment.runs
-        for state, model in (("fine-tuned", run.finetuned), ("pruned", run.pruned))
-        if model is not None
-    ]
+    models = [(run, model, state) for run in experiment.runs for state, model in run.states]
     preferred = sorted(deep.scores, key=lambda name: (name != "dev", name == "test", name))
     for chosen_on in preferred:
         rated = [entry for entry in models if chosen_on in entry[1].scores]
@@ -85,14 +80,14 @@ def headline(experiment: Experiment, found: Recommendation | None, max_increase:
     budget = f"{max_increase:g} point{'' if max_increase == 1 else 's'} of {metric} on {found.chosen_on}"
     if found.within and run.proposal is None:
         first = f"Train a model of {model.num_layers} layers anew instead of pruning {run.num_prune} of {deep.num_layers}."
-        kept = f"This model ({label(run.name)}) stays within {budget}. "
+        kept = f"This model ({label(run.name, run.settings)}) stays within {budget}. "
     elif found.within:
         first = f"Remove {run.num_prune} of {deep.num_layers} layers{removed}."
-        kept = f"This proposal ({label(run.name)}), {found.state}, stays within {budget}. "
+        kept = f"This proposal ({label(run.name, run.settings)}), {found.state}, stays within {budget}. "
     else:
         first = (f"No pruned model stays within {budget}; the closest removes {run.num_prune} of {deep.num_layers} "
                  f"layers{removed}.")
-        kept = f"It is the proposal of {label(run.name)}, {found.state}. "
+        kept = f"It is the proposal of {label(run.name, run.settings)}, {found.state}. "
     faster = speed_up(experiment, model)
     ending = f", and it decodes {faster[0]:.2f} times as fast." if faster else "."
     return [first, (
@@ -110,7 +105,7 @@ def tiles(experiment: Experiment, found: Recommendation | None, metric: str) -> 
     faster = speed_up(experiment, model)
     quality = experiment.quality(found.run.proposal)
     made = [
-        ("Layers", f"{deep.num_layers} → {model.num_layers}", f"{label(found.run.name)}"),
+        ("Layers", f"{deep.num_layers} → {model.num_layers}", label(found.run.name, found.run.settings)),
         (f"{metric}, {found.shown_on}", f"{found.deep_rate:.2f} → {found.rate:.2f}%",
          f"{found.rate - found.deep_rate:+.2f} points"),
         ("Parameters", f"{_count(deep.num_parameters)} → {_count(model.num_parameters)}",

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import csv
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Iterator, Mapping
 
 import numpy as np
 
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
+from comflp.experiment import Layout, ListFiles, NamedFiles, Result, decodes, exports, read_proposal, snapshots
 from comflp.measures import COST
 from comflp.measures.matrix_file import read_matrix
 from comflp.proposal import PruningProposal
+from comflp.result_names import FineTuned, ListName, ProposalName, Pruned, Repaired, Scratch, Start
 from comflp.search.coarse.block_matrix import BlockMatrix
-
-_SNAPSHOT = re.compile(r"(?P<measure>.+)_epoch(?P<epoch>[0-9]+)\.npy")
-_STARTED_ANEW = ("scratch", "scratch_frontend")
+from comflp.target import LayerCounts
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model directory. scores: name of a data set -> its score.json. megabytes: of its files (10^6 bytes)."""
+    """A model directory. path: inside the experiment. megabytes: of its files (10^6 bytes).
+
+    scores: name of a data set -> its score.json. exports: format -> export.json of local/export.py.
+    """
 
     path: str
     scores: Mapping[str, Mapping[str, Any]]
     megabytes: float
+    exports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def _any(self, key: str) -> Any:
         return next((score[key] for score in self.scores.values()), None)
@@ -53,14 +56,9 @@ class SearchList:
     """One list of candidates: candidates.json (None for baselines) and ranked.json (None before stage 4)."""
 
     num_prune: int
-    name: str
+    name: ListName
     searched: Mapping[str, Any] | None
     ranked: Mapping[str, Any] | None
-
-    @property
-    def is_reverse(self) -> bool:
-        """Whether it holds the worst candidates."""
-        return self.name.endswith("_reverse")
 
     @property
     def results(self) -> list[Mapping[str, Any]]:
@@ -78,26 +76,34 @@ class Chosen:
     """A named proposal of stage 4 (proposal.json). error_rate: on the validation set, without fine-tuning."""
 
     num_prune: int
-    name: str
+    name: ProposalName
     proposal: PruningProposal
     error_rate: float | None
-    search: str | None
 
 
 @dataclass(frozen=True)
 class Run:
-    """One fine-tuning run of stage 5. proposal: None for a model that was started anew.
+    """What stage 5 made of a proposal in one way of training it. Runs of proposals of the same layers share their models.
 
-    log: rows of train_log.csv. snapshots: epoch -> correlation matrix.
+    name: the proposal's name; where it has none, what it is made of. settings: of the training, None where there is none.
+    proposal: None for a model that was started anew. log: rows of train_log.csv. snapshots: epoch -> correlation matrix.
     """
 
     num_prune: int
-    name: str
+    name: ProposalName | Start
+    settings: FineTuned | None
     proposal: PruningProposal | None
     pruned: Model | None
+    repaired: Model | None
     finetuned: Model | None
     log: list[dict[str, float]]
     snapshots: Mapping[int, np.ndarray]
+
+    @property
+    def states(self) -> list[tuple[str, Model]]:
+        """(what it is called, model) of the models that are there, the one that most was done to first."""
+        states = ("fine-tuned", self.finetuned), ("repaired", self.repaired), ("pruned", self.pruned)
+        return [(state, model) for state, model in states if model is not None]
 
 
 @dataclass(frozen=True)
@@ -105,8 +111,7 @@ class Experiment:
     """All results of one deep model.
 
     matrices: measure -> (L+1, L+1). about: measure -> its .json. pictures: measure -> its .png.
-    records: (path, record) in order of time.
-    deployment: deploy.json of benchmarks/deploy.py, or None. exports: path -> export.json of local/export.py.
+    records: (path, record) in order of time. deployment: deploy.json of benchmarks/deploy.py, or None.
     """
 
     name: str
@@ -119,7 +124,6 @@ class Experiment:
     runs: tuple[Run, ...] = ()
     records: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     deployment: Mapping[str, Any] | None = None
-    exports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def num_layers(self) -> int | None:
@@ -141,10 +145,18 @@ class Experiment:
         return "dc" if "dc" in self.matrices else next(iter(self.matrices), None)
 
     @property
+    def models(self) -> dict[str, tuple[Run | None, str, Model]]:
+        """Path -> (first run that has it, None for the deep model; what it is called; model)."""
+        found = {self.deep.path: (None, "deep", self.deep)} if self.deep else {}
+        for run in self.runs:
+            for state, model in run.states:
+                found.setdefault(model.path, (run, state, model))
+        return found
+
+    @property
     def data_sets(self) -> list[str]:
         """Names of the decoded sets, test last."""
-        models = [self.deep, *(model for run in self.runs for model in (run.pruned, run.finetuned))]
-        found = {name for model in models if model for name in model.scores}
+        found = {name for _, _, model in self.models.values() for name in model.scores}
         return sorted(found, key=lambda name: (name == "test", name))
 
     def quality(self, proposal: PruningProposal | None, measure: str | None = None) -> float | None:
@@ -161,44 +173,33 @@ class Experiment:
     def lists_of(self, num_prune: int) -> list[SearchList]:
         """The lists of one N: measures, reverse searches, random, other baselines."""
         def order(entry: SearchList):
-            return entry.name not in self.matrices, not entry.is_reverse, entry.name != "random", entry.name
+            name = entry.name
+            return name.reverse or name.source not in self.matrices, not name.reverse, name.source != "random", name.source
         return sorted((entry for entry in self.lists if entry.num_prune == num_prune), key=order)
 
 
 def collect(exp: str | Path) -> Experiment:
     """Read an experiment directory; what is not there yet is left out.
 
-    Raises ComflpError where there is no such directory, or a file in it is damaged (the message names it).
+    Raises ComflpError where there is no such directory, a file in it is damaged (the message names it), or it was made by
+    a version that kept models elsewhere.
     """
-    exp = Path(exp)
-    if not exp.is_dir():
+    layout = Layout(Path(exp))
+    if not layout.root.is_dir():
         raise ComflpError(f"experiment directory {exp} does not exist; stage 0 makes it")
-    matrices = {path.stem: read_matrix(path) for path in sorted(exp.glob("correlation/*.npy"))}
-    lists, chosen, runs = [], [], []
-    for directory in sorted(exp.glob("prune*/*/")):
-        match = re.fullmatch(r"prune([0-9]+)", directory.parent.name)
-        if match is None or directory.name.startswith("."):
-            continue
-        num_prune = int(match[1])
-        if (directory / "candidates.json").exists() or (directory / "ranked.json").exists():
-            lists.append(SearchList(num_prune, directory.name, _optional(directory / "candidates.json"),
-                                    _optional(directory / "ranked.json")))
-        if (directory / "stage4.record.json").exists() and (directory / "proposal.json").exists():
-            chosen.append(_chosen(directory, num_prune))
-        if (directory / "train").is_dir() or (directory / "pruned").is_dir():
-            runs.append(_run(directory, num_prune, exp))
+    reader = _Reader(layout)
+    matrices = {path.stem: read_matrix(path) for path in sorted(layout.correlation("*").parent.glob("*.npy"))}
     return Experiment(
-        exp.resolve().name,
-        _model(exp / "deep", exp),
+        layout.root.resolve().name,
+        reader.model(layout.deep),
         matrices,
-        {name: _optional(exp / "correlation" / f"{name}.json") or {} for name in matrices},
-        {path.stem: path for path in exp.glob("correlation/*.png")},
-        tuple(lists),
-        tuple(chosen),
-        tuple(runs),
-        tuple(_records(exp)),
-        _optional(exp / "deploy" / "deploy.json"),
-        {str(path.parent.relative_to(exp)): read_json(path) for path in sorted(exp.glob("**/export/*/export.json"))},
+        {name: _optional(layout.correlation(name, ".json")) or {} for name in matrices},
+        {name: layout.correlation(name, ".png") for name in matrices if layout.correlation(name, ".png").exists()},
+        tuple(_list(*found) for found in layout.lists()),
+        tuple(_chosen(*found) for found in layout.names()),
+        tuple(reader.runs()),
+        tuple(_records(layout)),
+        _optional(layout.deployment),
     )
 
 
@@ -206,30 +207,60 @@ def _optional(path: Path) -> Any:
     return read_json(path) if path.exists() else None
 
 
-def _chosen(directory: Path, num_prune: int) -> Chosen:
-    content = read_json(directory / "proposal.json")
-    try:
-        proposal = PruningProposal.parse(content["proposal"], num_layers=content["num_layers"])
-    except (KeyError, TypeError) as error:
-        raise ComflpError(f"{directory / 'proposal.json'} has no {error}; run stage 4 again with --force") from None
-    return Chosen(num_prune, directory.name, proposal, content.get("error_rate"), content.get("search"))
+def _list(counts: LayerCounts, name: ListName, files: ListFiles) -> SearchList:
+    return SearchList(counts.total, name, _optional(files.candidates), _optional(files.ranked))
 
 
-def _run(directory: Path, num_prune: int, exp: Path) -> Run:
-    content = _optional(directory / "proposal.json") or {}
-    anew = any(directory.name == name or directory.name.startswith(f"{name}_") for name in _STARTED_ANEW)
-    proposal = None
-    if content and not anew:
-        proposal = PruningProposal.parse(content["proposal"], num_layers=content["num_layers"])
-    snapshots = {}
-    for path in sorted((directory / "train" / "snapshots").glob("*.npy")):
-        match = _SNAPSHOT.fullmatch(path.name)
-        if match:
-            snapshots[int(match["epoch"])] = read_matrix(path)
-    return Run(
-        num_prune, directory.name, proposal, _model(directory / "pruned", exp), _model(directory / "finetuned", exp),
-        _log(directory / "train" / "train_log.csv"), snapshots,
-    )
+def _chosen(counts: LayerCounts, name: ProposalName, files: NamedFiles) -> Chosen:
+    return Chosen(counts.total, name, read_proposal(files.proposal), read_json(files.proposal).get("error_rate"))
+
+
+class _Reader:
+    """Reads the models of an experiment, each once."""
+
+    def __init__(self, layout: Layout):
+        self.layout = layout
+        self._models: dict[Path, Model | None] = {}
+
+    def model(self, directory: Path) -> Model | None:
+        """The model of a directory, None where there is none."""
+        if directory not in self._models:
+            self._models[directory] = _model(directory, self.layout.root) if directory.is_dir() else None
+        return self._models[directory]
+
+    def runs(self) -> Iterator[Run]:
+        """For each result the runs of the names that point to it, then those that no name points to."""
+        links = {}
+        for _, name, files in self.layout.names():
+            for link in files.links():
+                links.setdefault(link.resolve(), []).append(name)
+        for result in self.layout.results():
+            start, states = result.start, result.states()
+            trained = {state for state in states if isinstance(state, FineTuned)} | set(result.trainings())
+            named: dict[ProposalName | Start, set[FineTuned]] = {}
+            for state in sorted(trained):
+                for name in links.get(result.training(state).resolve(), [start]):
+                    named.setdefault(name, set()).add(state)
+            if not trained and states:
+                named = {name: set() for name in links.get(result.model(Pruned()).resolve(), [start])}
+            for name, settings in named.items():
+                for setting in sorted(settings) or [None]:
+                    yield self._run(result, name, setting)
+
+    def _run(self, result: Result, name: ProposalName | Start, settings: FineTuned | None) -> Run:
+        anew = isinstance(result.start, Scratch)
+        training = result.training(settings) if settings else result.directory / "none"
+        return Run(
+            result.start.counts.total if anew else result.start.num_removed,
+            name,
+            settings,
+            None if anew else result.start,
+            self.model(result.model(Pruned())),
+            self.model(result.model(Repaired())),
+            self.model(result.model(settings)) if settings else None,
+            _log(training / "train_log.csv"),
+            {epoch: read_matrix(path) for epoch, path in snapshots(training).items()},
+        )
 
 
 def _log(path: Path) -> list[dict[str, float]]:
@@ -242,21 +273,17 @@ def _log(path: Path) -> list[dict[str, float]]:
             raise ComflpError(f"{path} is damaged; delete it, and stage 5 writes it again with its next epoch") from None
 
 
-def _model(directory: Path, exp: Path) -> Model | None:
-    if not directory.is_dir():
-        return None
-    scores = {path.parent.name.removeprefix("decode_"): read_json(path) for path in sorted(directory.glob("decode_*/score.json"))}
+def _model(directory: Path, exp: Path) -> Model:
     skipped = ("README.md", "record.json")
     size = sum(path.stat().st_size for path in directory.iterdir() if path.is_file() and path.name not in skipped)
-    return Model(str(directory.relative_to(exp)), scores, size / 1e6)
+    scores, exported = ({name: read_json(path) for name, path in found.items()} for found in (decodes(directory), exports(directory)))
+    return Model(str(directory.relative_to(exp)), scores, size / 1e6, exported)
 
 
-def _records(exp: Path) -> list[tuple[str, Mapping[str, Any]]]:
+def _records(layout: Layout) -> list[tuple[str, Mapping[str, Any]]]:
     found = []
-    for path in sorted(exp.rglob("*record.json")):
-        if "report" in path.relative_to(exp).parts[:1]:
-            continue
-        record = read_json(path)
+    for path in sorted(layout.root.rglob("*record.json")):
+        record = None if path.is_relative_to(layout.report) else read_json(path)
         if isinstance(record, dict) and "stage" in record:
-            found.append((str(path.relative_to(exp)), record))
+            found.append((str(path.relative_to(layout.root)), record))
     return sorted(found, key=lambda pair: (pair[1].get("finished", ""), pair[0]))

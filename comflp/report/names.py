@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Union
+
+from comflp.proposal import PruningProposal
+from comflp.result_names import FineTuned, ListName, ProposalName, Scratch, Start
+
 _WORDS = {
     "dc": "DC",
     "dc_unbiased": "DC, unbiased",
@@ -26,29 +31,37 @@ _WORDS = {
     "scratch": "Scratch",
     "scratch_frontend": "Scratch, front end kept",
 }
-_ENDINGS = {"_coarse": "{}, coarse", "_fine": "{}, fine", "_reverse": "rev. {}"}
+_SEARCHES = {"coarse": ", coarse", "fine": ", fine", "": ""}
+
+Name = Union[str, ListName, ProposalName, Start]
+"""A measure or a baseline by itself, a list of candidates, a named proposal, or what a model is made of."""
 
 
-def label(name: str) -> str:
-    """The written name of a list, a proposal or a run.
+def label(name: Name, settings: FineTuned | None = None) -> str:
+    """The written name; with the settings of a training where they are not the usual ones.
 
-    >>> label("dc_fine"), label("svcca_reverse"), label("top"), label("dc_fine_seed2"), label("layers_1,3-4")
-    ('DC, fine', 'rev. SVCCA', 'Top drop', 'DC, fine (seed2)', 'Layers 1,3-4')
+    >>> label("dc"), label(ListName("svcca", reverse=True)), label(ProposalName("top"))
+    ('DC', 'rev. SVCCA', 'Top drop')
+    >>> label(ProposalName("dc", "fine"), FineTuned(distill="both", tag="e2")), label(PruningProposal.parse("1,3-4", 12))
+    ('DC, fine (distill both e2)', 'Layers 1,3-4')
     """
-    if name.startswith("layers_"):
-        return f"Layers {name.removeprefix('layers_')}"
-    if name in _WORDS:
-        return _WORDS[name]
-    for ending, form in _ENDINGS.items():
-        base, found, tag = name.partition(ending)
-        if found and (not tag or tag.startswith("_")):
-            return form.format(_WORDS.get(base, base)) + _tag(tag)
-    known = [word for word in _WORDS if name.startswith(f"{word}_")]
-    if known:
-        word = max(known, key=len)
-        return _WORDS[word] + _tag(name[len(word):])
-    return name
+    if isinstance(name, ListName):
+        written = f"{'rev. ' if name.reverse else ''}{_WORDS.get(name.source, name.source)}"
+    elif isinstance(name, ProposalName):
+        written = _WORDS.get(name.source, name.source) + _SEARCHES[name.search]
+    elif isinstance(name, (str, Scratch)):
+        written = _WORDS.get(str(name), str(name))
+    else:
+        written = f"Layers {name}"
+    if settings is None:
+        return written
+    told = [*(["repaired"] if settings.repaired else []), f"distill {settings.distill}", settings.tag.replace("_", " ")]
+    shown = " ".join(word for word in told if word and word != "distill none")
+    return f"{written} ({shown})" if shown else written
 
 
-def _tag(text: str) -> str:
-    return f" ({text.strip('_').replace('_', ' ')})" if text else ""
+def method(name: Name) -> str:
+    """The measure or the baseline that a name goes back to: what has a colour."""
+    if isinstance(name, (ListName, ProposalName)):
+        return name.source
+    return str(name) if isinstance(name, (str, Scratch)) else "layers"

@@ -38,9 +38,9 @@ def light(name: str) -> str:
 
 
 def colour_of(method: str) -> str:
-    """The palette's name of a method's colour: the same for all lists and searches of one measure.
+    """The palette's name of a measure's or a baseline's colour; relatives of a measure have its colour.
 
-    >>> colour_of("dc_fine"), colour_of("dc_reverse"), colour_of("random")
+    >>> colour_of("dc"), colour_of("dc_released"), colour_of("random")
     ('blue', 'blue', 'grey')
     """
     known = _METHODS.get(method) or _METHODS.get(method.split("_")[0])

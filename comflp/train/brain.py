@@ -94,6 +94,9 @@ class CTCBrain(sb.Brain):
         self.log = _read_log(recovered)
         if recovered is None:
             self._snapshot(0)
+        elif sb.utils.distributed.if_main_process():
+            meta = recovered.meta
+            self.hparams.goes_on(meta["epoch"], None if meta["end-of-epoch"] else meta["step"])
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step) -> None:
         """Advance a schedule that goes by steps."""

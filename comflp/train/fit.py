@@ -51,6 +51,7 @@ def fit(
     take_snapshot: Callable[[LayeredModel, int], None] | None = None,
     run_opts: Mapping[str, Any] | None = None,
     report: Callable[[dict], None] = lambda row: None,
+    goes_on: Callable[[int, int | None], None] = lambda epoch, step: None,
     allow_pipes: bool = False,
 ) -> FitResult:
     """Train ``model`` on ``train``, choose by the error rate on ``valid``, and average the best checkpoints.
@@ -60,10 +61,11 @@ def fit(
     hparams: what conf/finetune.yaml holds (number_of_epochs, optimizer, scheduler,
     layerdrop, batch sizes, average, ...). unit: ``char`` or ``word``, for the error
     rate. take_snapshot(model, epoch): called at hparams ``snapshot_epochs``.
-    run_opts: SpeechBrain's (device, precision, ckpt_interval_minutes, ...). Inside
+    run_opts: SpeechBrain's (device, precision, ckpt_interval_minutes, ...), which go before ``hparams`` of the same name. Inside
     ``comflp.processes.processes`` the batches are shared out, and a step is as many
     batches as there are processes.
-    report: called with each epoch's row of the log.
+    report: called with each epoch's row of the log. goes_on: called with the epoch of the checkpoint that training is
+    continued from, and the steps of it that are done, None where that is all of them.
 
     Raises ComflpError at a loss that is not finite, and for unusable data.
     """
@@ -84,7 +86,7 @@ def fit(
             "snapshot_epochs": h["snapshot_epochs"] if take_snapshot else (),
             "take_snapshot": take_snapshot,
             "make_schedule": lambda optimizer: _schedule(
-                h["scheduler"], optimizer, len(loader) // h["grad_accumulation_factor"] * h["number_of_epochs"]
+                h["scheduler"], optimizer, len(loader) // brain.grad_accumulation_factor * h["number_of_epochs"]
             ),
             "model": model,
             "epoch_counter": counter,
@@ -92,6 +94,7 @@ def fit(
             "directory": directory,
             "unit": unit,
             "report": report,
+            "goes_on": goes_on,
             "sorting": "by the batch sampler",
         },
         run_opts={

@@ -7,6 +7,7 @@ import pytest
 from comflp.proposal import PruningProposal
 from comflp.report.answer import headline, recommend, speed_up
 from comflp.report.collect import Experiment, Model, Run
+from comflp.result_names import FineTuned, ProposalName
 
 
 def model(path, num_layers, dev, test, rtf=0.01):
@@ -18,7 +19,7 @@ def model(path, num_layers, dev, test, rtf=0.01):
 def run(name, removed, dev, test, rtf=0.005):
     proposal = PruningProposal.parse(removed, num_layers=12)
     made = model(f"prune/{name}/finetuned", len(proposal.kept), dev, test, rtf)
-    return Run(proposal.num_removed, name, proposal, None, made, [], {})
+    return Run(proposal.num_removed, ProposalName(name), FineTuned(), proposal, None, None, made, [], {})
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def experiment():
 @pytest.mark.parametrize(("budget", "name", "within"), [(1.0, "six", True), (0.5, "four", True), (0.05, "four", False)])
 def test_fewest_layers_within_the_budget_on_dev(experiment, budget, name, within):
     found = recommend(experiment, budget)
-    assert (found.run.name, found.within) == (name, within)
+    assert (str(found.run.name), found.within) == (name, within)
 
 
 def test_test_set_reports_but_does_not_choose(experiment):
@@ -50,7 +51,7 @@ def test_headline_where_nothing_is_within(experiment):
 
 
 def test_a_model_trained_anew_is_not_called_pruned(experiment):
-    best = replace(experiment.runs[1], name="scratch", proposal=None, num_prune=6)
+    best = replace(experiment.runs[1], name=ProposalName("scratch"), proposal=None, num_prune=6)
     first, second = headline(experiment, recommend(replace(experiment, runs=(best,)), 1.0), 1.0, "CER")
     assert first == "Train a model of 6 layers anew instead of pruning 6 of 12."
     assert second.startswith("This model (Scratch) stays within 1 point of CER on dev.")

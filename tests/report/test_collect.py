@@ -7,6 +7,10 @@ import pytest
 
 from comflp import report
 from comflp.errors import ComflpError
+from comflp.experiment import Layout
+from comflp.report.names import label
+from comflp.result_names import FineTuned, ProposalName
+from comflp.target import LayerCounts
 
 
 def test_everything_that_the_stages_left_is_there(experiment):
@@ -14,17 +18,17 @@ def test_everything_that_the_stages_left_is_there(experiment):
     assert experiment.num_prunes == [2, 3]
     assert set(experiment.matrices) == {"dc", "svcca"}
     assert experiment.main_measure == "dc"
-    assert [entry.name for entry in experiment.lists_of(3)] == [
+    assert [str(entry.name) for entry in experiment.lists_of(3)] == [
         "dc", "svcca", "dc_reverse", "svcca_reverse", "random", "top"
     ]
-    assert {entry.name for entry in experiment.chosen} == {
+    assert {str(entry.name) for entry in experiment.chosen} == {
         "dc_coarse", "dc_fine", "svcca_coarse", "svcca_fine", "top", "random"
     }
     assert experiment.data_sets == ["dev", "test"]
 
 
 def test_a_run_has_its_models_log_and_snapshots(experiment):
-    run = next(run for run in experiment.runs if run.name == "top")
+    run = next(run for run in experiment.runs if str(run.name) == "top")
     assert str(run.proposal) == "4-6"
     assert (run.pruned.num_layers, run.finetuned.num_layers) == (3, 3)
     assert run.finetuned.num_parameters < experiment.deep.num_parameters
@@ -34,18 +38,49 @@ def test_a_run_has_its_models_log_and_snapshots(experiment):
 
 
 def test_quality_is_that_of_the_matrix(experiment):
-    chosen = next(entry for entry in experiment.chosen if entry.name == "svcca_coarse" and entry.num_prune == 2)
-    ranked = next(entry for entry in experiment.lists_of(2) if entry.name == "svcca")
+    chosen = next(entry for entry in experiment.chosen if str(entry.name) == "svcca_coarse" and entry.num_prune == 2)
+    ranked = next(entry for entry in experiment.lists_of(2) if str(entry.name) == "svcca")
     stated = next(r["quality"] for r in ranked.results if r["proposal"] == str(chosen.proposal))
     assert experiment.quality(chosen.proposal, "svcca") == pytest.approx(stated)
     assert experiment.quality(None) is None
 
 
 def test_scratch_has_no_proposal(exp, tmp_path):
-    copied = shutil.copytree(exp, tmp_path / "small")
-    shutil.copytree(copied / "prune3" / "top", copied / "prune3" / "scratch_seed2")
-    run = next(run for run in report.collect(copied).runs if run.name == "scratch_seed2")
-    assert run.proposal is None
+    copied = shutil.copytree(exp, tmp_path / "small", symlinks=True)
+    shutil.copytree(copied / "prune3" / "top" / "finetuned", copied / "prune3" / "scratch" / "finetuned_seed2")
+    run = next(run for run in report.collect(copied).runs if str(run.name) == "scratch")
+    assert (run.proposal, run.num_prune, run.settings, run.finetuned.num_layers) == (None, 3, FineTuned(tag="seed2"), 3)
+
+
+def test_two_names_of_the_same_layers_share_their_models(exp, tmp_path):
+    copied = shutil.copytree(exp, tmp_path / "small", symlinks=True)
+    counts, layout = LayerCounts({"encoder": 3}), Layout(copied)
+    top, other = (layout.named(counts, ProposalName(name)) for name in ("top", "svcca_fine"))
+    shutil.copytree(top.directory, other.directory, symlinks=True, dirs_exist_ok=True)
+    found = {str(run.name): run for run in report.collect(copied).runs}
+    assert set(found) == {"dc_fine", "top", "svcca_fine"}
+    assert found["svcca_fine"].finetuned is found["top"].finetuned and found["svcca_fine"].log == found["top"].log
+    rows = report.build(report.collect(copied)).sections[1].tables[0].rows
+    assert [row[1:-2] for row in rows if row[0] == "Top drop"] == [row[1:-2] for row in rows if row[0] == "SVCCA, fine"]
+
+
+def test_what_no_name_points_to_goes_by_its_layers(exp, tmp_path):
+    copied = shutil.copytree(exp, tmp_path / "small", symlinks=True)
+    top = Layout(copied).named(LayerCounts({"encoder": 3}), ProposalName("top"))
+    for link in top.links():
+        link.unlink()
+    found = {label(run.name, run.settings): run for run in report.collect(copied).runs}
+    assert set(found) == {"DC, fine", "Layers 4-6"} and found["Layers 4-6"].finetuned.num_layers == 3
+    shutil.rmtree(copied / "prune3" / "layers_4-6" / "finetuned")
+    shutil.rmtree(copied / "prune3" / "layers_4-6" / "train")
+    found = {label(run.name): run for run in report.collect(copied).runs}
+    assert found["Layers 4-6"].settings is None and found["Layers 4-6"].states[0][0] == "pruned"
+
+
+def test_an_experiment_of_an_earlier_version_is_refused(exp, tmp_path):
+    copied = shutil.copytree(exp, tmp_path / "small")  # as real directories
+    with pytest.raises(ComflpError, match="earlier versions of comflp kept them.* run stages 5 to 7 again"):
+        report.collect(copied)
 
 
 def test_a_missing_directory_is_named(tmp_path):
@@ -55,14 +90,14 @@ def test_a_missing_directory_is_named(tmp_path):
 
 @pytest.mark.parametrize("path", ["prune3/top/ranked.json", "prune3/top/proposal.json", "deep/decode_test/score.json"])
 def test_a_broken_file_is_named(exp, tmp_path, path):
-    copied = shutil.copytree(exp, tmp_path / "small")
+    copied = shutil.copytree(exp, tmp_path / "small", symlinks=True)
     (copied / path).write_text("{")
     with pytest.raises(ComflpError, match=path.rpartition("/")[2]):
         report.collect(copied)
 
 
 def test_a_proposal_without_layers_is_named(exp, tmp_path):
-    copied = shutil.copytree(exp, tmp_path / "small")
+    copied = shutil.copytree(exp, tmp_path / "small", symlinks=True)
     (copied / "prune3" / "top" / "proposal.json").write_text(json.dumps({"name": "top"}))
     with pytest.raises(ComflpError, match="proposal.json has no"):
         report.collect(copied)

@@ -16,7 +16,7 @@ from fixtures.experiment import make_deep_model, make_tones
 @pytest.fixture
 def with_costs(exp, tmp_path):
     """The experiment, and S of blocks of up to two layers."""
-    copied = shutil.copytree(exp, tmp_path / "small")
+    copied = shutil.copytree(exp, tmp_path / "small", symlinks=True)
     matrix = skip_matrix(Speech(make_deep_model(), make_tones(tmp_path / "data", 6)), "skip_kl", max_block=2)
     np.save(copied / "correlation" / "skip_kl.npy", matrix)
     write_json(copied / "correlation" / "skip_kl.json", {"measure": "skip_kl", "kind": "cost", "options": {"max_block": 2}})

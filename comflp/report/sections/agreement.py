@@ -12,6 +12,7 @@ from comflp.report.collect import Experiment, SearchList
 from comflp.report.document import Column, Figure, Section, Table
 from comflp.report.names import label
 from comflp.report.palette import colour_of
+from comflp.result_names import ListName
 
 
 def section(experiment: Experiment, metric: str) -> Section:
@@ -21,8 +22,8 @@ def section(experiment: Experiment, metric: str) -> Section:
         lists = [entry for entry in experiment.lists_of(num_prune) if entry.results]
         for measure in experiment.matrices:
             samples = {
-                f"top {label(measure)} candidates": _pairs(experiment, [e for e in lists if e.name == measure], measure),
-                "random sample": _pairs(experiment, [e for e in lists if e.name == "random"], measure),
+                f"top {label(measure)} candidates": _pairs(experiment, [e for e in lists if e.name == ListName(measure)], measure),
+                "random sample": _pairs(experiment, [e for e in lists if e.name == ListName("random")], measure),
                 "all decoded proposals": _pairs(experiment, lists, measure),
             }
             rows += [(num_prune, label(measure), name, len(pairs), *correlations(list(pairs.values())))
@@ -35,7 +36,7 @@ def section(experiment: Experiment, metric: str) -> Section:
                Column("Spearman", "+.2f")]
     data = [Column("N", "d"), Column("Measure"), Column("Proposal"), Column("v(P)", ".5f"), Column(metric, ".2f")]
     missing = [] if rows else ["No candidates have been decoded yet: stage 4 (fine search) does."]
-    if rows and not any(entry.name == "random" and entry.results for entry in experiment.lists):
+    if rows and not any(entry.name == ListName("random") and entry.results for entry in experiment.lists):
         missing.append("There is no random sample; stage 4 with `--baselines \"top random\"` decodes one.")
     return Section(
         "agreement",

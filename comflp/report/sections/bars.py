@@ -7,10 +7,11 @@ import statistics
 from comflp.report.charts import bars
 from comflp.report.collect import Experiment, SearchList
 from comflp.report.document import Column, Figure, Section, Table
-from comflp.report.names import label
+from comflp.report.names import label, method
 from comflp.report.palette import colour_of
+from comflp.result_names import ListName
 
-LINES = ("glp", "top")
+LINES = (ListName("glp"), ListName("top"))
 """Lists of which a figure shows the best as a line, as the paper does."""
 
 
@@ -22,21 +23,21 @@ def section(experiment: Experiment, metric: str) -> Section:
         shown = [entry for name, entry in decoded.items() if len(entry.rates) > 1 and name not in LINES]
         if not shown:
             continue
-        references = [(label(name), min(decoded[name].rates), colour_of(name)) for name in LINES if name in decoded]
+        references = [(label(name), min(decoded[name].rates), colour_of(method(name))) for name in LINES if name in decoded]
         figures.append(Figure(
             f"candidates_prune{num_prune}",
-            bars(f"candidates_prune{num_prune}", [(label(e.name), e.rates, colour_of(e.name)) for e in shown], references,
+            bars(f"candidates_prune{num_prune}", [(label(e.name), e.rates, colour_of(method(e.name))) for e in shown], references,
                  metric, f"{metric} of the candidates, {num_prune} layers removed"),
             f"{num_prune} of {experiment.num_layers} layers removed, no fine-tuning. Dots are single proposals.",
         ))
         rows += [_row(num_prune, entry) for entry in decoded.values()]
-        lacking = [name for measure in experiment.matrices for name in (f"{measure}_reverse",) if name not in decoded]
+        lacking = [name for measure in experiment.matrices if (name := ListName(measure, reverse=True)) not in decoded]
         if lacking:
             missing.append(
                 f"Removing {num_prune}: the worst candidates ({', '.join(map(label, lacking))}) were not decoded. Stage 3 with "
                 "`--reverse` finds them, stage 4 with `--reverse-measures` decodes them."
             )
-        if "glp" not in decoded:
+        if ListName("glp") not in decoded:
             missing.append(f"Removing {num_prune}: no GLP line; stage 4 with `--baselines \"top random glp\"` makes it.")
     columns = [Column("N", "d"), Column("List"), Column("Proposals", "d"), Column(f"Mean {metric}", ".2f"),
                Column("Deviation", ".2f"), Column("Best", ".2f"), Column("Worst", ".2f")]

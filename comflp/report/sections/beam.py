@@ -10,7 +10,7 @@ from comflp.report.names import label
 def section(experiment: Experiment, metric: str) -> Section:
     """A row for each N and measure that stage 3 compared."""
     rows = []
-    for entry in sorted(experiment.lists, key=lambda entry: (entry.num_prune, entry.name)):
+    for entry in sorted(experiment.lists, key=lambda entry: (entry.num_prune, str(entry.name))):
         compared = (entry.searched or {}).get("beam_against_exact")
         if compared:
             qualities = [[candidate["quality"] for candidate in compared[name]] for name in ("beam", "exact")]

@@ -69,7 +69,7 @@ def _stages(experiment: Experiment) -> list[tuple]:
 
 def _searches(experiment: Experiment) -> list[tuple]:
     rows = []
-    for entry in sorted(experiment.lists, key=lambda entry: (entry.num_prune, entry.name)):
+    for entry in sorted(experiment.lists, key=lambda entry: (entry.num_prune, str(entry.name))):
         if entry.ranked:
             rows.append(_search(entry))
     return rows

@@ -24,12 +24,12 @@ def section(experiment: Experiment, metric: str) -> Section:
             Column("Speed-up", ".2f"),
         ]
         tables.append(Table("deployment", columns, [
-            (model_label(row["path"]), _FORMATS[row["format"]], row["num_layers"], row["num_parameters"], row["megabytes"],
+            (model_label(experiment, row["path"]), _FORMATS[row["format"]], row["num_layers"], row["num_parameters"], row["megabytes"],
              row["peak_megabytes"], _millions(row["multiply_adds_per_second"]), *(row["rtf"][count] for count in threads),
              deep["rtf"][threads[0]] / row["rtf"][threads[0]] if deep else None)
             for row in rows
         ]))
-        speeds = {f"{model_label(row['path'])}, {_FORMATS[row['format']]}": row["rtf"][threads[0]] for row in rows}
+        speeds = {f"{model_label(experiment, row['path'])}, {_FORMATS[row['format']]}": row["rtf"][threads[0]] for row in rows}
         figures.append(Figure("deployment", horizontal_bars("deployment", speeds, "real-time factor, one thread",
                                                             "real-time factor of each model", "teal"), "Shorter is faster."))
         text.append(
@@ -39,16 +39,17 @@ def section(experiment: Experiment, metric: str) -> Section:
         )
     else:
         missing.append("Speed and memory have not been measured: `python benchmarks/deploy.py --exp EXP --data data/test` does.")
-    if experiment.exports:
+    exported = [(path, form, entry) for path, (_, _, model) in experiment.models.items() for form, entry in model.exports.items()]
+    if exported:
         text.append("Exports are checked on real utterances, one at a time: how many texts equal those of the float model in "
                     f"PyTorch, and the {metric} of both.")
         columns = [Column("Model"), Column("Format"), Column("MB on disk", ".2f"), Column("Utterances", "d"), Column("Same text", "d"),
                    Column(f"{metric}, PyTorch", ".2f"), Column(metric, ".2f"), Column("Cost", "+.2f")]
         tables.append(Table("exports", columns, [
-            (model_label(path.rpartition("/export/")[0]), _FORMATS[entry["format"]], entry["megabytes"], entry["num_utterances"],
+            (model_label(experiment, path), _FORMATS[form], entry["megabytes"], entry["num_utterances"],
              entry["same_texts"], entry["reference_error_rate"], entry["error_rate"],
              entry["error_rate"] - entry["reference_error_rate"])
-            for path, entry in experiment.exports.items()
+            for path, form, entry in exported
         ], "Exports"))
     else:
         missing.append("Nothing has been exported: `python local/export.py --model EXP/prune6/dc_fine/finetuned --data data/test` "
@@ -56,17 +57,13 @@ def section(experiment: Experiment, metric: str) -> Section:
     return Section("deployment", "On a device", text, figures, tables, missing)
 
 
-def model_label(path: str) -> str:
-    """The written name of a model directory inside the experiment.
-
-    >>> model_label("deep"), model_label("prune6/dc_fine/finetuned"), model_label("prune6/top/pruned")
-    ('Deep model', 'DC, fine, N=6', 'Top drop, N=6, not fine-tuned')
-    """
-    parts = path.split("/")
-    if len(parts) != 3:
-        return "Deep model" if path == "deep" else path
-    ending = ", not fine-tuned" if parts[2] == "pruned" else ""
-    return f"{label(parts[1])}, N={parts[0].removeprefix('prune')}{ending}"
+def model_label(experiment: Experiment, path: str) -> str:
+    """The written name of a model directory inside the experiment, such as ``DC, fine, N=6`` or ``Top drop, N=6, pruned``."""
+    run, state, _ = experiment.models.get(path, (None, path, None))
+    if run is None:
+        return "Deep model" if state == "deep" else state
+    settings = run.settings if state == "fine-tuned" else None
+    return f"{label(run.name, settings)}, N={run.num_prune}{'' if state == 'fine-tuned' else f', {state}'}"
 
 
 def _millions(value: float | None) -> float | None:

@@ -8,8 +8,9 @@ from collections import defaultdict
 from comflp.report.charts import curves
 from comflp.report.collect import Experiment
 from comflp.report.document import Column, Figure, Section, Table
-from comflp.report.names import label
+from comflp.report.names import label, method
 from comflp.report.palette import colour_of
+from comflp.result_names import COARSE, ProposalName
 
 
 def section(experiment: Experiment, metric: str) -> Section:
@@ -21,7 +22,7 @@ def section(experiment: Experiment, metric: str) -> Section:
                   f"{metric} on the validation set, no fine-tuning", folded=len(num_prunes) > 1)
     figures, missing = [], []
     if len(num_prunes) > 1:
-        series = [(label(name), sorted(values.items()), colour_of(name), "dashed" if name.endswith("_coarse") else "solid")
+        series = [(label(name), sorted(values.items()), colour_of(method(name)), "dashed" if name.search == COARSE else "solid")
                   for name, values in points.items()]
         figures.append(Figure("error_rate_by_n", curves("error_rate_by_n", series, "layers removed (N)", f"{metric} (%)",
                                                         f"{metric} against the number of removed layers"),
@@ -40,12 +41,13 @@ def section(experiment: Experiment, metric: str) -> Section:
     )
 
 
-def _points(experiment: Experiment) -> dict[str, dict[int, float]]:
-    points: dict[str, dict[int, float]] = defaultdict(dict)
+def _points(experiment: Experiment) -> dict[ProposalName, dict[int, float]]:
+    random = ProposalName("random")
+    points: dict[ProposalName, dict[int, float]] = defaultdict(dict)
     for entry in experiment.chosen:
-        if entry.error_rate is not None and entry.name != "random":
+        if entry.error_rate is not None and entry.name != random:
             points[entry.name][entry.num_prune] = entry.error_rate
     for entry in experiment.lists:
-        if entry.name == "random" and entry.rates:
-            points["random"][entry.num_prune] = statistics.fmean(entry.rates)
+        if entry.name == random.list and entry.rates:
+            points[random][entry.num_prune] = statistics.fmean(entry.rates)
     return points

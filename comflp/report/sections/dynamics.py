@@ -6,7 +6,7 @@ from comflp.report.charts import curves
 from comflp.report.collect import Experiment, Run
 from comflp.report.document import Column, Figure, Section, Table
 from comflp.report.drawings import snapshot_grid
-from comflp.report.names import label
+from comflp.report.names import label, method
 from comflp.report.palette import colour_of
 
 
@@ -18,11 +18,11 @@ def section(experiment: Experiment, metric: str) -> Section:
         logged = [run for run in runs if run.log]
         if logged:
             figures.append(_curves(num_prune, logged, metric))
-            rows += [(num_prune, label(run.name), int(row["epoch"]), row["train_loss"], row["valid_loss"],
+            rows += [(num_prune, label(run.name, run.settings), int(row["epoch"]), row["train_loss"], row["valid_loss"],
                       row["valid_error_rate"], row["learning_rate"], row["seconds"]) for run in logged for row in run.log]
         pictured = [run for run in runs if run.snapshots]
         if pictured:
-            grid = snapshot_grid([(label(run.name), dict(run.snapshots)) for run in pictured], "correlation matrices in training")
+            grid = snapshot_grid([(label(run.name, run.settings), dict(run.snapshots)) for run in pictured], "correlation matrices in training")
             figures.append(Figure(f"snapshots_prune{num_prune}", grid,
                                   "M of the models in training, on one scale: darker is less redundant (Fig. 3 b)."))
         elif logged:
@@ -42,14 +42,14 @@ def section(experiment: Experiment, metric: str) -> Section:
 
 def _curves(num_prune: int, runs: list[Run], metric: str) -> Figure:
     name = f"training_prune{num_prune}"
-    shared = {colour_of(run.name) for run in runs}
+    shared = {colour_of(method(run.name)) for run in runs}
     spare = [colour for colour in ("blue", "orange", "teal", "plum", "green", "red", "gold", "grey") if colour not in shared]
     used, series = set(), []
     for run in runs:
-        colour = colour_of(run.name)
+        colour = colour_of(method(run.name))
         if colour in used and spare:
             colour = spare.pop(0)
         used.add(colour)
-        series.append((label(run.name), [(row["epoch"], row["valid_error_rate"]) for row in run.log], colour, "solid"))
+        series.append((label(run.name, run.settings), [(row["epoch"], row["valid_error_rate"]) for row in run.log], colour, "solid"))
     return Figure(name, curves(name, series, "epoch", f"dev {metric} (%)", f"{metric} during fine-tuning"),
                   f"{num_prune} layers removed")

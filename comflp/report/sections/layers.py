@@ -37,20 +37,20 @@ def section(experiment: Experiment, metric: str) -> Section:
 
 
 def _rows(experiment: Experiment, num_prune: int) -> list[tuple]:
-    runs = {run.name: run for run in experiment.runs if run.num_prune == num_prune}
+    runs = [run for run in experiment.runs if run.num_prune == num_prune and run.proposal is not None]
     chosen = {entry.name: entry for entry in experiment.chosen if entry.num_prune == num_prune}
-    rows = []
-    for name in [*chosen, *(name for name in runs if name not in chosen)]:
-        proposal = chosen[name].proposal if name in chosen else runs[name].proposal
-        if proposal is None:
-            continue
-        finetuned = runs[name].finetuned if name in runs else None
-        rows.append((
-            label(name),
+    trained = {run.name for run in runs}
+    shown = [(name, None, entry.proposal, None) for name, entry in chosen.items() if name not in trained]
+    shown += [(run.name, run.settings, run.proposal, run.finetuned) for run in runs]
+    rows = [
+        (
+            label(name, settings),
             Drawing(strip(proposal), str(proposal)),
             *(experiment.quality(proposal, measure) for measure in experiment.matrices),
             chosen[name].error_rate if name in chosen else None,
             finetuned.rate("test") if finetuned else None,
-        ))
+        )
+        for name, settings, proposal, finetuned in shown
+    ]
     last = len(rows[0]) if rows else 0
     return sorted(rows, key=lambda row: (row[last - 2] is None, row[last - 2] or 0.0, row[0]))

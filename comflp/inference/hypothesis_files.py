@@ -1,39 +1,36 @@
-"""What stage 6 writes for one model and one data set."""
+"""What decoding one data set with one model leaves: hypotheses and references as they were scored, and the scores."""
+
+from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
+from pathlib import Path
+from typing import Any, Mapping
 
 import jiwer
 
 from comflp.artifacts import write_json, write_text
+from comflp.data.data_dir import DataDir
+from comflp.inference.decode import Hypotheses
+from comflp.models.layered import LayeredModel
 from comflp.scoring import METRIC_OF_UNIT, UNIT_OF_METRIC, ErrorRate, align, error_rate, normalise, utterances_errors
 
 
-def write_results(out, model, data, hypotheses, options):
-    """Write hyp, ref, hyp.trn, ref.trn, per_speaker.tsv, worst.txt and score.json; returns their paths and the score."""
+def write_results(
+    out: Path, model: LayeredModel, data: DataDir, hypotheses: Hypotheses, metric: str, decoder: str, num_worst: int
+) -> tuple[list[Path], dict[str, Any]]:
+    """Write hyp, ref, hyp.trn, ref.trn, per_speaker.tsv, worst.txt and score.json; returns their paths and the score.
+
+    metric: ``cer`` or ``wer``, what the score gives first. decoder: the search that gave the hypotheses, for score.json.
+    num_worst: how many utterances worst.txt shows.
+    """
     references = {utterance.utt_id: normalise(utterance.text) for utterance in data}
-    unit = UNIT_OF_METRIC[options.metric]
-    score = scores(model, data, references, hypotheses, options)
-    files = {
-        "hyp": kaldi_text(hypotheses),
-        "ref": kaldi_text(references),
-        "hyp.trn": trn(data, hypotheses, unit),
-        "ref.trn": trn(data, references, unit),
-        "per_speaker.tsv": per_speaker(data, references, hypotheses),
-        "worst.txt": worst(data, references, hypotheses, unit, options.worst),
-    }
-    for name, content in files.items():
-        write_text(out / name, content)
-    write_json(out / "score.json", score)
-    return [*(out / name for name in files), out / "score.json"], score
-
-
-def scores(model, data, references, hypotheses, options):
-    """The content of score.json: the metric asked for, and the rates in both units beside it."""
-    rates = {metric: error_rate(references, hypotheses, unit) for unit, metric in METRIC_OF_UNIT.items()}
-    asked = rates[options.metric]
-    return {
-        "metric": options.metric,
+    texts = {utt_id: normalise(text) for utt_id, text in hypotheses.items()}
+    rates = {name: error_rate(references, texts, unit) for unit, name in METRIC_OF_UNIT.items()}
+    unit = UNIT_OF_METRIC[metric]
+    asked = rates[metric]
+    score = {
+        "metric": metric,
         "error_rate": asked.rate,
         "substitutions": asked.substitutions,
         "deletions": asked.deletions,
@@ -45,29 +42,41 @@ def scores(model, data, references, hypotheses, options):
         "audio_seconds": hypotheses.audio_seconds,
         "decode_seconds": hypotheses.decode_seconds,
         "rtf": hypotheses.rtf,
-        "decoder": options.decoder,
+        "decoder": decoder,
         "num_layers": model.num_layers,
         "num_parameters": model.num_parameters,
     }
+    files = {
+        "hyp": kaldi_text(texts),
+        "ref": kaldi_text(references),
+        "hyp.trn": trn(data, texts, unit),
+        "ref.trn": trn(data, references, unit),
+        "per_speaker.tsv": per_speaker(data, references, texts),
+        "worst.txt": worst(data, references, texts, unit, num_worst),
+    }
+    for name, content in files.items():
+        write_text(out / name, content)
+    write_json(out / "score.json", score)
+    return [*(out / name for name in files), out / "score.json"], score
 
 
-def kaldi_text(texts):
+def kaldi_text(texts: Mapping[str, str]) -> str:
     """``<utt> <text>`` lines, sorted; an empty text leaves the id alone."""
     return "".join(f"{utt_id} {text}".rstrip() + "\n" for utt_id, text in sorted(texts.items()))
 
 
-def trn(data, texts, unit):
+def trn(data: DataDir, texts: Mapping[str, str], unit: str) -> str:
     """sclite's trn: ``<text> (<speaker>-<utt>)``; characters are separated by spaces where CER counts them."""
     lines = []
     for utterance in data:
-        text = normalise(texts[utterance.utt_id])
+        text = texts[utterance.utt_id]
         if unit == "char":
             text = " ".join("<space>" if character == " " else character for character in text)
         lines.append(f"{text} ({utterance.speaker}-{utterance.utt_id})".lstrip() + "\n")
     return "".join(lines)
 
 
-def per_speaker(data, references, hypotheses):
+def per_speaker(data: DataDir, references: Mapping[str, str], hypotheses: Mapping[str, str]) -> str:
     """A table: speaker, utterances, and CER and WER with their reference lengths; all speakers last."""
     speakers = defaultdict(list)
     for utterance in data:
@@ -83,8 +92,8 @@ def per_speaker(data, references, hypotheses):
     return "".join(lines)
 
 
-def worst(data, references, hypotheses, unit, count):
-    """The utterances with most errors, reference above hypothesis."""
+def worst(data: DataDir, references: Mapping[str, str], hypotheses: Mapping[str, str], unit: str, count: int) -> str:
+    """The ``count`` utterances with most errors, reference above hypothesis."""
     utt_ids = list(references)
     counts = utterances_errors([references[i] for i in utt_ids], [hypotheses[i] for i in utt_ids], unit)
     chosen = sorted(zip(utt_ids, counts), key=lambda pair: (-pair[1].errors, pair[0]))[:count]
@@ -99,7 +108,7 @@ def worst(data, references, hypotheses, unit, count):
     return "".join(parts) or "every utterance is right\n"
 
 
-def same_width(lines):
+def same_width(lines: list[str]) -> list[str]:
     """Lines of one alignment with every column as wide in each: beside a wide (Chinese) character all become wide.
 
     >>> same_width(["REF: 中*", "HYP: 文文", "     SI"])
@@ -110,11 +119,11 @@ def same_width(lines):
     return ["".join(line).rstrip() for line in zip(*(map(_wide, c) if any(map(_is_wide, c)) else c for c in columns))]
 
 
-def _is_wide(character):
+def _is_wide(character: str) -> bool:
     return unicodedata.east_asian_width(character) in "WF"
 
 
-def _wide(character):
+def _wide(character: str) -> str:
     if character == " ":
         return "\u3000"
     return chr(ord(character) + 0xFEE0) if "!" <= character <= "~" else character

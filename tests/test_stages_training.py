@@ -1,0 +1,152 @@
+"""Stage 5 through its script: one place for the same layers whatever they are called, and what it says and refuses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from comflp.artifacts import fingerprint_model, read_json
+from comflp.experiment import Layout
+from comflp.models import load
+from comflp.proposal import PruningProposal
+from comflp.record import Stage
+from comflp.result_names import FineTuned, ProposalName, Pruned, Scratch
+from comflp.target import LayerCounts
+
+LOCAL = Path(__file__).resolve().parents[1] / "local"
+TWO = LayerCounts({"encoder": 2})
+CONFIGURATION = """
+seed: 1
+number_of_epochs: 1
+lr: 0.0005
+layerdrop: 0.0
+freeze_feature_extractor: False
+augmentation: null
+max_batch_seconds: 20
+max_batch_utterances: 4
+batch_order: random
+grad_accumulation_factor: 1
+max_grad_norm: 5.0
+gradient_checkpointing: False
+optimizer: !name:torch.optim.AdamW
+    lr: !ref <lr>
+scheduler: !name:torch.optim.lr_scheduler.ReduceLROnPlateau
+    patience: 10
+monitor: error_rate
+average: 1
+early_stopping: null
+snapshot_epochs: [0]
+snapshot_measure: dc
+snapshot_utterances: 8
+distill_ctc_weight: 1.0
+distill_hidden_weight: 1.0
+distill_temperature: 1.0
+"""
+
+
+def stage5(recipe, proposal, *more, expect=0):
+    """Run the script; returns stdout and stderr together."""
+    command = [sys.executable, str(LOCAL / "stage5_finetune.py"), "--exp", "exp", "--num-prune", "2", "--proposal", proposal]
+    done = subprocess.run(
+        [*command, "finetune.yaml", "--noprogressbar", *more], cwd=recipe, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )
+    assert done.returncode == expect, done.stdout
+    assert "Traceback" not in done.stdout
+    return done.stdout
+
+
+def propose(recipe, name, layers):
+    """A named proposal as stage 4 leaves it."""
+    named = Layout(recipe / "exp").named(TWO, ProposalName.parse(name))
+    named.choose({"proposal": layers, "num_layers": 4, "num_prune": 2, "error_rate": 10.0})
+    model = fingerprint_model(recipe / "exp" / "deep")
+    Stage(named.record, "stage4_fine_search", {}, {"model": model, "valid": "v"}).finish([named.proposal])
+
+
+@pytest.fixture
+def recipe(make_model, make_data, tmp_path):
+    """A recipe directory with a deep model, data and a configuration of one short epoch."""
+    for number, name in enumerate(("data/train", "data/dev", "data/probe")):
+        make_data(12, name=name, seed=number)
+    make_model(num_layers=4).save(tmp_path / "exp" / "deep")
+    (tmp_path / "finetune.yaml").write_text(CONFIGURATION)
+    propose(tmp_path, "dc_fine", "1,3")
+    propose(tmp_path, "top", "3-4")
+    return tmp_path
+
+
+def test_the_same_layers_are_pruned_and_trained_once_whatever_they_are_called(recipe):
+    assert "epoch 1:" in stage5(recipe, "dc_fine")
+    layout = Layout(recipe / "exp")
+    result = layout.result(PruningProposal.parse("1,3", num_layers=4))
+    assert result.states() == [Pruned(), FineTuned()] and load(result.model(FineTuned())).num_layers == 2
+    assert (result.training(FineTuned()) / "snapshots" / "dc_epoch0000.npy").exists()
+    named = layout.named(TWO, ProposalName("dc", "fine"))
+    assert [link.name for link in named.links()] == ["finetuned", "pruned", "train"]
+    card = (named.directory / "finetuned" / "README.md").read_text()
+    assert "dc_fine, layers 1,3 removed" in card and "trained on data/train" in card
+
+    assert "up to date" in stage5(recipe, "1,3")
+    propose(recipe, "skip_kl_fine", "1,3")
+    said = stage5(recipe, "skip_kl_fine")
+    assert "up to date" in said and "epoch" not in said
+    other = layout.named(TWO, ProposalName("skip_kl", "fine"))
+    assert (other.directory / "finetuned").resolve() == result.model(FineTuned()).resolve()
+
+    pruned = (result.model(Pruned()) / "record.json").read_bytes()
+    assert "epoch 1:" in stage5(recipe, "dc_fine", "--distill", "both", "--tag", "e1")
+    assert (result.model(Pruned()) / "record.json").read_bytes() == pruned, "pruned once for both trainings"
+    assert result.states() == [Pruned(), FineTuned(distill="both", tag="e1"), FineTuned()]
+
+
+def test_random_weights_are_trained_and_nothing_is_pruned(recipe):
+    stage5(recipe, "scratch_frontend")
+    result = Layout(recipe / "exp").result(Scratch(TWO, keep_frontend=True))
+    assert result.states() == [FineTuned()]
+    record = read_json(result.model(FineTuned()) / "record.json")
+    assert record["options"]["start"] == "scratch_frontend" and record["options"]["processes"] == 1
+
+
+def test_changed_settings_are_named_with_both_values(recipe):
+    stage5(recipe, "top")
+    said = stage5(recipe, "top", "--lr", "0.002", expect=1)
+    assert "lr: \"0.0005\" before, \"0.002\" now; optimizer.lr: \"0.0005\" before, \"0.002\" now" in said
+    assert "add --force" in said and "another --tag" in said
+    said = stage5(recipe, "top", "--precision", "bf16", expect=1)
+    assert "precision: null before, \"bf16\" now" in said
+    said = stage5(recipe, "top", "--grad_accumulation_factor", "2", expect=1)
+    assert "grad_accumulation_factor: \"1\" before, \"2\" now" in said
+    (recipe / "finetune.yaml").write_text(CONFIGURATION.replace("lr: 0.0005", "lr: 5e-4") + "# a comment\n")
+    assert "up to date" in stage5(recipe, "top", "--noprogressbar")
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    (["--optimizer", "adam"], "SpeechBrain would take this for --optimizer_step_limit"),
+    (["--learning_rate", "1"], "has no such key"),
+    (["--prec", "bf16"], "options are written in full"),
+    (["--tag", "a/b"], "part of a file name"),
+])  # fmt: skip
+def test_what_is_typed_wrongly_is_refused(recipe, more, message):
+    assert message in stage5(recipe, "top", *more, expect=1)
+
+
+def test_a_training_that_goes_on_says_from_where(recipe):
+    stage5(recipe, "top")
+    result = Layout(recipe / "exp").result(PruningProposal.parse("3-4", num_layers=4))
+    (result.model(FineTuned()) / "record.json").unlink()
+    said = stage5(recipe, "top")
+    assert "goes on after epoch 1, from its checkpoint" in said and "epoch 1:" not in said
+
+
+def test_another_deep_model_and_results_of_earlier_versions_stop_the_stage(recipe):
+    record = Layout(recipe / "exp").named(TWO, ProposalName("top")).record
+    content = read_json(record)
+    content["origin"]["model"] = "0" * 64
+    record.write_text(json.dumps(content))
+    assert "made from another model" in stage5(recipe, "top", expect=1)
+    (recipe / "exp" / "prune2" / "dc_fine_e2" / "pruned").mkdir(parents=True)
+    assert "as earlier versions of comflp kept them" in stage5(recipe, "dc_fine", expect=1)
