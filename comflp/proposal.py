@@ -89,7 +89,7 @@ class PruningProposal:
         if not isinstance(num_layers, Mapping):
             return cls(num_layers, _merged(_ranges(text, num_layers)))
         if len(num_layers) == 1:
-            return cls.parse(text, *num_layers.values())
+            return cls.parse(text, next(iter(num_layers.values())))
         parts = {} if text.strip() == NOTHING else split_by_stack(text, num_layers, "layers, as in 'encoder=1,3-4+decoder=2'")
         return JointProposal({name: cls.parse(parts.get(name, NOTHING), size) for name, size in num_layers.items()})
 
@@ -222,6 +222,15 @@ class JointProposal:
 
 Proposal = Union[PruningProposal, JointProposal]
 """What is removed from a model, of one stack or of several; ``of(stack)`` and ``num_removed`` are of both."""
+
+
+def joined(parts: Mapping[str, PruningProposal]) -> Proposal:
+    """The proposal that removes ``parts`` (stack -> what goes, in the order of the model); of one stack, that part itself.
+
+    >>> str(joined({"encoder": PruningProposal(6, ((2, 3),))}))
+    '2-3'
+    """
+    return JointProposal(parts) if len(parts) > 1 else next(iter(parts.values()))
 
 
 def split_by_stack(text: str, stacks: Iterable[str], form: str) -> dict[str, str]:

@@ -7,17 +7,41 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from stage_log import copy_output
 from tqdm import tqdm
 
 from comflp.errors import ComflpError, ErrorOfMain
 
-progress = partial(tqdm, mininterval=1.0, dynamic_ncols=True, delay=3)
-"""Bar for loops of more than a few seconds; passed to the library's ``progress`` arguments."""
+
+class _Lines:
+    """Where there is no terminal: what a bar shows as lines of stderr, one below the other."""
+
+    @staticmethod
+    def write(text: str) -> None:
+        line = text.strip("\r\n ")
+        if line:
+            print(line, file=sys.stderr)
+
+    @staticmethod
+    def flush() -> None:
+        sys.stderr.flush()
+
+
+if sys.stderr.isatty():
+    progress = partial(tqdm, mininterval=1.0, dynamic_ncols=True, delay=3)
+else:
+    progress = partial(tqdm, mininterval=60.0, delay=60, leave=False, file=_Lines(),
+                       bar_format="{desc}: {n_fmt} of {total_fmt} done, {remaining} left")
+"""Bar for loops of more than a few seconds, or a line a minute; passed to the library's ``progress`` arguments."""
 
 
 def run(main) -> None:
-    """Call ``main``; a ComflpError or a fault of the disk becomes one line on stderr and exit status 1, Ctrl-C status 130."""
+    """Call ``main`` and copy what it prints to the stage's log file.
+
+    A ComflpError or a fault of the disk becomes one line on stderr and exit status 1, Ctrl-C becomes exit status 130.
+    """
     try:
+        copy_output()
         main()
     except ErrorOfMain:
         sys.exit(1)

@@ -1,18 +1,81 @@
 #!/usr/bin/env python3
-"""torchrun without its own tracebacks, which would stand below the line that says what was wrong.
+"""Start a script in one process or in several, here or on several nodes, by torchrun.
 
-launch.py --standalone --nproc-per-node N SCRIPT ARGUMENT...
+    launch.py [--nproc-per-node P] [--nnodes N --node-rank R --rdzv-endpoint HOST:PORT] SCRIPT ARGUMENT...
+
+The words are torchrun's. In a job step of Slurm the tasks are the nodes: ``srun --ntasks 2 python launch.py SCRIPT`` starts
+one script in two processes that know each other. One process on one node is the script itself, without torchrun.
+Below an error of the script there is no traceback of torchrun's.
 """
 
+import os
+import re
 import sys
+from argparse import REMAINDER, ArgumentParser
+from pathlib import Path
+from typing import Mapping
 
-from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.run import main
+JOIN_SECONDS = 600
+"""How long nodes wait for one another."""
 
-try:
+
+def slurm_node(environment: Mapping[str, str]) -> tuple[int, int, str]:
+    """(number of nodes, rank of this one, endpoint) of a job step of Slurm; (1, 0, "") outside one.
+
+    >>> slurm_node({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_STEP_NODELIST": "gpu[07-08,12]-a,login",
+    ...             "SLURM_JOB_ID": "123", "SLURM_STEP_ID": "4"})
+    (2, 1, 'gpu07-a:21234')
+    """
+    size = int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
+    if size == 1:
+        return 1, 0, ""
+    first = re.match(r"(?:[^,\[]|\[[^]]*\])+", environment["SLURM_STEP_NODELIST"])[0]
+    host = re.sub(r"\[(\w+)[^]]*\]", r"\1", first)
+    port = 20000 + int(environment["SLURM_JOB_ID"] + environment["SLURM_STEP_ID"]) % 12000
+    return size, int(environment["SLURM_PROCID"]), f"{host}:{port}"
+
+
+def main() -> None:
+    arguments = ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    arguments.add_argument("--nproc-per-node", type=int, default=1, help="processes on each node")
+    arguments.add_argument("--nnodes", type=int, help="number of nodes; Slurm's tasks or 1 if left out")
+    arguments.add_argument("--node-rank", type=int, default=0, help="number of this node, from 0")
+    arguments.add_argument("--rdzv-endpoint", default="", help="HOST:PORT of node 0, where the nodes meet")
+    arguments.add_argument("command", nargs=REMAINDER, help="the script and its arguments")
+    options = arguments.parse_args()
+    if options.nnodes is None:
+        nodes, rank, endpoint = slurm_node(os.environ)
+    else:
+        nodes, rank, endpoint = options.nnodes, options.node_rank, options.rdzv_endpoint
+    if not 0 <= rank < nodes:
+        arguments.error(f"--node-rank {rank} is not one of 0 to {nodes - 1}")
+    if nodes > 1 and not re.fullmatch(r".+:\d+", endpoint):
+        arguments.error(f"--rdzv-endpoint {endpoint!r} is not HOST:PORT, where HOST is node 0 and PORT is free there")
+    if nodes * options.nproc_per_node == 1:
+        os.execv(sys.executable, [sys.executable, *options.command])
+    where = ["--nnodes", nodes, "--node-rank", rank, "--rdzv-endpoint", endpoint, "--rdzv-conf", f"timeout={JOIN_SECONDS}"]
+    run(["--standalone"] if nodes == 1 else where, options, endpoint)
+
+
+def run(where, options, endpoint):
+    """torchrun, its exceptions turned into exit statuses."""
+    # One process needs none of this, and torch takes seconds to import.
+    from torch.distributed import DistStoreError
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
+    try:
+        torchrun([*map(str, where), "--nproc-per-node", str(options.nproc_per_node), *options.command])
+    except ChildFailedError:
+        sys.exit(1)
+    except SignalException as stopped:
+        sys.exit(128 + stopped.sigval)
+    except DistStoreError as error:
+        print(f"{Path(options.command[0]).name}: error: not all nodes came to {endpoint} within {JOIN_SECONDS // 60} minutes; "
+              f"start the same command on each of them, and let them reach this port ({error})", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
     main()
-except ChildFailedError:
-    sys.exit(1)
-except SignalException as stopped:
-    sys.exit(128 + stopped.sigval)

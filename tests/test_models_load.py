@@ -91,7 +91,7 @@ def test_spec_augment_and_pre_training_weights_do_not_matter(directory):
     assert comflp.models.load(directory).num_layers == 2
 
 
-@pytest.mark.parametrize("file, part", [("vocab.json", "Wav2Vec2CTCTokenizer"), ("preprocessor_config.json", "Wav2Vec2FeatureExtractor")])
+@pytest.mark.parametrize("file, part", [("vocab.json", "tokenizer"), ("preprocessor_config.json", "Wav2Vec2FeatureExtractor")])
 def test_a_directory_without_its_processor_is_refused(directory, file, part):
     (directory / file).unlink()
     with pytest.raises(ComflpError, match=f"has no {part} that can be loaded"):
@@ -138,3 +138,152 @@ def test_code_beside_a_model_does_not_run(directory, tmp_path):
     with pytest.raises(ComflpError, match="'evil' model"):
         comflp.models.load(directory)
     assert not ran.exists()
+
+
+def test_a_vector_of_spec_augment_under_its_old_name_does_not_matter(directory):
+    """facebook/wav2vec2-base-100h carries it; a layer or head by mistake is still refused."""
+    from safetensors.torch import load_file
+
+    weights = load_file(directory / "model.safetensors")
+    (directory / "model.safetensors").unlink()
+    weights["wav2vec2.mask_time_emb_vector"] = weights.pop("wav2vec2.masked_spec_embed")
+    torch.save(weights, directory / "pytorch_model.bin")
+    assert comflp.models.load(directory).num_layers == 2
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model."])
+def test_a_prefix_before_every_weight_is_named(directory, prefix):
+    from safetensors.torch import load_file, save_file
+
+    path = directory / "model.safetensors"
+    save_file({prefix + name: value for name, value in load_file(path).items()}, path, {"format": "pt"})
+    with pytest.raises(ComflpError, match=f"begin with '{prefix}', as those of a model saved from inside a wrapper"):
+        comflp.models.load(directory)
+
+
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}, "quantised weights .bitsandbytes."),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantised weights .gptq."),
+        ({"_attn_implementation": "kernels-community/flash-attn"}, "code from the hub"),
+        ({"attn_implementation": "flash_attention_2"}, "cannot be loaded as a CTC model"),
+        ({"hidden_act": "no_such_activation"}, "cannot be loaded as a CTC model: .*no_such_activation"),
+        ({"hidden_size": 10**9}, "hidden_size in config.json is 1000000000, beyond"),
+        ({"num_hidden_layers": 10**5}, "num_hidden_layers in config.json is 100000, beyond 1000"),
+        ({"intermediate_size": 9 * 10**6}, "describes a model of [0-9,]+ parameters, its weights are [0-9,]+ bytes"),
+        ({"hidden_size": "32"}, "hidden_size"),
+        ({"hidden_size": 0}, "cannot be loaded as a CTC model"),
+        ({"num_attention_heads": 5}, "cannot be loaded as a CTC model: .*divisible"),
+        ({"conv_dim": 7}, "conv_dim"),
+        ({"vocab_size": 9}, "cannot be loaded as a CTC model"),
+        ({"vocab_size": None}, "cannot be loaded as a CTC model"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_one_line(directory, values, said):
+    edit_json(directory / "config.json", **values)
+    with pytest.raises(ComflpError, match=said) as raised:
+        comflp.models.load(directory)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("rate", ["16000", 0, -1, 10**9, None, True, 16000.5])
+def test_a_sample_rate_that_is_none_is_refused(directory, rate):
+    edit_json(directory / "preprocessor_config.json", sampling_rate=rate)
+    if (directory / "processor_config.json").exists():
+        (directory / "processor_config.json").unlink()
+    with pytest.raises(ComflpError, match="preprocessor_config.json"):
+        comflp.models.load(directory)
+
+
+def test_an_index_of_weights_that_leads_out_of_the_directory_is_refused(directory, tmp_path):
+    (directory / "model.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    index = {"metadata": {}, "weight_map": {"lm_head.weight": "../elsewhere.safetensors"}}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ComflpError, match='names the file "../elsewhere.safetensors", which is not in the model'):
+        comflp.models.load(directory)
+
+
+def test_a_link_out_of_the_directory_is_refused(directory, tmp_path):
+    (directory / "vocab.json").rename(tmp_path / "vocab.json")
+    (directory / "vocab.json").symlink_to(tmp_path / "vocab.json")
+    with pytest.raises(ComflpError, match="vocab.json is a symbolic link out of the model's directory"):
+        comflp.models.load(directory)
+
+
+def test_a_directory_of_the_hubs_cache_is_loaded_with_its_links(directory, tmp_path):
+    snapshot, blobs = tmp_path / "models--a--b" / "snapshots" / "0123", tmp_path / "models--a--b" / "blobs"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for file in directory.iterdir():
+        file.rename(blobs / file.name)
+        (snapshot / file.name).symlink_to(blobs / file.name)
+    assert comflp.models.load(snapshot).num_layers == 2
+
+
+def test_a_model_in_memory(directory):
+    from transformers import Wav2Vec2Processor
+
+    from comflp.models.transformers.loading import layered
+
+    library = Wav2Vec2ForCTC.from_pretrained(directory)
+    model = layered(library, Wav2Vec2Processor.from_pretrained(directory))
+    assert model.num_layers == 2 and model.origin == {"source": "model"} and model.tokenizer.encode("a b")
+    with pytest.raises(ComflpError, match="weights in torch.float16; call model.float"):
+        layered(library.half(), model.processor)
+
+
+LANGUAGES = {"eng": "etaonih", "swh": "aiknuwe", "ful": "abcdefghij"}
+
+
+@pytest.fixture
+def several_languages(tmp_path):
+    """As facebook/mms-1b-all: a nested vocabulary, weights with English head and adapters, and adapters in files."""
+    from safetensors.torch import save_file
+
+    directory = make_model(
+        tmp_path / "mms", "wav2vec2", LANGUAGES["eng"] + " ", 2, adapter_attn_dim=4, do_stable_layer_norm=True,
+        feat_extract_norm="layer",
+    )
+    special = ["<pad>", "<s>", "</s>", "<unk>", "|"]
+    nested = {name: {token: i for i, token in enumerate([*special, *letters])} for name, letters in LANGUAGES.items()}
+    (directory / "vocab.json").write_text(json.dumps(nested))
+    model = Wav2Vec2ForCTC.from_pretrained(directory)
+    for number, name in enumerate(("swh", "ful")):
+        generator = torch.Generator().manual_seed(number)
+        labels = len(nested[name])
+        weights = {key: torch.randn(value.shape, generator=generator) * 0.3 for key, value in model._get_adapters().items()}
+        weights["lm_head.weight"] = torch.randn(labels, 32, generator=generator)
+        weights["lm_head.bias"] = torch.randn(labels, generator=generator)
+        save_file(weights, directory / f"adapter.{name}.safetensors", {"format": "pt"})
+    return directory
+
+
+@pytest.mark.parametrize("language", ["eng", "swh", "ful"])
+def test_a_model_of_several_languages_has_the_adapter_of_its_target_language(several_languages, tmp_path, language):
+    """The library's logits, and the vocabulary of the same language; saved, it is a model of that language alone."""
+    from comflp.models.verify import noise_batch
+
+    edit_json(several_languages / "tokenizer_config.json", target_lang=language)
+    choice = {} if language == "eng" else {"target_lang": language, "ignore_mismatched_sizes": True}
+    library = Wav2Vec2ForCTC.from_pretrained(several_languages, **choice).eval()
+    model = comflp.models.load(several_languages)
+    batch = noise_batch(16000, (0.5,))
+    normal = (batch.waveforms - batch.waveforms.mean()) / torch.sqrt(batch.waveforms.var(unbiased=False) + 1e-7)
+    with torch.no_grad():
+        expected = library(normal).logits
+        torch.testing.assert_close(model(batch).logits, expected, rtol=1e-4, atol=1e-4)
+        text = " ".join(LANGUAGES[language])
+        assert model.tokenizer.decode(model.tokenizer.encode(text)) == text
+        model.save(tmp_path / "saved")
+        again = comflp.models.load(tmp_path / "saved")
+        torch.testing.assert_close(again(batch).logits, expected, rtol=1e-4, atol=1e-4)
+    assert again.tokenizer.encode(text) == model.tokenizer.encode(text)
+    torch.testing.assert_close(Wav2Vec2ForCTC.from_pretrained(tmp_path / "saved")(normal).logits.detach(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_language_without_adapter_is_refused(several_languages):
+    edit_json(several_languages / "tokenizer_config.json", target_lang="swh")
+    (several_languages / "adapter.swh.safetensors").unlink()
+    with pytest.raises(ComflpError, match="asks for the language 'swh' .* put adapter.swh.safetensors beside"):
+        comflp.models.load(several_languages)

@@ -7,6 +7,8 @@ from fixtures.models import make_model
 
 import comflp.models
 from comflp.errors import ComflpError
+from comflp.models.transformers.processor import ProcessorTokenizer
+from comflp.models.transformers.tokenizer_files import load_tokenizer
 
 
 def tokenizer_of(directory, characters, model_type="wav2vec2", **tokenizer_config):
@@ -72,6 +74,96 @@ def test_labels_beyond_the_models_head_are_refused(tmp_path):
     tokenizer.tokenizer.encoder["D"] = tokenizer.vocab_size
     with pytest.raises(ComflpError, match="D"):
         tokenizer.encode("BAD")
+
+
+SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
+
+
+def write_tokenizer(directory, vocabulary, **settings):
+    """A directory with what :func:`load_tokenizer` reads and nothing else, as published models have it."""
+    directory.mkdir()
+    if isinstance(vocabulary, list):
+        vocabulary = {token: label for label, token in enumerate(vocabulary)}
+    (directory / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    names = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+    settings = {**names, "tokenizer_class": "Wav2Vec2CTCTokenizer", **settings}
+    (directory / "tokenizer_config.json").write_text(json.dumps(settings))
+    (directory / "config.json").write_text(json.dumps({"model_type": "wav2vec2"}))
+    return directory
+
+
+PHONEMES = [*SPECIAL, "n", "s", "t", "ə", "aɪ", "tʃ"]
+LANGUAGES = {"eng": {token: label for label, token in enumerate([*SPECIAL, "|", *"etaonih"])},
+             "swh": {token: label for label, token in enumerate([*SPECIAL, "|", *"aiknuwe"])}}
+DIRECTORIES = {
+    "word delimiter of its own": ([*SPECIAL, "_", *"abc"], {"word_delimiter_token": "_"}, 8, "cab a b", [7, 5, 6, 4, 5, 4, 6]),
+    "pieces of several letters": ([*SPECIAL, "|", "sch", *"asc"], {}, 9, "sch as schas a", [5, 4, 6, 7, 4, 5, 6, 7, 4, 6]),
+    "words written with a dash": ([*SPECIAL, "|", *"ab"], {"replace_word_delimiter_char": "-"}, 7, "a-b", [5, 4, 6]),
+    "what it decodes is lowered": ([*SPECIAL, "|", *"AB"], {"do_lower_case": True}, 7, "ab a", [5, 6, 4, 5]),
+    "accents by themselves": ([*SPECIAL, "|", *"ae", "\N{COMBINING ACUTE ACCENT}"], {}, 8, "ae\N{COMBINING ACUTE ACCENT}", [5, 6, 7]),
+    "class of older versions": ([*SPECIAL, "|", *"ab"], {"tokenizer_class": "Wav2Vec2Tokenizer"}, 7, "ab a", [5, 6, 4, 5]),
+    "phonemes": (PHONEMES, {"tokenizer_class": "Wav2Vec2PhonemeCTCTokenizer", "do_phonemize": True}, 10, "n aɪ t ə n", [4, 8, 6, 7, 4]),
+    "one of several languages": (LANGUAGES, {"target_lang": "swh"}, 12, "kai we", [7, 5, 6, 4, 10, 11]),
+}
+
+
+@pytest.mark.parametrize("kind", DIRECTORIES)
+def test_text_as_the_directory_says_it(tmp_path, kind):
+    """And the same after it was saved, by a tokenizer of the same class."""
+    vocabulary, settings, vocab_size, text, ids = DIRECTORIES[kind]
+    directory = write_tokenizer(tmp_path / "given", vocabulary, **settings)
+    tokenizer = ProcessorTokenizer(load_tokenizer(str(directory))[0], vocab_size)
+    assert tokenizer.encode(text) == ids
+    assert tokenizer.decode(ids) == text
+    saved = write_tokenizer(tmp_path / "saved", [])
+    tokenizer.save(saved)
+    again = ProcessorTokenizer(load_tokenizer(str(saved))[0], vocab_size)
+    assert type(again.tokenizer) is type(tokenizer.tokenizer)
+    assert again.encode(text) == ids and again.decode(ids) == text
+
+
+@pytest.mark.parametrize(
+    "vocabulary, settings, said",
+    [
+        (LANGUAGES, {}, "target_lang in tokenizer_config.json has to be one of them"),
+        (LANGUAGES, {"target_lang": "fra"}, "target_lang in tokenizer_config.json has to be one of them"),
+        ({"../up": LANGUAGES["eng"]}, {"target_lang": "../up"}, "target_lang .* is '../up', which is no language's name"),
+        ([*SPECIAL, "a"], {"tokenizer_class": "NoSuchTokenizer"}, "NoSuchTokenizer|no tokenizer that can be loaded"),
+    ],
+)
+def test_a_tokenizer_that_would_be_read_wrongly_is_refused(tmp_path, vocabulary, settings, said):
+    with pytest.raises(ComflpError, match=said):
+        load_tokenizer(str(write_tokenizer(tmp_path / "given", vocabulary, **settings)))
+
+
+@pytest.mark.parametrize("model_type", ["wav2vec2", "parakeet_ctc"])
+@pytest.mark.parametrize("text, named", [("a <pad> b", "<pad>"), ("a <unk>", "<unk>"), ("a <PAD> b", "<pad>")])
+def test_special_tokens_in_a_transcript_are_refused_by_name(tmp_path, model_type, text, named):
+    """The pad token is the blank of CTC, which can be no target."""
+    with pytest.raises(ComflpError, match=f"'{named}' is a special token"):
+        tokenizer_of(tmp_path, "ab ", model_type).encode(text)
+
+
+def test_the_word_delimiter_in_a_transcript_is_refused(tmp_path):
+    with pytest.raises(ComflpError, match=r"'\|' stands for the space between words"):
+        tokenizer_of(tmp_path, "ab ").encode("a|b")
+
+
+@pytest.mark.parametrize("model_type", ["wav2vec2", "parakeet_ctc"])
+def test_what_looks_the_same_is_spelt_the_same(tmp_path, model_type):
+    tokenizer = tokenizer_of(tmp_path, "caféno ir", model_type)
+    looks = "cafe\N{COMBINING ACUTE ACCENT}\N{ZERO WIDTH SPACE}\N{NO-BREAK SPACE}no\N{SOFT HYPHEN}ir\N{ZERO WIDTH NO-BREAK SPACE}"
+    assert tokenizer.encode(looks) == tokenizer.encode("café noir")
+    assert tokenizer.encode("\N{NO-BREAK SPACE}\N{ZERO WIDTH SPACE}\N{BRAILLE PATTERN BLANK}") == []
+
+
+def test_a_vocabulary_of_another_model_is_refused(tmp_path):
+    """A head of fewer labels than the vocabulary has text: at once. Of more: when it puts one of them out."""
+    tokenizer, _ = load_tokenizer(str(write_tokenizer(tmp_path / "given", [*SPECIAL, "|", *"abc"])))
+    with pytest.raises(ComflpError, match="1 pieces of text beyond the 7 labels .* 'c', label 7"):
+        ProcessorTokenizer(tokenizer, 7)
+    with pytest.raises(ComflpError, match="put out label 9, for which its tokenizer of 8 tokens has no text"):
+        ProcessorTokenizer(tokenizer, 10).decode([5, 9])
 
 
 def test_the_blank_is_the_tokenizers_pad_token(tmp_path):

@@ -61,6 +61,55 @@ def test_defaults_and_given_values(script):
     assert (done.returncode, done.stdout, done.stderr) == (0, "3|4||a $(date) 'b|true||", "")
 
 
+@pytest.mark.parametrize("arguments", [["--force"], ["--force", "--stage", "0"], ["--stage", "0", "--force"]])
+def test_a_switch_needs_no_value(script, arguments):
+    assert call(script, *arguments).stdout == "0|7||dc svcca|true||"
+
+
+CONFIGURATION = """# what I always want
+--stage 2
+stop_stage=5   # the searches
+measures = "dc # two"
+--deep-opts --lr 1e-3
+ corpus=speech
+--force
+"""
+
+
+def test_options_from_a_file(script, tmp_path):
+    folder = tmp_path / "my conf"
+    folder.mkdir()
+    (folder / "mine.conf").write_text(CONFIGURATION, encoding="utf-8")
+    done = call(script, "--config", "my conf/mine.conf")
+    assert (done.stdout, done.stderr) == (f"2|5|{folder}/speech|dc # two|true|--lr 1e-3|", "")
+    done = call(script, "--stage", "3", "--config", "my conf/mine.conf", "--force", "false")
+    assert (done.stdout, done.stderr) == (f"3|5|{folder}/speech|dc # two|false|--lr 1e-3|", "")
+
+
+def test_a_file_of_options_is_read_and_never_run(script, tmp_path):
+    (tmp_path / "c").write_text("measures=$(touch made) `touch made`; touch made\n")
+    assert call(script, "--config", "c").stdout.split("|")[3] == "$(touch made) `touch made`; touch made"
+    assert not list(tmp_path.glob("**/made"))
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("bogus=1", "c:2: no option --bogus"),
+        ("dc svcca", "c:2: what is 'dc svcca'"),
+        ("config=other", "c:2: no option --config"),
+        ("--corpus", "c:2: --corpus needs a value"),
+        ("force=yes", "c:2: --force is true or false, not 'yes'"),
+        ("set -x", "c:2: what is 'set -x'? Options are written as name=value or --name value"),
+    ],
+)
+def test_a_wrong_line_of_a_file_is_named(script, tmp_path, line, message):
+    (tmp_path / "c").write_text(f"stage=1\n{line}\n")
+    done = call(script, "--config", "c")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr and len(done.stderr.splitlines()) == 1
+
+
 def test_options_to_pass_on_are_one_value(script):
     assert call(script, "--deep-opts", "--lr 1e-3 --epochs 2").stdout.endswith("|--lr 1e-3 --epochs 2|")
 
@@ -115,6 +164,9 @@ def test_help_lists_every_option_with_its_own_default(script):
         (["--stage", "4", "--stop-stage", "3"], "--stage 4 comes after --stop-stage 3"),
         (["--force", "yes"], "--force is true or false, not 'yes'"),
         (["--force", ""], "--force is true or false, not ''"),
+        (["--force", "--bogus", "1"], "no option --bogus"),
+        (["--config"], "--config needs a value"),
+        (["--config", "nowhere.conf"], "--config nowhere.conf is not a file that can be read"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_runs(script, arguments, message):

@@ -37,5 +37,5 @@ def test_bash_3_and_bsd_tools_are_enough(script):
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_script_that_is_run_is_strict(script):
     text = (REPOSITORY / script).read_text(encoding="utf-8")
-    sourced = Path(script).name in ("path.sh", "setup_env.sh", "parse_options.sh", "common.sh", "lock.sh", "cmd.sh")
+    sourced = Path(script).name in ("path.sh", "setup_env.sh", "parse_options.sh", "common.sh", "lock.sh", "cmd.sh", "pipeline.sh")
     assert sourced or "\nset -euo pipefail\n" in text

@@ -1,13 +1,32 @@
 #!/usr/bin/env bash
 # common.sh: what every run.sh says and asks the same way. Source it: `. utils/common.sh`.
+#
+# It uses the options stage, stop_stage, num_nodes, node_rank and rdzv_endpoint of run.sh, the cmd of cmd.sh, and exp,
+# the experiment's directory. While a stage runs, COMFLP_LOG names its log file, exp/<model>/log/stage<N>.log, which the
+# Python scripts add to whatever they show, progress bars left out (local/cli.py).
+# shellcheck disable=SC2154  # these are set by the script that sources this one
 
-log() { # MESSAGE...: the time and the message, on stderr
-  printf '%s %s\n' "$(date '+%H:%M:%S')" "$*" >&2
+_launched=0
+
+log() { # MESSAGE...: the time and the message, on stderr and in the stage's log file
+  local line
+  line="$(date '+%H:%M:%S') $*"
+  printf '%s\n' "$line" >&2
+  if [ -n "${COMFLP_LOG:-}" ]; then printf '%s\n' "$line" >>"$COMFLP_LOG"; fi
 }
 
-in_stage() { # NUMBER: true when this run includes that stage (the script's options stage and stop_stage)
-  # shellcheck disable=SC2154
-  [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]
+in_stage() { # NUMBER TITLE: true when this run includes that stage; then its title is said and its log file opened
+  if [ "$stage" -gt "$1" ] || [ "$1" -gt "$stop_stage" ]; then return 1; fi
+  mkdir -p "$exp/log"
+  export COMFLP_LOG=$PWD/$exp/log/stage$1.log
+  printf '# %s, %s\n' "$(date '+%Y-%m-%d')" "$(hostname)" >>"$COMFLP_LOG"
+  log "stage $1: $2"
+}
+
+log_failure() { # STATUS: the last line of a stage's log file when the run ends in the middle; for `trap ... EXIT`
+  if [ "$1" -ne 0 ] && [ -n "${COMFLP_LOG:-}" ]; then
+    printf '%s the run ended here with exit status %s\n' "$(date '+%H:%M:%S')" "$1" >>"$COMFLP_LOG"
+  fi
 }
 
 fill_in_options() { # CONFIG: gives every option that is empty the value that CONFIG's recipe_options have for it
@@ -27,10 +46,33 @@ options_of() { # WANTED [NAME OPTIONS]...: the options of the name that is wante
   done
 }
 
-launch() { # PROCESSES SCRIPT ARGUMENT...: a stage, as cmd.sh says, in so many processes
-  local processes=$1
+is_first_node() { # true in the one run.sh, of those started on several nodes, that does what is done once
+  local rank=$node_rank
+  if [ "$num_nodes" -eq 1 ] && [ "${SLURM_STEP_NUM_TASKS:-1}" -gt 1 ]; then rank=$SLURM_PROCID; fi # srun started run.sh
+  [ "$rank" -eq 0 ]
+}
+
+on_first_node() { # COMMAND ARGUMENT...: runs it here, on the first node only
+  if is_first_node; then "$@"; fi
+}
+
+launch() { # PROCESSES SCRIPT ARGUMENT...: a stage that runs the model, as cmd.sh says, in so many processes a node
+  local processes=$1 nodes=()
   shift
-  if [ "$processes" -gt 1 ]; then set -- steps/launch.py --standalone --nproc-per-node "$processes" "$@"; fi
-  # shellcheck disable=SC2154,SC2086  # cmd is words: a command and its options
-  $cmd python "$@"
+  if [ "$num_nodes" -gt 1 ]; then
+    nodes=(--nnodes "$num_nodes" --node-rank "$node_rank" --rdzv-endpoint "$rdzv_endpoint")
+  fi
+  set -- python steps/launch.py ${nodes[@]+"${nodes[@]}"} --nproc-per-node "$processes" "$@"
+  # cmd is words: a command and its options
+  case ${cmd%% *} in
+    *.pl) # Kaldi's run.pl, slurm.pl, queue.pl, ...: they want the jobs and a log file first
+      _launched=$((_launched + 1))
+      # shellcheck disable=SC2086
+      $cmd JOB=1:1 "${COMFLP_LOG%.log}.$_launched.JOB.log" "$@"
+      ;;
+    *)
+      # shellcheck disable=SC2086
+      $cmd "$@"
+      ;;
+  esac
 }

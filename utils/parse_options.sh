@@ -4,9 +4,14 @@
 # The script has, between the lines `# options` and `# end of options`, one option a line:
 #     name=default   # help text
 # The command line is `--name value`, with dashes for underscores. A default of true or false makes an option that
-# takes only these. A help text that begins with [path] makes a path: given on the command line and relative, it
-# starts from the directory that the script was called from, which a script that changes directory keeps before in
-# `called_from=$PWD`. stage and stop_stage are numbers from 0 to 7. A comment line in the block is a heading in --help.
+# takes only these, and `--name` alone means true. A help text that begins with [path] makes a path. stage and
+# stop_stage are numbers from 0 to 7. A comment line in the block is a heading in --help.
+#
+# --config FILE reads options from a file, a line each, written `name=value` or `--name value`, with or without quotes
+# around the value and with comments after #. It is read as text, never run. The command line wins.
+#
+# A relative path on the command line starts from the directory that the script was called from, which a script that
+# changes directory keeps before in `called_from=$PWD`; a relative path in a configuration starts from that file's folder.
 #
 # --help prints the comment at the top of the script and every option with its default. Everything that is not an
 # option with a value is an error, said on stderr, exit status 2.
@@ -15,9 +20,10 @@ _options_script=${BASH_SOURCE[1]}
 if [ -n "${called_from:-}" ] && [ "${_options_script#/}" = "$_options_script" ]; then # the script has changed directory
   _options_script=$called_from/$_options_script
 fi
+_options_place= # where the option in hand stands: FILE:LINE: of a configuration, nothing for the command line
 
 _options_fail() {
-  printf '%s: %s (--help lists the options)\n' "${_options_script##*/}" "$*" >&2
+  printf '%s: %s%s (--help lists the options)\n' "${_options_script##*/}" "$_options_place" "$*" >&2
   exit 2
 }
 
@@ -44,6 +50,7 @@ _options_help() {
         ;;
     esac
   done
+  printf '\n  --%-22s %s\n' config "file with options, a line each: name=value or --name value; the command line wins"
 }
 
 _options_check_stage() { # NAME
@@ -51,6 +58,78 @@ _options_check_stage() { # NAME
     [0-7]) ;;
     *) _options_fail "--$(printf %s "$1" | tr _ -) is ${!1}, and the stages are 0 to 7" ;;
   esac
+}
+
+_options_find() { # WORD: sets _options_name and _options_text to the option that --name means, or fails
+  _options_name=$(printf %s "${1#--}" | tr - _)
+  case $_options_name in
+    '' | *[!a-z0-9_]*) _options_fail "no option $1" ;;
+  esac
+  _options_text=$(_options_line "$_options_name") || _options_fail "no option $1"
+}
+
+_options_is_switch() { # whether the option that was found is true or false
+  local default=${_options_text#*=}
+  case ${default%% *} in
+    true | false) ;;
+    *) return 1 ;;
+  esac
+}
+
+_options_set() { # WORD VALUE FOLDER: the value of the option that was found; a relative path starts from FOLDER
+  local value=$2
+  case ${_options_text#* \# } in
+    '[path]'*)
+      case $value in
+        '' | /*) ;;
+        *) value=$3/$value ;;
+      esac
+      ;;
+  esac
+  if _options_is_switch; then
+    case $value in
+      true | false) ;;
+      *) _options_fail "$1 is true or false, not '$value'" ;;
+    esac
+  fi
+  printf -v "$_options_name" %s "$value"
+}
+
+_options_unquoted() { # TEXT: a value of a configuration without its quotes, or without a comment after it
+  printf %s "$1" | sed -E 's/^[[:space:]]*=?[[:space:]]*//' | sed -E -e 's/^"([^"]*)"[[:space:]]*(#.*)?$/\1/' -e t \
+    -e "s/^'([^']*)'[[:space:]]*(#.*)?\$/\\1/" -e t -e 's/(^|[[:space:]])#.*$//' -e 's/[[:space:]]*$//'
+}
+
+_options_configure() { # FILE: options of a configuration
+  local file=$1 folder line word value number=0
+  case $file in
+    /*) ;;
+    *) file=${called_from:-$PWD}/$file ;;
+  esac
+  if [ ! -f "$file" ] || [ ! -r "$file" ]; then _options_fail "--config $1 is not a file that can be read"; fi
+  folder=$(cd "$(dirname "$file")" && pwd)
+  while IFS= read -r line || [ -n "$line" ]; do
+    number=$((number + 1))
+    _options_place="$1:$number: "
+    line=$(printf %s "$line" | sed -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//' -e '/^#/d')
+    case $line in
+      '') continue ;;
+      --*) ;;
+      [a-z]*=*) line=--$line ;;
+      *) _options_fail "what is '$line'? Options are written as name=value or --name value" ;;
+    esac
+    word=${line%%[=[:space:]]*}
+    _options_find "$(printf %s "$word" | tr _ -)"
+    if [ "$line" != "$word" ]; then
+      value=$(_options_unquoted "${line#"$word"}")
+    elif _options_is_switch; then
+      value=true
+    else
+      _options_fail "$word needs a value"
+    fi
+    _options_set "$word" "$value" "$folder"
+  done <"$file"
+  _options_place=
 }
 
 for _options_word in "$@"; do # before any option is set, so that the defaults shown are the script's
@@ -62,43 +141,43 @@ for _options_word in "$@"; do # before any option is set, so that the defaults s
   esac
 done
 
-while [ $# -gt 0 ]; do
-  case $1 in
-    --*=*) _options_fail "no option $1: write the value after a space, ${1%%=*} ${1#*=}" ;;
-    --*) ;;
-    *) _options_fail "what is '$1'? Options are written as --name value" ;;
-  esac
-  _options_name=$(printf %s "${1#--}" | tr - _)
-  case $_options_name in
-    '' | *[!a-z0-9_]*) _options_fail "no option $1" ;;
-  esac
-  _options_text=$(_options_line "$_options_name") || _options_fail "no option $1"
-  if [ $# -lt 2 ]; then
-    _options_fail "$1 needs a value"
-  fi
-  case $2 in
-    --*' '*) ;; # options to be passed on, as one value
-    --*) _options_fail "$1 needs a value, and $2 follows it" ;;
-  esac
-  _options_value=$2
-  case ${_options_text#* \# } in
-    '[path]'*)
+for _options_pass in configuration command_line; do # so that the command line wins, wherever --config stands on it
+  _options_left=("$@")
+  while [ ${#_options_left[@]} -gt 0 ]; do
+    _options_word=${_options_left[0]}
+    case $_options_word in
+      --*=*) _options_fail "no option $_options_word: write the value after a space, ${_options_word%%=*} ${_options_word#*=}" ;;
+      --*) ;;
+      *) _options_fail "what is '$_options_word'? Options are written as --name value" ;;
+    esac
+    if [ "$_options_word" = --config ]; then _options_text="config= # "; else _options_find "$_options_word"; fi
+    _options_used=2
+    if [ ${#_options_left[@]} -lt 2 ]; then
+      _options_value=
+      _options_used=1
+    else
+      _options_value=${_options_left[1]}
       case $_options_value in
-        '' | /*) ;;
-        *) _options_value=${called_from:-$PWD}/$_options_value ;;
+        --*' '*) ;; # options to be passed on, as one value
+        --*) _options_used=1 ;;
       esac
-      ;;
-  esac
-  case $(_options_default=${_options_text#*=} && printf %s "${_options_default%% *}") in
-    true | false)
-      case $_options_value in
-        true | false) ;;
-        *) _options_fail "$1 is true or false, not '$_options_value'" ;;
-      esac
-      ;;
-  esac
-  printf -v "$_options_name" %s "$_options_value"
-  shift 2
+    fi
+    if [ "$_options_used" -eq 1 ]; then
+      if _options_is_switch; then
+        _options_value=true
+      elif [ -z "$_options_value" ]; then
+        _options_fail "$_options_word needs a value"
+      else
+        _options_fail "$_options_word needs a value, and $_options_value follows it"
+      fi
+    fi
+    if [ "$_options_word" = --config ]; then
+      if [ "$_options_pass" = configuration ]; then _options_configure "$_options_value"; fi
+    elif [ "$_options_pass" = command_line ]; then
+      _options_set "$_options_word" "$_options_value" "${called_from:-$PWD}"
+    fi
+    _options_left=(${_options_left[@]+"${_options_left[@]:$_options_used}"})
+  done
 done
 
 if _options_line stage >/dev/null; then

@@ -96,6 +96,8 @@ def quantize_onnx(source: str | Path, directory: str | Path) -> None:
         )
         about = read_json(Path(source) / DESCRIPTION)
         for file in about["tokenizer_files"]:
+            if Path(file).name != file:
+                raise ComflpError(f"{Path(source) / DESCRIPTION} names the file {file!r}, which is not in the directory itself")
             shutil.copyfile(Path(source) / file, temporary / file)
         kept = {key: about[key] for key in about if key in _KEYS}
         write_json(temporary / DESCRIPTION, {**kept, "format": "onnx_int8"})

@@ -22,6 +22,7 @@ from comflp.inference.decode import evaluation, greedy_search
 from comflp.errors import ComflpError
 from comflp.deploy.export import DESCRIPTION, INT8_SCALE, ONNX_FILE, WEIGHTS, minimum_samples, quantized, samples_per_frame
 from comflp.models.layered import LayeredModel, Tokenizer
+from comflp.models.transformers.directory import check_links
 
 CHUNK_SECONDS = 30.0
 """Audio up to this length goes through the model in one piece."""
@@ -96,6 +97,7 @@ def load(directory: str | Path, num_threads: int | None = None, trust_hyperparam
     directory = Path(directory)
     if not (directory / DESCRIPTION).exists():
         return of_model(comflp.models.load(directory, trust_hyperparams))
+    check_links(directory)
     about = read_json(directory / DESCRIPTION)
     try:
         if about["format"] == "torch_int8":
@@ -173,8 +175,7 @@ def _tokenizer(directory: Path, about: dict) -> Tokenizer:
         from comflp.models.own.tokenizer import SentencePieceTokenizer
 
         return SentencePieceTokenizer.load(directory)
-    from transformers import AutoTokenizer
-
     from comflp.models.transformers.processor import ProcessorTokenizer
+    from comflp.models.transformers.tokenizer_files import load_tokenizer
 
-    return ProcessorTokenizer(AutoTokenizer.from_pretrained(directory), about["vocab_size"])
+    return ProcessorTokenizer(load_tokenizer(str(directory))[0], about["vocab_size"])

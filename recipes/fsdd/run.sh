@@ -7,6 +7,7 @@
 #   ./run.sh --corpus DIR                      all stages
 #   ./run.sh --stage 3 --stop-stage 4          the two searches again
 #   ./run.sh --model ld01 --layerdrop 0.1      another deep model, beside the first
+#   ./run.sh --config my.conf                  options from a file, a line each: name=value
 set -euo pipefail
 called_from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -14,116 +15,64 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # options
 stage=0                   # first stage to run (0 to 7)
 stop_stage=7              # last stage to run
-force=false               # make results again that were made with other options
-nj=1                      # processes (GPUs) that share the utterances of stages 1, 4 and 6
-train_nj=1                # processes (GPUs) of training (stages 0 and 5), each with batches of its own
+force=false               # make results again that were made with other options or from other inputs
+nj=1                      # processes (GPUs) on each node that share the utterances of stages 1, 4 and 6
+train_nj=1                # processes (GPUs) on each node that train (stages 0 and 5), each with batches of its own
+num_nodes=1               # nodes that share the work (docs/cluster.md); start this command on each of them
+node_rank=0               # number of this node, from 0
+rdzv_endpoint=            # HOST:PORT where the nodes meet: node 0 and a free port of it
 # data (stage 0)
-corpus=                   # [path] the dataset's folder, with recordings/ in it; empty: downloads/
-num_train=5000            # strings of 3 to 7 digits made for training
-num_short=2000            # and of 1 to 3 digits, which training starts with
-valid_from=dev            # the fine search's utterances come from dev, or from test as in the paper
+corpus=                   # [path] the dataset's folder, with recordings/ in it; empty: downloaded to downloads/
+num_train=5000            # strings of 3 to 7 digits that are made for training
+num_short=2000            # strings of 1 to 3 digits, which training starts with
+valid_from=dev            # set that the fine search's utterances come from: dev, or test as in the paper
 num_valid=320             # utterances of the fine search
-num_probe=1024            # training utterances that layers are compared on
-data_seed=1234            # of what is drawn for these sets
+num_probe=1024            # training utterances that the layers are compared on
+data_seed=1234            # seed for the corpus and for these draws
 # the deep model (stage 0)
-model=transformer12       # its name: exp/<model> holds everything made from it
-layerdrop=0.0             # layerdrop in its training; 0.1 makes a model that prunes better
-deep_opts=                # more of conf/deep.yaml, as "--key value ..."
+model=transformer12       # name of the deep model; exp/<model> holds everything made from it
+layerdrop=0.0             # probability of skipping a layer while it trains; 0.1 makes a model that prunes better
+deep_opts=                # changes to conf/deep.yaml, as "--key value ..."
 # the search (stages 1 to 4)
 measures="dc svcca skip_kl" # measures to search by: dc and svcca as in the paper, skip_kl (docs/measures.md), ...
 reverse_measures="dc svcca" # measures whose worst candidates are decoded too (rev. of Fig. 2)
-dc_opts=                  # of dc: "--batch-size 32 --num-batch 16" is its steadier setting (benchmarks/README.md)
-skip_kl_opts=             # of skip_kl: --num-utterances 32, --max-block 6, ...
-num_prune=4,6,8           # layers to remove: a number, a list 4,6,8 or a range 1:8
+dc_opts=                  # options of dc; "--batch-size 32 --num-batch 16" is its steadier setting (benchmarks/README.md)
+skip_kl_opts=             # options of skip_kl, such as "--num-utterances 32 --max-block 6"
+num_prune=4,6,8           # N, layers to remove: a number, a list 4,6,8 or a range 1:8
 search=exact              # coarse search: exact, or beam as in the paper
 beam_size=10              # K, candidates of the coarse search
-refine=100                # of a skip measure: proposals that are run whole to choose the K from; 0: none
+refine=100                # skip measures only: run the best 100 as whole pruned models and keep the K best; 0: off
 baselines="top uniform glp random" # proposals to compare with: top bottom middle uniform random reverse glp linear_probe
 metric=cer                # error rate of searches and scores: cer or wer
 # fine-tuning, decoding, report (stages 5 to 7)
 finetune_prune=6          # N of the models to fine-tune, one or several
 proposals="skip_kl_fine dc_fine top" # what to fine-tune: dc_fine svcca_coarse glp top scratch 1,3-4,7 ...
 distill=none              # also learn from the deep model: none, ctc, hidden or both
-finetune_opts=            # more of conf/finetune.yaml, as "--key value ..."
-tag=                      # appended to the names of stage 5, to keep several ways of fine-tuning
-decode_sets="dev test"    # data sets to decode
-max_cer_increase=1.0      # absolute increase that the recommended model may have, in percent
-seed=1234                 # of training and searches
+finetune_opts=            # changes to conf/finetune.yaml, as "--key value ..."
+tag=                      # added to the names of stage 5's results, to keep several ways of fine-tuning
+decode_sets="dev test"    # data sets to decode, folders of data/
+max_cer_increase=1.0      # how many percentage points worse than the deep model the recommended model may be
+seed=1234                 # seed for training and the searches
 # end of options
 . utils/parse_options.sh
 . ./path.sh
 . ./cmd.sh
-. utils/common.sh
-. utils/lock.sh
+. steps/pipeline.sh
 
 exp=exp/$model
-lock_or_stop "$exp/.lock" 9 "recipes/$(basename "$PWD")/$exp"
-forced=()
-if [ "$force" = true ]; then forced=(--force); fi
+report_title="Layer pruning on connected digits (FSDD)"
+report_note="Real speech of six speakers; test clips are unseen takes of the training speakers."
+begin_experiment
 
-if in_stage 0; then
-  log "stage 0: data preparation and the deep model"
-  local/prepare.sh --force "$force" --corpus "$corpus" --num-train "$num_train" --num-short "$num_short" --seed "$data_seed"
-  python steps/select_subsets.py --valid-from "$valid_from" --num-valid "$num_valid" --num-probe "$num_probe" \
-    --seed "$data_seed" ${forced[@]+"${forced[@]}"}
+if in_stage 0 "data preparation and the deep model"; then
+  lock_data
+  on_first_node local/prepare.sh --force "$force" --corpus "$corpus" --num-train "$num_train" --num-short "$num_short" --seed "$data_seed"
+  on_first_node python steps/select_subsets.py ${forced[@]+"${forced[@]}"} --valid-from "$valid_from" \
+    --num-valid "$num_valid" --num-probe "$num_probe" --seed "$data_seed"
+  unlock_data
   # shellcheck disable=SC2086
   launch "$train_nj" steps/train_deep.py ${forced[@]+"${forced[@]}"} --train data/train --dev data/dev --metric "$metric" \
     --out "$exp" conf/deep.yaml --seed "$seed" --layerdrop "$layerdrop" $deep_opts
 fi
 
-if in_stage 1; then
-  log "stage 1: time-averaged output of every layer"
-  launch "$nj" steps/stage1_dump_hidden_states.py ${forced[@]+"${forced[@]}"} --model "$exp/deep" --data data/probe --out "$exp/hidden"
-fi
-
-if in_stage 2; then
-  log "stage 2: correlation between layers"
-  for measure in $measures; do
-    # shellcheck disable=SC2046
-    python steps/stage2_correlation.py ${forced[@]+"${forced[@]}"} --hidden "$exp/hidden" --model "$exp/deep" \
-      --data data/probe --measure "$measure" --seed "$seed" --out "$exp/correlation" \
-      $(options_of "$measure" dc "$dc_opts" skip_kl "$skip_kl_opts")
-  done
-fi
-
-if in_stage 3; then
-  log "stage 3: coarse search"
-  for measure in $measures; do
-    python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" \
-      --num-prune "$num_prune" --method "$search" --beam-size "$beam_size" \
-      --refine "$refine" --model "$exp/deep" --data data/probe
-  done
-  for measure in $reverse_measures; do
-    python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" --reverse \
-      --num-prune "$num_prune" --method "$search" --beam-size "$beam_size"
-  done
-fi
-
-if in_stage 4; then
-  log "stage 4: fine search"
-  launch "$nj" steps/stage4_fine_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --model "$exp/deep" --data data/valid \
-    --num-prune "$num_prune" --measures "$measures" --reverse-measures "$reverse_measures" \
-    --baselines "$baselines" --metric "$metric" --seed "$seed"
-fi
-
-if in_stage 5; then
-  log "stage 5: fine-tuning"
-  for n in $finetune_prune; do
-    for proposal in $proposals; do
-      # shellcheck disable=SC2086
-      launch "$train_nj" steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} --exp "$exp" --num-prune "$n" --proposal "$proposal" \
-        --metric "$metric" --distill "$distill" --tag "$tag" conf/finetune.yaml --seed "$seed" $finetune_opts
-    done
-  done
-fi
-
-if in_stage 6; then
-  log "stage 6: decoding"
-  launch "$nj" steps/stage6_decode.py ${forced[@]+"${forced[@]}"} --exp "$exp" --data "$decode_sets" --metric "$metric"
-fi
-
-if in_stage 7; then
-  log "stage 7: report"
-  python steps/stage7_report.py --exp "$exp" --metric "$metric" --max-cer-increase "$max_cer_increase" \
-    --title "Layer pruning on connected digits (FSDD)" --note "Real speech of six speakers; test clips are unseen takes of the training speakers."
-fi
+stages_1_to_7

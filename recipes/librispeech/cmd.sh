@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sourced by run.sh: what stages 1, 4, 5 and 6 are started with. Empty: they run here. On a Slurm cluster, for example:
+# Sourced by run.sh: what every stage that runs the model is started with. Empty: it runs here. On a Slurm cluster,
+# for one node with two GPUs, together with ./run.sh --nj 2 --train-nj 2:
 #   export cmd="srun --ntasks=1 --gpus=2 --cpus-per-task=16 --mem=64G"
-# together with ./run.sh --nj 2, which shares the utterances of stages 1, 4 and 6 over two processes of that job.
+# Kaldi's run.pl, slurm.pl and queue.pl are known too: export cmd="slurm.pl --gpu 2 --mem 64G". docs/cluster.md has more.
 export cmd=

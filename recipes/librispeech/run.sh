@@ -7,6 +7,7 @@
 #   ./run.sh                                   facebook/wav2vec2-base-960h, 12 to 6 layers
 #   ./run.sh --model facebook/hubert-large-ls960-ft --finetune-prune 12
 #   ./run.sh --model patrickvonplaten/wavlm-libri-clean-100h-base-plus --letter-case lower
+#   ./run.sh --config my.conf                  options from a file, a line each: name=value
 set -euo pipefail
 called_from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -14,117 +15,63 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # options
 stage=0                   # first stage to run (0 to 7)
 stop_stage=7              # last stage to run
-force=false               # make results again that were made with other options
-nj=1                      # processes (GPUs) that share the utterances of stages 1, 4 and 6
-train_nj=1                # processes (GPUs) of training (stage 5), each with batches of its own
+force=false               # make results again that were made with other options or from other inputs
+nj=1                      # processes (GPUs) on each node that share the utterances of stages 1, 4 and 6
+train_nj=1                # processes (GPUs) on each node that train (stage 5), each with batches of its own
+num_nodes=1               # nodes that share the work (docs/cluster.md); start this command on each of them
+node_rank=0               # number of this node, from 0
+rdzv_endpoint=            # HOST:PORT where the nodes meet: node 0 and a free port of it
 # data (stage 0)
-corpus=                   # [path] folder that holds LibriSpeech/; empty: downloaded to downloads/
-train_parts=train-clean-100 # parts of data/train, separated by spaces
+corpus=                   # [path] folder that holds LibriSpeech/; empty: downloaded to downloads/ (7.4 GB)
+train_parts=train-clean-100 # parts of the corpus that make data/train, separated by spaces
 letter_case=upper         # upper as in the corpus, or lower for models with lower-case letters
-valid_from=dev            # the fine search's utterances come from dev or test
-num_valid=320             # how many
-num_probe=9600            # training utterances that layers are compared on
+valid_from=dev            # set that the fine search's utterances come from: dev or test
+num_valid=320             # utterances of the fine search
+num_probe=9600            # training utterances that the layers are compared on
 # the deep model (stage 0)
 model=facebook/wav2vec2-base-960h # a model directory or a hub name
-name=                     # exp/<name> holds everything made from it; empty: the last part of the model's name
+name=                     # name of the experiment, exp/<name>; empty: the last part of the model's name
+trust_hyperparams=false   # allow a SpeechBrain model's hyperparams.yaml, which can run code
 # the search (stages 1 to 4)
 measures="dc svcca skip_kl" # measures to search by: dc and svcca as in the paper, skip_kl (docs/measures.md), ...
 reverse_measures="dc svcca" # measures whose worst candidates are decoded too (rev. of Fig. 2)
-dc_opts=                  # of dc: "--batch-size 32 --num-batch 16" is its steadier setting (benchmarks/README.md)
-skip_kl_opts=             # of skip_kl: --num-utterances 32, --max-block 6, ...
-num_prune=1:8             # layers to remove: a number, a list 4,6,8 or a range 1:8
+dc_opts=                  # options of dc; "--batch-size 32 --num-batch 16" is its steadier setting (benchmarks/README.md)
+skip_kl_opts=             # options of skip_kl, such as "--num-utterances 32 --max-block 6"
+num_prune=1:8             # N, layers to remove: a number, a list 4,6,8 or a range 1:8
 search=exact              # coarse search: exact, or beam as in the paper
 beam_size=10              # K, candidates of the coarse search
-refine=100                # of a skip measure: proposals that are run whole to choose the K from; 0: none
+refine=100                # skip measures only: run the best 100 as whole pruned models and keep the K best; 0: off
 baselines="top glp random" # proposals to compare with: top bottom middle uniform random reverse glp linear_probe
 metric=wer                # error rate of searches and scores: cer or wer
-max_seconds=160           # padded seconds of audio in a batch of stages 1, 4 and 6
+max_seconds=160           # seconds of audio in a batch of stages 1 to 4 and 6, padding included; less if memory is short
 # fine-tuning, decoding, report (stages 5 to 7)
 finetune_prune=6          # N of the models to fine-tune, one or several
 proposals=dc_fine         # what to fine-tune: dc_fine svcca_coarse glp top scratch 1,3-4,7 ...
 distill=none              # also learn from the deep model: none, ctc, hidden or both
-finetune_opts=            # more of conf/finetune.yaml, as "--key value ..."
-tag=                      # appended to the names of stage 5, to keep several ways of fine-tuning
-decode_sets="dev test test_other" # data sets to decode
-max_cer_increase=1.0      # absolute increase that the recommended model may have, in percent
-seed=1234                 # of everything random
+finetune_opts=            # changes to conf/finetune.yaml, as "--key value ..."
+tag=                      # added to the names of stage 5's results, to keep several ways of fine-tuning
+decode_sets="dev test test_other" # data sets to decode, folders of data/
+max_cer_increase=1.0      # how many percentage points worse than the deep model the recommended model may be
+seed=1234                 # seed for all random draws and training
 # end of options
 . utils/parse_options.sh
 . ./path.sh
 . ./cmd.sh
-. utils/common.sh
-. utils/lock.sh
+. steps/pipeline.sh
 
 if [ -d "$called_from/$model" ]; then model=$called_from/$model; fi
 exp=exp/${name:-$(basename "$model")}
-lock_or_stop "$exp/.lock" 9 "recipes/$(basename "$PWD")/$exp"
-forced=()
-if [ "$force" = true ]; then forced=(--force); fi
+report_title="Layer pruning on LibriSpeech"
+report_note="Fine-tuned on $train_parts; the fine search's utterances are from $valid_from."
+begin_experiment
 
-if in_stage 0; then
-  log "stage 0: data preparation and the deep model"
-  local/prepare.sh --force "$force" --corpus "$corpus" --train-parts "$train_parts" --letter-case "$letter_case"
-  python steps/select_subsets.py ${forced[@]+"${forced[@]}"} --valid-from "$valid_from" \
+if in_stage 0 "data preparation and the deep model"; then
+  lock_data
+  on_first_node local/prepare.sh --force "$force" --corpus "$corpus" --train-parts "$train_parts" --letter-case "$letter_case"
+  on_first_node python steps/select_subsets.py ${forced[@]+"${forced[@]}"} --valid-from "$valid_from" \
     --num-valid "$num_valid" --num-probe "$num_probe" --seed "$seed"
-  python steps/fetch_model.py ${forced[@]+"${forced[@]}"} --model "$model" --out "$exp"
+  unlock_data
+  on_first_node python steps/fetch_model.py ${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} --model "$model" --out "$exp"
 fi
 
-if in_stage 1; then
-  log "stage 1: time-averaged output of every layer"
-  launch "$nj" steps/stage1_dump_hidden_states.py ${forced[@]+"${forced[@]}"} --model "$exp/deep" \
-    --data data/probe --max-seconds "$max_seconds" --out "$exp/hidden"
-fi
-
-if in_stage 2; then
-  log "stage 2: correlation between layers"
-  for measure in $measures; do
-    # shellcheck disable=SC2046
-    python steps/stage2_correlation.py ${forced[@]+"${forced[@]}"} --hidden "$exp/hidden" --model "$exp/deep" \
-      --data data/probe --measure "$measure" --seed "$seed" --out "$exp/correlation" \
-      $(options_of "$measure" dc "$dc_opts" skip_kl "$skip_kl_opts")
-  done
-fi
-
-if in_stage 3; then
-  log "stage 3: coarse search"
-  for measure in $measures; do
-    python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" \
-      --num-prune "$num_prune" --method "$search" --beam-size "$beam_size" \
-      --refine "$refine" --model "$exp/deep" --data data/probe
-  done
-  for measure in $reverse_measures; do
-    python steps/stage3_coarse_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --measure "$measure" --reverse \
-      --num-prune "$num_prune" --method "$search" --beam-size "$beam_size"
-  done
-fi
-
-if in_stage 4; then
-  log "stage 4: fine search"
-  launch "$nj" steps/stage4_fine_search.py ${forced[@]+"${forced[@]}"} --exp "$exp" --model "$exp/deep" --data data/valid \
-    --num-prune "$num_prune" --measures "$measures" --reverse-measures "$reverse_measures" \
-    --baselines "$baselines" --metric "$metric" \
-    --max-seconds "$max_seconds" --seed "$seed"
-fi
-
-if in_stage 5; then
-  log "stage 5: fine-tuning"
-  for n in $finetune_prune; do
-    for proposal in $proposals; do
-      # shellcheck disable=SC2086
-      launch "$train_nj" steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} --exp "$exp" --num-prune "$n" --proposal "$proposal" \
-        --metric "$metric" --distill "$distill" --tag "$tag" conf/finetune.yaml --seed "$seed" $finetune_opts
-    done
-  done
-fi
-
-if in_stage 6; then
-  log "stage 6: decoding"
-  launch "$nj" steps/stage6_decode.py ${forced[@]+"${forced[@]}"} --exp "$exp" --data "$decode_sets" --metric "$metric" \
-    --max-seconds "$max_seconds"
-fi
-
-if in_stage 7; then
-  log "stage 7: report"
-  python steps/stage7_report.py --exp "$exp" --metric "$metric" --max-cer-increase "$max_cer_increase" \
-    --title "Layer pruning on LibriSpeech" --note "Fine-tuned on $train_parts; the fine search's utterances are from $valid_from."
-fi
+stages_1_to_7

@@ -16,13 +16,13 @@ GROWING = "train_log.csv"
 def final_artifacts(recipe):
     """{path: content} of what the stages left in data/ and exp/; content is comparable between runs.
 
-    Left out: checkpoints, TensorBoard events and the lock. Of report/, which prints times, only the names of its files.
+    Left out: checkpoints, TensorBoard events, log files and the lock. Of report/, which prints times, only the names of its files.
     """
     found = {}
     for top in ("data", "exp"):
         for path in sorted(Path(recipe, top).rglob("*")):
             name = path.relative_to(recipe)
-            if not path.is_file() or {"save", "tensorboard"} & set(name.parts) or name.name == LOCK:
+            if not path.is_file() or {"save", "tensorboard", "log"} & set(name.parts) or name.name == LOCK:
                 continue
             if any(part.startswith(".") for part in name.parts):  # work in progress
                 continue

@@ -41,3 +41,21 @@ def test_n_out_of_range_is_an_error(num_prune):
     for make in baselines.FIXED.values():
         with pytest.raises(ComflpError, match="N is from 1 to 11"):
             make(12, num_prune)
+
+
+@pytest.mark.parametrize("name", [*baselines.FIXED, "random"])
+@given(size=sizes, data=st.data())
+def test_layers_that_must_stay_do_and_the_rule_is_of_the_others(name, size, data):
+    num_layers, num_prune = size
+    must_stay = data.draw(st.sets(st.integers(1, num_layers), max_size=3))
+    others = [layer for layer in range(1, num_layers + 1) if layer not in must_stay]
+    make = (lambda *a, **k: baselines.random(*a, seed=3, **k)) if name == "random" else baselines.FIXED[name]
+    if num_prune > min(len(others), num_layers - 1):
+        with pytest.raises(ComflpError, match="must stay"):
+            make(num_layers, num_prune, must_stay=must_stay)
+        return
+    found = make(num_layers, num_prune, must_stay=must_stay)
+    assert all(proposal.num_removed == num_prune and not must_stay & set(proposal.removed) for proposal in found)
+    if len(others) > num_prune:
+        alone = make(len(others), num_prune)
+        assert [[others[layer - 1] for layer in p.removed] for p in alone] == [list(p.removed) for p in found]

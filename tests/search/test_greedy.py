@@ -78,3 +78,11 @@ def test_a_killed_glp_goes_on(make_model, make_data, tmp_path):
 def test_n_must_leave_a_layer(make_model, make_data, num_prune):
     with pytest.raises(ComflpError, match="N is from 1 to 4"):
         glp(make_model(num_layers=5), num_prune, make_data(1))
+
+
+def test_layers_that_must_stay_are_never_removed(make_model, make_data):
+    steps = glp(make_model(num_layers=5, seed=3), 3, make_data(4), must_stay=(2, 5))
+    assert [step.search_cost["models"] for step in steps] == [3, 3 + 2, 3 + 2 + 1]
+    assert str(steps[-1].best.proposal) == "1,3-4"
+    with pytest.raises(ComflpError, match="of which 2, 5 must stay; N is from 1 to 3"):
+        glp(make_model(num_layers=5), 4, make_data(1), must_stay=(2, 5))

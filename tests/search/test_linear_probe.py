@@ -65,3 +65,4 @@ def test_layers_of_least_gain_go_first():
     result = ProbeResult((6.0, 5.0, 5.5, 3.0, 2.9))
     assert result.gains == pytest.approx((1.0, -0.5, 2.5, 0.1))
     assert [str(result.proposal(n)) for n in (1, 2, 3)] == ["2", "2,4", "1-2,4"]
+    assert str(result.proposal(2, must_stay=[2])) == "1,4"

@@ -1,6 +1,7 @@
 """What no Python file of the project does: run what it read. Checked on the syntax tree of every one of them."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,8 @@ def faults(name, text):
             yield f"line {node.lineno}: {called}"
         if called == "torch.load" and "weights_only=True" not in ast.unparse(node):
             yield f"line {node.lineno}: torch.load without weights_only=True"
+        if re.match(r"Auto\w+\.from_", called) and "trust_remote_code" not in {keyword.arg for keyword in node.keywords}:
+            yield f"line {node.lineno}: {called} without trust_remote_code"
         for keyword in node.keywords:
             value = ast.unparse(keyword.value)
             if keyword.arg == "shell" and value != "False" and name != PIPES:
@@ -81,6 +84,7 @@ def test_nothing_that_was_read_is_run(name):
         "kaldiio.load_scp(path)",
         "tar.extractall(target)",
         "AutoModel.from_pretrained(name, trust_remote_code=options.trust)",
+        "AutoTokenizer.from_pretrained(name)",
     ],
 )
 def test_the_check_finds_it(line):

@@ -9,6 +9,7 @@ from typing import Iterable, Sequence
 import sentencepiece
 
 from comflp.errors import ComflpError
+from comflp.text import plain_text
 
 FILE_NAME = "tokenizer.model"
 _BLANK = "<blank>"
@@ -30,8 +31,8 @@ class SentencePieceTokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str]) -> SentencePieceTokenizer:
-        """A tokenizer with every character that occurs in ``texts``."""
-        texts = list(texts)
+        """A tokenizer with every character that occurs in ``texts``, as :func:`comflp.text.plain_text` has them."""
+        texts = list(map(plain_text, texts))
         characters = {character for text in texts for character in text if not character.isspace()}
         if not characters:
             raise ComflpError("there is no text to take a vocabulary from")
@@ -72,6 +73,7 @@ class SentencePieceTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Label ids of ``text``; a character outside the vocabulary is a ComflpError that names it."""
+        text = plain_text(text)
         ids = self._processor.encode(text)
         if self._processor.unk_id() in ids:
             unknown = sorted({c for c in text if self._processor.unk_id() in self._processor.encode(c)})

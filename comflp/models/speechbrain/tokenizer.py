@@ -9,14 +9,14 @@ import sentencepiece
 from speechbrain.dataio.encoder import CTCTextEncoder
 
 from comflp.errors import ComflpError
-from comflp.models.transformers.processor import case_of_vocabulary
+from comflp.text import case_of_vocabulary, plain_text
 
 
 class SpeechBrainTokenizer:
     """A SentencePieceProcessor or a CTCTextEncoder of characters, by the conventions of ``EncoderASR``.
 
-    Text is brought to the case of the vocabulary where that has only one, and
-    runs of white space to one space; decoded text keeps the vocabulary's case.
+    Text is taken as it looks (:func:`comflp.text.plain_text`) and brought to the
+    case of the vocabulary where that has only one; decoded text keeps that case.
 
     tokenizer: the object under ``tokenizer`` in hyperparams.yaml.
     vocab_size: labels of the CTC projection. blank_id: of the CTC blank.
@@ -41,7 +41,7 @@ class SpeechBrainTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Label ids of ``text``; ComflpError names the first piece that has none."""
-        text = self._fold(" ".join(text.split()))
+        text = self._fold(plain_text(text))
         if self._pieces:
             pieces = self.tokenizer.encode_as_pieces(text)
             ids = [self.tokenizer.piece_to_id(piece) for piece in pieces]
@@ -51,7 +51,7 @@ class SpeechBrainTokenizer:
             ids = [self.tokenizer.lab2ind.get(piece, -1) for piece in pieces]
             known = [label >= 0 for label in ids]
         for piece, label, is_known in zip(pieces, ids, known):
-            if not is_known or label >= self.vocab_size:
+            if not is_known or label >= self.vocab_size or label == self.blank_id:
                 raise ComflpError(
                     f"the model's vocabulary has no {piece!r}, which occurs in {text!r}; "
                     f"normalise the text of the data directory to the model's characters"

@@ -1,26 +1,30 @@
-"""Load a CTC model of transformers from a directory or the hub, and refuse what would load wrongly."""
+"""Load a CTC model of transformers from a directory, the hub or memory, and refuse what would load wrongly."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from huggingface_hub import hf_hub_download
-from safetensors import SafetensorError
-from transformers import AutoModelForCTC, PreTrainedModel, ProcessorMixin
+from transformers import AutoModelForCTC, FeatureExtractionMixin, PreTrainedModel, ProcessorMixin
 
+from comflp.artifacts import read_json
 from comflp.errors import ComflpError
 from comflp.models.transformers import head as huggingface_head
+from comflp.models.transformers.directory import check_config, check_directory
 from comflp.models.transformers.model import TransformersModel
 from comflp.models.transformers.families import FAMILIES
-from comflp.models.transformers.logging import quiet
+from comflp.models.transformers.logging import one_line, quiet
+from comflp.models.transformers.tokenizer_files import load_tokenizer
 
-_MAY_BE_MISSING = ("masked_spec_embed",)
-"""Weights of SpecAugment, which fine-tuned checkpoints often lack and recognition never reads."""
+_SPEC_AUGMENT = ("masked_spec_embed", "mask_time_emb_vector")
+"""The vector that SpecAugment puts in place of frames, under its name of today and of 2021; recognition never reads it."""
 
-_MAY_BE_LEFT_OVER = ("quantizer.", "project_q.", "project_hid.", "masked_spec_embed")
+_MAY_BE_LEFT_OVER = ("quantizer.", "project_q.", "project_hid.", *_SPEC_AUGMENT)
 """Weights of pre-training that fine-tuned checkpoints may still carry."""
+
+_SAMPLE_RATES = range(1000, 400_000)
 
 
 def load_huggingface(name_or_dir: str | Path, model_type: str) -> TransformersModel:
@@ -28,42 +32,84 @@ def load_huggingface(name_or_dir: str | Path, model_type: str) -> TransformersMo
 
     No code comes with a model: trust_remote_code is off, and weights are read
     from safetensors or with torch.load(weights_only=True), which is what the
-    library does by default. ComflpError for an unknown family, a directory
-    without processor, or weights that do not fill the model.
+    library does by default. A directory whose vocabulary holds several
+    languages (MMS) gives the model of its ``target_lang``, with that
+    language's adapter. Raises ComflpError for an unknown family, a directory
+    without processor, weights that do not fill the model, and whatever
+    :func:`comflp.models.transformers.directory.check_directory` refuses.
     """
+    name = str(name_or_dir)
+    family = _family(name, model_type)
+    if Path(name).is_dir():
+        check_directory(Path(name))
+    else:
+        check_config(name, read_json(hf_hub_download(name, "config.json")))
+    tokenizer, language = load_tokenizer(name)
+    model = _load_model(name)
+    if language is not None:
+        _load_language(model, name, language, len(tokenizer.encoder))
+    processor = family.processor_class(_load_extractor(family, name), tokenizer)
+    origin = getattr(model.config, "comflp", None) or _origin(name)
+    return family(model, processor, origin).eval()
+
+
+def layered(model: PreTrainedModel, processor: ProcessorMixin) -> TransformersModel:
+    """A model and a processor in memory as a layered model; the weights are shared, in evaluation mode from here on.
+
+    Raises ComflpError for an unknown family, and for weights in another type than float32.
+    """
+    name = model.config._name_or_path or f"the {type(model).__name__} given"
+    types = {parameter.dtype for parameter in model.parameters()}
+    if types != {torch.float32}:
+        raise ComflpError(f"{name} has weights in {', '.join(sorted(map(str, types)))}; call model.float() first")
+    family = _family(name, model.config.model_type)
+    return family(model, processor, getattr(model.config, "comflp", None) or {"source": os.path.basename(name)}).eval()
+
+
+def _family(name: str, model_type: str) -> type[TransformersModel]:
     family = FAMILIES.get(model_type)
     if family is None:
         raise ComflpError(
-            f"{name_or_dir} is a {model_type!r} model; CTC models of these families can be loaded: "
-            f"{', '.join(FAMILIES)}"
+            f"{name} is a {model_type!r} model; CTC models of these families can be loaded: {', '.join(FAMILIES)}"
         )
-    model = _load_model(str(name_or_dir))
-    origin = getattr(model.config, "comflp", None) or _origin(name_or_dir)
-    return family(model, _load_processor(family, str(name_or_dir)), origin).eval()
+    return family
 
 
-def _origin(name_or_dir: str | Path) -> dict:
+def _origin(name: str) -> dict:
     """Name of a directory, or name and commit of a hub repository."""
-    if Path(name_or_dir).is_dir():
-        return {"source": Path(name_or_dir).resolve().name}
-    snapshot = Path(hf_hub_download(str(name_or_dir), "config.json")).parent
-    return {"source": str(name_or_dir), "revision": snapshot.name}
+    if Path(name).is_dir():
+        return {"source": Path(name).resolve().name}
+    snapshot = Path(hf_hub_download(name, "config.json")).parent
+    return {"source": name, "revision": snapshot.name}
 
 
 def _load_model(name: str) -> PreTrainedModel:
     model, report = _from_pretrained(AutoModelForCTC, name)
     if huggingface_head.recognise(report["unexpected_keys"]):
         model, report = _from_pretrained(huggingface_head.NormedHeadForCTC, name)
-    missing = [key for key in report["missing_keys"] if not key.endswith(_MAY_BE_MISSING)]
+    missing = [key for key in report["missing_keys"] if not key.endswith(_SPEC_AUGMENT)]
     left_over = [key for key in report["unexpected_keys"] if not any(part in key for part in _MAY_BE_LEFT_OVER)]
     for keys, fault in ((missing, "lacks"), (left_over, "has, besides what the model holds,")):
         if keys:
             shown = ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
             raise ComflpError(
                 f"{name}: the checkpoint {fault} the weights {shown}, so it is not the CTC model that its config.json "
-                f"describes; a pre-trained model needs to be fine-tuned for CTC first"
+                f"describes; {_cause(missing, left_over)}"
             )
     return huggingface_head.from_library_form(model)
+
+
+def _cause(missing: list[str], left_over: list[str]) -> str:
+    """The likely reason of weights that are missing or too many: a prefix before every name, or no CTC head."""
+    for key in left_over:
+        for wanted in missing:
+            prefix = key.removesuffix(wanted)
+            if prefix != key and all(other.startswith(prefix) for other in left_over):
+                return (
+                    f"the names of its weights begin with {prefix!r}, as those of a model saved from inside a wrapper "
+                    f"(DataParallel, torch.compile) do; save the model that is inside, or take the prefix off"
+                )
+    return "a pre-trained model needs to be fine-tuned for CTC first"
 
 
 def _from_pretrained(model_class: type, name: str) -> tuple[PreTrainedModel, dict]:
@@ -72,22 +118,45 @@ def _from_pretrained(model_class: type, name: str) -> tuple[PreTrainedModel, dic
             return model_class.from_pretrained(
                 name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
             )
-    except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise ComflpError(f"{name} cannot be loaded as a CTC model: {error}") from error
+    except Exception as error:  # a missing package, an unknown activation, damaged weights: the library raises anything
+        raise ComflpError(f"{name} cannot be loaded as a CTC model: {one_line(error)}") from error
 
 
-def _load_processor(family: type[TransformersModel], name: str) -> ProcessorMixin:
-    parts = []
-    for part_class, files in (
-        (family.feature_extractor_class, "preprocessor_config.json"),
-        (family.tokenizer_class, "tokenizer_config.json and vocabulary"),
-    ):
+def _load_language(model: PreTrainedModel, name: str, language: str, num_tokens: int) -> None:
+    """Give the model the adapter and head of a language, as ``from_pretrained(name, target_lang=language)`` does.
+
+    Without an adapter of its own in the directory only ``eng`` is taken to be what the weights hold, as the library has it.
+    """
+    fault = None
+    if getattr(model.config, "adapter_attn_dim", None) is None or not hasattr(model, "init_adapter_layers"):
+        fault = "the model has no adapters"
+    else:
         try:
-            with quiet():
-                parts.append(part_class.from_pretrained(name))
-        except (OSError, ValueError, TypeError) as error:
-            raise ComflpError(
-                f"{name} has no {part_class.__name__} that can be loaded ({error}); a model directory needs {files} "
-                f"beside its weights"
-            ) from error
-    return family.processor_class(*parts)
+            with quiet(), torch.random.fork_rng(devices=[]):
+                model.load_adapter(language, force_load=True)
+        except OSError as error:
+            if language != "eng" or model.config.vocab_size != num_tokens:
+                fault = one_line(error)
+        except Exception as error:  # damaged or foreign weights
+            fault = one_line(error)
+    if fault:
+        raise ComflpError(
+            f"{name}: tokenizer_config.json asks for the language {language!r} (target_lang), and its weights cannot be "
+            f"had ({fault}); put adapter.{language}.safetensors beside the model's weights, or ask for another language"
+        )
+
+
+def _load_extractor(family: type[TransformersModel], name: str) -> FeatureExtractionMixin:
+    wanted = family.feature_extractor_class
+    try:
+        with quiet():
+            extractor = wanted.from_pretrained(name)
+    except Exception as error:  # the library checks few of the settings
+        raise ComflpError(
+            f"{name} has no {wanted.__name__} that can be loaded ({one_line(error)}); a model directory needs "
+            f"preprocessor_config.json beside its weights"
+        ) from error
+    rate = extractor.sampling_rate
+    if isinstance(rate, bool) or not isinstance(rate, int) or rate not in _SAMPLE_RATES:
+        raise ComflpError(f"{name}: sampling_rate in preprocessor_config.json is {rate!r}, which is no sample rate in Hz")
+    return extractor

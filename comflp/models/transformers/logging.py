@@ -1,4 +1,4 @@
-"""Keep transformers from writing to the screen."""
+"""Keep transformers from writing to the screen, and its errors to one line."""
 
 from __future__ import annotations
 
@@ -20,3 +20,15 @@ def quiet() -> Iterator[None]:
         utils.logging.set_verbosity(verbosity)
         if bars:
             utils.logging.enable_progress_bar()
+
+
+def one_line(error: BaseException, longest: int = 300) -> str:
+    """What an error says in one line of at most ``longest`` characters; its class where it says next to nothing.
+
+    >>> one_line(KeyError("foo")), one_line(ValueError("not\\n  this"))
+    ("KeyError: 'foo'", 'not this')
+    """
+    said = " ".join(str(error).split())
+    if isinstance(error, LookupError) or len(said.split()) < 2:
+        said = f"{type(error).__name__}: {said}".rstrip(": ")
+    return said if len(said) <= longest else said[: longest - 3] + "..."

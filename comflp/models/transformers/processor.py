@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
-from typing import Callable, Iterable, Sequence
+from typing import Sequence
 
 import torch
-from transformers import PreTrainedTokenizerBase, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
+from transformers import (
+    PreTrainedTokenizerBase,
+    Wav2Vec2CTCTokenizer,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2PhonemeCTCTokenizer,
+)
 
 from comflp.data.batching import AudioBatch
 from comflp.errors import ComflpError
+from comflp.text import case_of_vocabulary, plain_text
 
 
 def normalised_waveforms(batch: AudioBatch, extractor: Wav2Vec2FeatureExtractor) -> torch.Tensor:
@@ -31,18 +38,23 @@ def normalised_waveforms(batch: AudioBatch, extractor: Wav2Vec2FeatureExtractor)
 
 
 class ProcessorTokenizer:
-    """Labels by the conventions of a model's own tokenizer.
+    """Labels by the conventions of a model's own tokenizer, such that ``decode(encode(text)) == text``.
 
-    A vocabulary with capital letters only takes text in capitals, one with
-    small letters only in small ones; any other takes it as it is. Decoded text
-    keeps the case of the vocabulary, except where the tokenizer's own
-    ``do_lower_case`` says that it lowers what it decodes. Runs of white space
-    are one space, which becomes the word delimiter token and back. Special
-    tokens (``<s>``, ``<unk>``) are left out of decoded text.
+    Text is taken as it looks (:func:`comflp.text.plain_text`). A vocabulary with capital letters only takes text in
+    capitals, one with small letters only in small ones; any other takes it as it is. Decoded text keeps the case of
+    the vocabulary, except where the tokenizer's own ``do_lower_case`` says that it lowers what it decodes. Special
+    tokens (``<s>``, ``<unk>``) are left out of decoded text and refused in text to be encoded.
 
-    tokenizer: Wav2Vec2CTCTokenizer or ParakeetTokenizer.
-    vocab_size: labels that the model's CTC head tells apart, the blank included.
+    Three kinds of tokenizer are known: vocabularies of characters and longer pieces with a word delimiter
+    (Wav2Vec2CTCTokenizer: the longest piece that fits comes first), phonemes separated by spaces
+    (Wav2Vec2PhonemeCTCTokenizer: text of such a model is phonemes, never words to be turned into them), and the
+    tokenizers of the ``tokenizers`` package (Parakeet, LASR, BPE and Unigram).
+
+    vocab_size: labels that the model's head tells apart, the blank included.
     blank_id: the tokenizer's pad token, which is the CTC blank in transformers.
+
+    Raises ComflpError for a tokenizer of another kind, a pad token that is no label, and a vocabulary with more text
+    than the head has labels for.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, vocab_size: int):
@@ -54,40 +66,102 @@ class ProcessorTokenizer:
                 f"of the model's {vocab_size} labels; set pad_token in tokenizer_config.json to the CTC blank"
             )
         self.blank_id = tokenizer.pad_token_id
-        self._fold = case_of_vocabulary(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens))
+        self._spell = self._spelling()
+        self._delimiter = None if tokenizer.is_fast else tokenizer._word_delimiter_token  # the property logs where it is None
+        self._special = set(tokenizer.all_special_tokens) - {self._delimiter}
+        vocabulary = tokenizer.get_vocab()
+        self._labels = set(vocabulary.values())
+        text = {token: label for token, label in vocabulary.items() if token not in self._special}
+        beyond = [token for token, label in text.items() if label >= vocab_size and token != self._delimiter]
+        if beyond and not tokenizer.is_fast:
+            raise ComflpError(
+                f"the tokenizer has {len(beyond)} pieces of text beyond the {vocab_size} labels of the model's head (the "
+                f"first is {beyond[0]!r}, label {text[beyond[0]]}): vocabulary and weights are not of one model"
+            )
+        self._pieces = {token: label for token, label in text.items() if label < vocab_size}
+        self._longest = max(map(len, self._pieces), default=1)
+        fast = (self.decode([label]) for label in range(vocab_size) if label in self._labels)
+        self._fold = case_of_vocabulary(fast if tokenizer.is_fast else self._pieces)
 
     def encode(self, text: str) -> list[int]:
-        """Label ids of ``text``; ComflpError names the first character that the vocabulary lacks."""
-        text = self._fold(" ".join(text.split()))
-        if isinstance(self.tokenizer, Wav2Vec2CTCTokenizer):
-            vocabulary = self.tokenizer.encoder
-            tokens = self.tokenizer.tokenize(text)
-            for token in tokens:
-                if token not in vocabulary:
-                    self._refuse(token, text)
-            ids = [vocabulary[token] for token in tokens]
-        else:
-            encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-            ids = encoded["input_ids"]
-            for label, (start, end) in zip(ids, encoded["offset_mapping"]):
-                if label == self.tokenizer.unk_token_id:
-                    self._refuse(text[start:end], text)
-        for label in ids:
-            if label >= self.vocab_size:
-                token = self.tokenizer.convert_ids_to_tokens(label)
-                self._refuse(f"{token}' (label {label} of a model with {self.vocab_size} labels)'", text)
-        return ids
+        """Label ids of ``text``; ComflpError names the first piece that the vocabulary lacks, or a special token."""
+        text = plain_text(text)
+        folded = self._fold(text)
+        for token in self._special:
+            if token and (token in text or token in folded):
+                self._refuse(token, text, "is a special token")
+        try:
+            return self._spell(folded)
+        except ComflpError as error:
+            try:
+                return self._spell(unicodedata.normalize("NFD", folded))  # some vocabularies spell an accent by itself
+            except ComflpError:
+                raise error from None
 
-    def _refuse(self, piece: str, text: str) -> None:
-        delimiter = getattr(self.tokenizer, "word_delimiter_token", None)
-        name = f"{piece!r}, the word delimiter" if piece == delimiter else repr(piece)
+    def _spelling(self):
+        """The method that turns folded text into labels, by the kind of tokenizer."""
+        if isinstance(self.tokenizer, Wav2Vec2CTCTokenizer):
+            return self._spell_characters
+        if isinstance(self.tokenizer, Wav2Vec2PhonemeCTCTokenizer):
+            return self._spell_phonemes
+        if self.tokenizer.is_fast:
+            return self._spell_pieces
         raise ComflpError(
-            f"the model's vocabulary has no {name}, which occurs in {text!r}; "
-            f"normalise the text of the data directory to the model's characters"
+            f"the model's tokenizer is a {type(self.tokenizer).__name__}; Wav2Vec2CTCTokenizer, "
+            f"Wav2Vec2PhonemeCTCTokenizer and the tokenizers with a tokenizer.json are supported"
         )
 
+    def _spell_characters(self, text: str) -> list[int]:
+        space = self.tokenizer.replace_word_delimiter_char
+        if self._delimiter != space and self._delimiter is not None and self._delimiter in text:
+            self._refuse(self._delimiter, text, "stands for the space between words")
+        spelt = text.replace(space, self._delimiter) if space and self._delimiter else text
+        ids, start = [], 0
+        while start < len(spelt):
+            for end in range(min(len(spelt), start + self._longest), start, -1):
+                if spelt[start:end] in self._pieces:
+                    break
+            else:
+                self._refuse(spelt[start], text)
+            ids.append(self._pieces[spelt[start:end]])
+            start = end
+        return ids
+
+    def _spell_phonemes(self, text: str) -> list[int]:
+        for phoneme in text.split():
+            if phoneme not in self._pieces or phoneme == self._delimiter:
+                self._refuse(phoneme, text)
+        return [self._pieces[phoneme] for phoneme in text.split()]
+
+    def _spell_pieces(self, text: str) -> list[int]:
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids = encoded["input_ids"]
+        for label, (start, end) in zip(ids, encoded["offset_mapping"]):
+            if label == self.tokenizer.unk_token_id:
+                self._refuse(text[start:end], text)
+            if label >= self.vocab_size:
+                self._refuse(text[start:end], text, f"has label {label}, beyond the {self.vocab_size} of the model's head")
+        back = plain_text(self.decode(ids))
+        if unicodedata.normalize("NFKC", back).casefold() != unicodedata.normalize("NFKC", text).casefold():
+            raise ComflpError(
+                f"the model's tokenizer cannot spell {text!r}: its labels read {back!r}; "
+                f"normalise the text of the data directory to the model's characters"
+            )
+        return ids
+
+    def _refuse(self, piece: str, text: str, reason: str = "") -> None:
+        name = f"{piece!r}, the word delimiter" if piece == self._delimiter and not reason else repr(piece)
+        fault = f"{name} {reason}, and occurs" if reason else f"the model's vocabulary has no {name}, which occurs"
+        raise ComflpError(f"{fault} in {text!r}; normalise the text of the data directory to the model's characters")
+
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of label ids after the CTC collapse."""
+        """Text of label ids after the CTC collapse; ComflpError for a label that the vocabulary has no text for."""
+        unknown = [label for label in ids if label not in self._labels]
+        if unknown:
+            raise ComflpError(
+                f"the model put out label {unknown[0]}, for which its tokenizer of {len(self._labels)} tokens has no text: "
+                f"vocabulary and weights are not of one model"
+            )
         return self.tokenizer.decode(
             list(ids), skip_special_tokens=True, group_tokens=False, clean_up_tokenization_spaces=False
         )
@@ -95,16 +169,3 @@ class ProcessorTokenizer:
     def save(self, directory: str | Path) -> None:
         """Write the tokenizer's own files into ``directory``."""
         self.tokenizer.save_pretrained(directory)
-
-
-def case_of_vocabulary(tokens: Iterable[str]) -> Callable[[str], str]:
-    """What brings text to the case of a vocabulary: str.upper, str.lower, or str for one with both or neither.
-
-    >>> case_of_vocabulary(["A", "B", "|"])("ab"), case_of_vocabulary(["A", "b"])("aB")
-    ('AB', 'aB')
-    """
-    letters = "".join(tokens)
-    upper, lower = any(c.isupper() for c in letters), any(c.islower() for c in letters)
-    if upper != lower:
-        return str.upper if upper else str.lower
-    return str

@@ -1,13 +1,14 @@
 """Proposals that need no correlation matrix and no decoding: what CoMFLP is compared with.
 
-Each function takes the number of layers L and the number N to remove, and
-returns a list of proposals; several where the rule leaves a choice.
+Each function takes the number of layers L of a stack, the number N to remove, and the layers that must stay, and returns a list
+of proposals; several where the rule leaves a choice. Where layers must stay, the rules are of the others alone. Each raises
+ComflpError where N is not from 1 to what can be removed.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Callable
+from typing import Callable, Collection, Iterable
 
 import numpy as np
 
@@ -17,37 +18,42 @@ from comflp.proposal import PruningProposal
 NUM_RANDOM = 10
 """Draws of the paper's Rand bars (Fig. 2)."""
 
+Rule = Callable[[int, int, Collection[int]], list[PruningProposal]]
 
-def top(num_layers: int, num_prune: int) -> list[PruningProposal]:
+
+def top(num_layers: int, num_prune: int, must_stay: Collection[int] = ()) -> list[PruningProposal]:
     """Drop the last N layers (the paper's Top drop).
 
     >>> [str(proposal) for proposal in top(12, 6)]
     ['7-12']
+    >>> [str(proposal) for proposal in top(12, 6, must_stay=[10])]
+    ['6-9,11-12']
     """
-    return [_removing(range(num_layers - num_prune + 1, num_layers + 1), num_layers)]
+    return [PruningProposal.from_layers(removable(num_layers, num_prune, must_stay)[-num_prune:], num_layers)]
 
 
-def bottom(num_layers: int, num_prune: int) -> list[PruningProposal]:
+def bottom(num_layers: int, num_prune: int, must_stay: Collection[int] = ()) -> list[PruningProposal]:
     """Drop the first N layers.
 
     >>> [str(proposal) for proposal in bottom(12, 6)]
     ['1-6']
     """
-    return [_removing(range(1, num_prune + 1), num_layers)]
+    return [PruningProposal.from_layers(removable(num_layers, num_prune, must_stay)[:num_prune], num_layers)]
 
 
-def middle(num_layers: int, num_prune: int) -> list[PruningProposal]:
+def middle(num_layers: int, num_prune: int, must_stay: Collection[int] = ()) -> list[PruningProposal]:
     """Drop N layers around the middle; of two equally central runs, the lower.
 
     >>> [str(proposal) for proposal in middle(12, 5)]
     ['4-8']
     """
-    first = (num_layers - num_prune) // 2 + 1
-    return [_removing(range(first, first + num_prune), num_layers)]
+    layers = removable(num_layers, num_prune, must_stay)
+    first = (len(layers) - num_prune) // 2
+    return [PruningProposal.from_layers(layers[first : first + num_prune], num_layers)]
 
 
-def uniform(num_layers: int, num_prune: int) -> list[PruningProposal]:
-    """Drop N evenly spaced layers, each from the centre of one of N equal parts of the encoder.
+def uniform(num_layers: int, num_prune: int, must_stay: Collection[int] = ()) -> list[PruningProposal]:
+    """Drop N evenly spaced layers, each from the centre of one of N equal parts of the stack.
 
     For half of the layers there are two equally even choices, the odd and the
     even ones; both are returned.
@@ -57,12 +63,17 @@ def uniform(num_layers: int, num_prune: int) -> list[PruningProposal]:
     >>> [str(proposal) for proposal in uniform(12, 3)]
     ['3,7,11']
     """
-    if num_layers == 2 * num_prune:
-        return [_removing(range(first, num_layers + 1, 2), num_layers) for first in (1, 2)]
-    return [_removing([(2 * part + 1) * num_layers // (2 * num_prune) + 1 for part in range(num_prune)], num_layers)]
+    layers = removable(num_layers, num_prune, must_stay)
+    if len(layers) == 2 * num_prune:
+        chosen: Iterable[list[int]] = (layers[0::2], layers[1::2])
+    else:
+        chosen = [[layers[(2 * part + 1) * len(layers) // (2 * num_prune)] for part in range(num_prune)]]
+    return [PruningProposal.from_layers(removed, num_layers) for removed in chosen]
 
 
-def random(num_layers: int, num_prune: int, seed: int, count: int = NUM_RANDOM) -> list[PruningProposal]:
+def random(
+    num_layers: int, num_prune: int, seed: int, count: int = NUM_RANDOM, must_stay: Collection[int] = ()
+) -> list[PruningProposal]:
     """``count`` different proposals, each as likely as any other (fewer where there are not so many), in the order drawn.
 
     >>> random(12, 6, seed=0) == random(12, 6, seed=0) != random(12, 6, seed=1)
@@ -70,25 +81,29 @@ def random(num_layers: int, num_prune: int, seed: int, count: int = NUM_RANDOM) 
     >>> len(random(4, 1, seed=0))
     4
     """
+    layers = removable(num_layers, num_prune, must_stay)
     rng = np.random.default_rng(seed)
     drawn: dict[PruningProposal, None] = {}
-    while len(drawn) < min(count, math.comb(num_layers, num_prune)):
-        layers = rng.choice(num_layers, size=num_prune, replace=False) + 1
-        drawn[_removing(layers.tolist(), num_layers)] = None
+    while len(drawn) < min(count, math.comb(len(layers), num_prune)):
+        drawn[draw(rng, layers, num_prune, num_layers)] = None
     return list(drawn)
 
 
-FIXED: dict[str, Callable[[int, int], list[PruningProposal]]] = {
-    "top": top,
-    "bottom": bottom,
-    "middle": middle,
-    "uniform": uniform,
-}
+def draw(rng: np.random.Generator, layers: list[int], num_prune: int, num_layers: int) -> PruningProposal:
+    """A proposal that removes ``num_prune`` of ``layers``, each set of them as likely as any other."""
+    places = rng.choice(len(layers), size=num_prune, replace=False)
+    return PruningProposal.from_layers([layers[place] for place in places], num_layers)
+
+
+FIXED: dict[str, Rule] = {"top": top, "bottom": bottom, "middle": middle, "uniform": uniform}
 """Baselines that follow from L and N alone, by name."""
 
 
-def _removing(layers, num_layers: int) -> PruningProposal:
-    layers = list(layers)
-    if not 1 <= len(layers) <= num_layers - 1:
-        raise ComflpError(f"cannot remove {len(layers)} of {num_layers} layers; N is from 1 to {num_layers - 1}")
-    return PruningProposal.from_layers(layers, num_layers)
+def removable(num_layers: int, num_prune: int, must_stay: Collection[int] = ()) -> list[int]:
+    """The layers that may be removed, ascending; ComflpError where ``num_prune`` of them cannot be."""
+    layers = [layer for layer in range(1, num_layers + 1) if layer not in must_stay]
+    most = min(len(layers), num_layers - 1)
+    if not 1 <= num_prune <= most:
+        kept = f", of which {', '.join(map(str, sorted(must_stay)))} must stay" if must_stay else ""
+        raise ComflpError(f"cannot remove {num_prune} of {num_layers} layers{kept}; N is from 1 to {most}")
+    return layers

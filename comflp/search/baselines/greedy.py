@@ -7,12 +7,13 @@ lowest: O(L N) evaluations.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Collection
 
 from comflp.data.data_dir import DataDir
 from comflp.inference.decode import MAX_SECONDS, plan_batches
-from comflp.errors import ComflpError
 from comflp.models.layered import LayeredModel
 from comflp.proposal import PruningProposal
+from comflp.search.baselines.fixed import removable
 from comflp.search.coarse.candidate import Candidate
 from comflp.search.fine.evaluate import evaluate
 from comflp.search.fine.ranking import FineSearchResult, rank
@@ -30,22 +31,22 @@ def glp(
     seed: int = 0,
     max_seconds: float = MAX_SECONDS,
     cache_bytes: float = CACHE_BYTES,
+    must_stay: Collection[int] = (),
     **options,
 ) -> list[FineSearchResult]:
     """The ranked proposals of each step; ``result[n - 1].best`` is GLP's proposal for n removed layers.
 
     Ties go to the lower layers. cache_bytes: memory for states that a step
-    leaves to the next; more of it saves layer runs, the result is the same.
+    leaves to the next; more of it saves layer runs, the result is the same. must_stay: layers that are never removed.
     options: ``work``, ``ranks``, ``allow_pipes``, ``progress`` of :func:`comflp.search.fine.evaluate.evaluate`.
     """
-    if not 1 <= num_prune <= model.num_layers - 1:
-        raise ComflpError(f"cannot remove {num_prune} of {model.num_layers} layers; N is from 1 to {model.num_layers - 1}")
+    layers = removable(model.num_layers, num_prune, must_stay)
     seconds = [batch[0].duration * len(batch) for batch in plan_batches(model, data, max_seconds)]
     caches = {index: StateCache(cache_bytes * share / sum(seconds)) for index, share in enumerate(seconds)}
     removed: tuple[int, ...] = ()
     steps, cost = [], {"models": 0, "layer_runs": 0, "seconds": 0.0}
     for _ in range(num_prune):
-        left = [layer for layer in range(1, model.num_layers + 1) if layer not in removed]
+        left = [layer for layer in layers if layer not in removed]
         proposals = [PruningProposal.from_layers((*removed, layer), model.num_layers) for layer in left]
         evaluation = evaluate(model, proposals, data, unit, max_seconds=max_seconds, caches=caches, **options)
         cost = {

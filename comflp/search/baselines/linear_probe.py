@@ -8,7 +8,7 @@ input goes first.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Collection
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from comflp.data.training import LabelledBatch, LabelledDataset
 from comflp.inference.decode import device_of, evaluation, track
 from comflp.models.layered import LayeredModel
 from comflp.proposal import PruningProposal
+from comflp.search.baselines.fixed import removable
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,14 @@ class ProbeResult:
         """(L,): by how much each layer lowers the loss; below 0 where it raises it."""
         return tuple((np.array(self.losses[:-1]) - np.array(self.losses[1:])).tolist())
 
-    def proposal(self, num_prune: int) -> PruningProposal:
-        """Remove the ``num_prune`` layers of least gain; of equal ones, the higher.
+    def proposal(self, num_prune: int, must_stay: Collection[int] = ()) -> PruningProposal:
+        """Remove the ``num_prune`` layers of least gain that may be removed; of equal ones, the higher.
 
         >>> ProbeResult((5.0, 4.0, 3.9, 2.0, 2.0)).proposal(2)
         PruningProposal(num_layers=4, blocks=((2, 2), (4, 4)))
         """
         gains = self.gains
-        order = sorted(range(1, len(gains) + 1), key=lambda layer: (gains[layer - 1], -layer))
+        order = sorted(removable(len(gains), num_prune, must_stay), key=lambda layer: (gains[layer - 1], -layer))
         return PruningProposal.from_layers(order[:num_prune], len(gains))
 
 

@@ -1,0 +1,108 @@
+"""A deep model and some speech, ready to repair pruned models of it."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from typing import Callable, Iterator
+
+from comflp.data.batching import AudioBatch
+from comflp.data.data_dir import DataDir, subset
+from comflp.errors import ComflpError
+from comflp.inference.decode import evaluation, load_batches, plan_batches
+from comflp.inference.speech import Speech
+from comflp.models.layered import LayeredModel
+from comflp.proposal import PruningProposal
+from comflp.repair.fit import PRIOR_FRAMES
+from comflp.repair.judge import Judge, own_log_probs
+from comflp.repair.refit import Refit
+from comflp.repair.states import DeepStates
+
+_HELD_OUT = 0.1
+
+
+class Calibration:
+    """A deep model and some speech, ready to repair pruned models of it.
+
+    speech: the deep model and the utterances; their texts are not read. A tenth of them, drawn with ``seed``, is held
+        out from the fits and decides which of them stay.
+    keep_states: hold all of the deep model's states, (L + 1) x frames x D floats, so that it runs once for any number
+        of pruned models; otherwise only those of the layer at work.
+    prior_frames: the old weights count as much as so many frames of speech.
+
+    Raises ComflpError for fewer than two utterances, and where the deep model's states are not finite.
+    """
+
+    def __init__(
+        self, speech: Speech, seed: int = 0, keep_states: bool = True, prior_frames: float = PRIOR_FRAMES
+    ):
+        if len(speech.data) < 2:
+            raise ComflpError("a repair needs at least two utterances: some to fit on and one to judge by")
+        self.deep, self.seed, self.prior_frames = speech.model, seed, prior_frames
+        self.num_utterances = len(speech.data)
+        held_out = subset(speech.data, math.ceil(_HELD_OUT * len(speech.data)), seed)
+        fitted_on = DataDir(speech.data.path, [utterance for utterance in speech.data if utterance.utt_id not in held_out])
+        with evaluation(self.deep):
+            self.states = DeepStates(self.deep, _batches(speech, fitted_on), keep_states)
+            held = DeepStates(self.deep, _batches(speech, held_out), keep=False)
+            self.held_states = held.after(0)
+            self.held_targets = [own_log_probs(self.deep, state) for state in held.after(len(held.path))]
+
+    def repair(self, pruned: LayeredModel, progress: Callable | None = None) -> LayeredModel:
+        """A repaired copy of ``pruned``, which came of the deep model by :meth:`LayeredModel.prune`.
+
+        What was done is in the last entry of ``origin["pruning"]`` under ``repair``: utterances, frames and seed, the
+        divergence from the deep model on held-out speech before and after, which maps were refitted, and which kept
+        their old weights because a refit made that divergence worse.
+
+        Warns of too few frames for the widest map. Raises ComflpError where ``pruned`` is not a pruned form of the
+        deep model, and where its states are not finite.
+        """
+        proposal = _proposal_of(self.deep, pruned)
+        if not proposal.blocks:
+            return pruned
+        repaired = copy.deepcopy(pruned)
+        with evaluation(self.deep), evaluation(repaired):
+            judge = Judge(repaired, self.held_states, self.held_targets)
+            refit = Refit(self.states, repaired, proposal.kept, judge, self.prior_frames)
+            refit.run(progress)
+        if self.states.frames < refit.widest:
+            enough = math.ceil(refit.widest / self.states.frames * self.num_utterances)
+            warnings.warn(
+                f"{self.num_utterances} utterances give {self.states.frames} frames to fit maps of {refit.widest} inputs; "
+                f"about {enough} utterances would do",
+                stacklevel=2,
+            )
+        steps = repaired.origin["pruning"]
+        done = {
+            "utterances": self.num_utterances, "frames": self.states.frames, "seed": self.seed,
+            "divergence": [judge.before, judge.now], "refitted": judge.refitted, "kept": judge.kept,
+        }
+        repaired.origin = {**repaired.origin, "pruning": [*steps[:-1], {**steps[-1], "repair": done}]}
+        return repaired
+
+
+def repair(speech: Speech, pruned: LayeredModel, seed: int = 0, progress: Callable | None = None) -> LayeredModel:
+    """A repaired copy of ``pruned``, a pruned form of ``speech.model``; :class:`Calibration` says what is done.
+
+    >>> speech = Speech(deep, read_data_dir("data/probe")).drawn(256, seed=0)       # doctest: +SKIP
+    >>> repaired = repair(speech, deep.prune(proposal))                              # doctest: +SKIP
+    """
+    return Calibration(speech, seed, keep_states=False).repair(pruned, progress)
+
+
+def _batches(speech: Speech, data: DataDir) -> Iterator[AudioBatch]:
+    return load_batches(speech.model, plan_batches(speech.model, data, speech.max_seconds), speech.allow_pipes)
+
+
+def _proposal_of(deep: LayeredModel, pruned: LayeredModel) -> PruningProposal:
+    """What was removed from the deep model to make the pruned one, from the pruned one's origin."""
+    if pruned.num_layers == deep.num_layers:
+        return PruningProposal(deep.num_layers, ())
+    steps = pruned.origin.get("pruning", [])
+    if steps[:-1] == deep.origin.get("pruning", []) and steps and steps[-1]["num_layers"] == deep.num_layers:
+        proposal = PruningProposal.parse(steps[-1]["removed"], deep.num_layers)
+        if len(proposal.kept) == pruned.num_layers:
+            return proposal
+    raise ComflpError("the model to repair was not made by pruning the deep model that it is to be repaired with")

@@ -1,0 +1,62 @@
+"""Whether a refit is kept: the divergence from the deep model on utterances that no fit has seen."""
+
+from __future__ import annotations
+
+import math
+from typing import Iterable, Sequence
+
+import torch
+
+from comflp.data.batching import own_frames
+from comflp.models.layered import LayeredModel, LayerState
+from comflp.repair.fit import Changes, exchange
+from comflp.repair.states import path_of, run
+
+
+class Judge:
+    """Holds the repaired model to the deep one's posteriors on held-out speech, step by step along the repair.
+
+    model: the model under repair. states: of the held-out batches, before its first step. targets: log-posteriors
+    (frames, V) of the deep model on each batch's own rows.
+    """
+
+    def __init__(self, model: LayeredModel, states: Sequence[LayerState], targets: Sequence[torch.Tensor]):
+        self.model, self.states, self.targets = model, list(states), targets
+        self.path = path_of(model)
+        self.steps = 0
+        self.refitted: list[str] = []
+        self.kept: list[str] = []
+        self.before = self.now = self.divergence()
+
+    def divergence(self) -> float:
+        """KL(deep || model) in nats a row of posteriors; infinity where the model's output is not finite."""
+        total = 0.0
+        for state, target in zip(self.states, self.targets):
+            for step in self.path[self.steps :]:
+                state = run(self.model, state, step)
+            log_probs = own_log_probs(self.model, state)
+            total += float(torch.nn.functional.kl_div(log_probs, target, log_target=True, reduction="sum").double())
+        total /= sum(len(target) for target in self.targets)
+        return total if math.isfinite(total) else math.inf
+
+    def decide(self, changes: Changes, names: Iterable[str]) -> None:
+        """Make the changes unless they make the divergence worse; either way note the names of what they change."""
+        back = exchange(changes)
+        after = self.divergence()
+        if after <= self.now:
+            self.now = after
+            self.refitted += names
+        else:
+            exchange(back)
+            self.kept += names
+
+    def advance(self) -> None:
+        """The next step of the path is done with: its map will not change again."""
+        self.states = [run(self.model, state, self.path[self.steps]) for state in self.states]
+        self.steps += 1
+
+
+def own_log_probs(model: LayeredModel, state: LayerState) -> torch.Tensor:
+    """(rows, V) float32 log-posteriors of the utterances' own rows, from the state after the last layer."""
+    logits = model.head(state)
+    return torch.log_softmax(logits[own_frames(model.logit_frames(state), logits.shape[1])].float(), dim=-1)

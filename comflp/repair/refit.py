@@ -1,0 +1,165 @@
+"""One repair: along the pruned model, layer by layer, one family of maps after another."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Callable, Sequence
+
+import torch
+
+from comflp.inference.decode import track
+from comflp.models.layered import LayeredModel, LayerState
+from comflp.repair.fit import NormalEquations, fitted_readers, fitted_writer
+from comflp.repair.head import fitted_projection, projection_inputs, projection_of
+from comflp.repair.judge import Judge
+from comflp.repair.maps import LinearMap, SubBlock, shared_parameters, sub_blocks
+from comflp.repair.states import DeepStates, finite, layer_of, own, path_of, run
+from comflp.repair.watch import calling_output_map, inputs_of
+
+
+class Refit:
+    """The deep model and the model under repair, in lockstep.
+
+    deep_states: of the deep model. model: changed in place. kept: the deep model's number of each layer of it.
+    judge: decides which refits stay. prior_frames: the old weights count as much as so many frames.
+    """
+
+    def __init__(
+        self, deep_states: DeepStates, model: LayeredModel, kept: Sequence[int], judge: Judge, prior_frames: float
+    ):
+        self.deep_states, self.deep, self.model = deep_states, deep_states.model, model
+        self.kept, self.judge, self.prior_frames = kept, judge, prior_frames
+        self.shared = shared_parameters(model)
+        self.path = path_of(model)
+        self.states: list[LayerState] = deep_states.after(0)
+        self.widest = 0
+
+    def run(self, progress: Callable | None = None) -> None:
+        """Refit every layer that stands after a removed one, or just before, and the output projection."""
+        disturbed = self.kept[0] > 1 or not _same_layers(self.deep, self.model, self.kept)
+        steps = zip(self.path, self.kept, (*self.kept[1:], self.deep.num_layers + 1))
+        for step, layer, following in track(steps, progress, "repair", len(self.path)):
+            self.deep_states.forget(layer - 1)
+            gap = following > layer + 1
+            if disturbed or gap:
+                self._layer(step, layer - 1, following - 2, disturbed)
+                disturbed = True
+                states = [run(self.model, state, step) for state in self.states]
+                self.states = [finite(state, ids) for state, ids in zip(states, self.deep_states.ids)]
+            else:
+                self.states = self.deep_states.after(layer)
+            self.judge.advance()
+        self._projection()
+
+    def _layer(self, step, deep_step: int, end_step: int, disturbed: bool) -> None:
+        """Refit the maps of one layer. deep_step: the same layer of the deep model; end_step: the last one before the
+        next kept layer, whose end is where this layer is to bring the stream."""
+        layer, deep_layer = layer_of(self.model, step), layer_of(self.deep, self.deep_states.path[deep_step])
+        before, after = (self.deep_states.after(number)[0].hidden.shape for number in (deep_step, deep_step + 1))
+        if before != after:  # a layer that subsamples
+            return
+        blocks = sub_blocks(layer)
+        name = f"{step[0]}.{deep_step + 1}"
+        inside = None
+        if disturbed:
+            points = {p for block in blocks for p in (*_read_points(block), block.after) if p is not None}
+            inside = self.deep_states.inside(deep_step, sorted(points))
+        with contextlib.ExitStack() as stack:
+            for opaque in {block.opaque for block in blocks if block.opaque}:
+                stack.enter_context(calling_output_map(layer.get_submodule(opaque)))
+            for block in blocks:
+                if disturbed:
+                    self._readers(step, block, layer, deep_layer, inside, name)
+                last = block is blocks[-1]
+                if last and end_step > deep_step:
+                    self._writer(step, block, layer, self._stream(end_step, block.after), name, self._norm(end_step, block))
+                elif disturbed:
+                    targets = [seen[block.after] for seen in inside] if block.after else self._stream(deep_step, None)
+                    self._writer(step, block, layer, targets, name, None)
+
+    def _stream(self, deep_step: int, after: str | None) -> list[torch.Tensor]:
+        """The deep model's stream at the end of a layer, before the norm ``after`` where there is one."""
+        if after is None:
+            return [state.hidden for state in self.deep_states.after(deep_step + 1)]
+        return [seen[after] for seen in self.deep_states.inside(deep_step, [after])]
+
+    def _norm(self, deep_step: int, block: SubBlock) -> torch.nn.Module | None:
+        """The deep layer's norm at its end, where it normalises the stream itself."""
+        return layer_of(self.deep, self.deep_states.path[deep_step]).get_submodule(block.after) if block.ends_in_norm else None
+
+    def _readers(self, step, block: SubBlock, layer, deep_layer, inside, name: str) -> None:
+        points = dict(zip(block.readers, _read_points(block)))
+        groups: dict[tuple, list[str]] = {}
+        for reader, point in points.items():
+            if point in inside[0] and id(LinearMap(layer, reader).weight) not in self.shared:
+                groups.setdefault((id(inside[0][point]), LinearMap(layer, reader).bias is None), []).append(reader)
+        equations = {}
+        for state, deep_inputs in zip(self.states, inside):
+            inputs, _ = inputs_of(layer, set(points.values()), lambda: run(self.model, state, step))
+            for key, readers in groups.items():
+                point, first = points[readers[0]], LinearMap(layer, readers[0])
+                features, targets = (_frames(seen[point], own(state), first.channels_first) for seen in (inputs, deep_inputs))
+                if key not in equations:
+                    width = features.shape[1]
+                    equations[key] = NormalEquations(width, width, first.bias is not None, features.device)
+                equations[key].add(features, targets)
+        for key, readers in groups.items():
+            own_maps, deep_maps = ([LinearMap(at, reader) for reader in readers] for at in (layer, deep_layer))
+            self.widest = max(self.widest, len(equations[key].gram))
+            changes = fitted_readers(equations.pop(key), own_maps, deep_maps, self.prior_frames)
+            self.judge.decide(changes, [f"{name}.{reader}" for reader in readers])
+
+    def _writer(self, step, block: SubBlock, layer, targets, name: str, end_norm) -> None:
+        writer = LinearMap(layer, block.writer)
+        if id(writer.weight) in self.shared:
+            return
+        scale = block.scale(layer) if callable(block.scale) else block.scale
+        names = [block.writer] if block.after is None else [block.writer, block.after]
+        equations = None
+        for state, target in zip(self.states, targets):
+            inputs, end = inputs_of(layer, names, lambda: run(self.model, state, step), to_end=block.after is None)
+            mask = own(state)
+            stream = end.hidden if block.after is None else inputs[block.after]
+            features = _frames(inputs[block.writer], mask, writer.channels_first)
+            target = target[mask]
+            lacking = (target - stream[mask]) / scale
+            if equations is None:
+                equations = NormalEquations(features.shape[1], lacking.shape[1], writer.bias is not None, features.device)
+            # A norm divides each frame by its deviation, so an error there counts by the inverse of the variance.
+            equations.add(features, lacking, 1 / target.double().var(dim=1) if block.ends_in_norm else None)
+        self.widest = max(self.widest, len(equations.gram))
+        changes = fitted_writer(equations, writer, self.prior_frames)
+        if end_norm is not None:
+            mine = layer.get_submodule(block.after)
+            changes += [(p, end_norm.get_parameter(key).detach().clone()) for key, p in mine.named_parameters()]
+        self.judge.decide(changes, [f"{name}.{block.writer}"])
+
+    def _projection(self) -> None:
+        name = projection_of(self.model, self.states[0])
+        if name is None:
+            return
+        deep_inputs = projection_inputs(self.deep, name, self.deep_states.after(len(self.deep_states.path)))
+        inputs = projection_inputs(self.model, name, self.states)
+        changes = fitted_projection(LinearMap(self.model, name), inputs, LinearMap(self.deep, name), deep_inputs)
+        self.judge.decide(changes, ["output"])
+
+
+def _read_points(block: SubBlock) -> tuple[str, ...]:
+    """For each reader, the module whose input is what it reads."""
+    return block.readers if block.opaque is None else (block.opaque,) * len(block.readers)
+
+
+def _frames(hidden: torch.Tensor, mask: torch.Tensor, channels_first: bool) -> torch.Tensor:
+    """(n, D): the own frames of (B, T', D) or (B, D, T'), T' at least that of the mask (B, T)."""
+    hidden = hidden.transpose(1, 2) if channels_first else hidden
+    return hidden[:, : mask.shape[1]][mask]
+
+
+def _same_layers(deep: LayeredModel, model: LayeredModel, kept: Sequence[int]) -> bool:
+    """Whether the kept layers still have the deep model's weights."""
+    pairs = zip(kept, model.layer_modules)
+    return all(
+        torch.equal(mine, theirs)
+        for layer, module in pairs
+        for mine, theirs in zip(module.parameters(), deep.layer_modules[layer - 1].parameters())
+    )

@@ -1,0 +1,84 @@
+"""States of a model on calibration speech: made layer by layer when they are asked for, and never twice."""
+
+from __future__ import annotations
+
+from typing import Iterable, Sequence
+
+import torch
+
+from comflp.data.batching import AudioBatch, own_frames
+from comflp.errors import ComflpError
+from comflp.models.layered import LayeredModel, LayerState
+from comflp.repair.watch import inputs_of
+
+
+class DeepStates:
+    """The deep model's states on some batches.
+
+    keep: hold the states after every step, so that several pruned models can be repaired with one deep pass;
+    otherwise those before :meth:`forget` are dropped.
+    """
+
+    def __init__(self, model: LayeredModel, batches: Iterable[AudioBatch], keep: bool):
+        self.model, self.keep = model, keep
+        self.path = path_of(model)
+        self.ids: list[list[str]] = []
+        states = []
+        for batch in batches:
+            self.ids.append([utterance.utt_id for utterance in batch.utterances])
+            states.append(finite(begin(model, batch), self.ids[-1]))
+        self._after: dict[int, list[LayerState]] = {0: states}
+        self.frames = sum(int(state.num_frames.sum()) for state in states)
+
+    def after(self, steps: int) -> list[LayerState]:
+        """The states of all batches after the first ``steps`` steps of the path."""
+        for done in range(max(number for number in self._after if number <= steps), steps):
+            states = [run(self.model, state, self.path[done]) for state in self._after[done]]
+            self._after[done + 1] = [finite(state, ids) for state, ids in zip(states, self.ids)]
+        return self._after[steps]
+
+    def inside(self, steps: int, names: Sequence[str]) -> list[dict[str, torch.Tensor]]:
+        """For each batch the inputs of modules within the layer that runs after ``steps`` steps; those called once only."""
+        step = self.path[steps]
+        passes = [inputs_of(layer_of(self.model, step), names, lambda: run(self.model, state, step), to_end=True)
+                  for state in self.after(steps)]
+        self._after.setdefault(steps + 1, [finite(end, ids) for (_, end), ids in zip(passes, self.ids)])
+        return [inputs for inputs, _ in passes]
+
+    def forget(self, steps: int) -> None:
+        """The states before ``steps`` steps, but for the first, are not needed soon; they go unless all are kept."""
+        if not self.keep:
+            self._after = {number: states for number, states in self._after.items() if number >= steps or number == 0}
+
+
+def own(state: LayerState) -> torch.Tensor:
+    """(B, T) bool: frames that are an utterance's own."""
+    return own_frames(state.num_frames, state.hidden.shape[1])
+
+
+def finite(state: LayerState, ids: Sequence[str]) -> LayerState:
+    """``state`` itself; ComflpError names the first utterance of which a value is NaN or infinite."""
+    fine = torch.isfinite(state.hidden).all(dim=-1) | ~own(state)
+    if not fine.all():
+        utterance = ids[int((~fine).any(dim=1).nonzero()[0])]
+        raise ComflpError(
+            f"the model's states on utterance {utterance} are not finite (NaN or infinity); look at its audio, or at the "
+            f"model's weights, or take it out of the calibration speech"
+        )
+    return state
+
+
+def path_of(model: LayeredModel) -> list[tuple[str, int]]:
+    return [("encoder", layer) for layer in range(1, model.num_layers + 1)]
+
+
+def begin(model: LayeredModel, batch: AudioBatch) -> LayerState:
+    return model.frontend(batch)
+
+
+def layer_of(model: LayeredModel, step: tuple[str, int]) -> torch.nn.Module:
+    return model.layer_modules[step[1] - 1]
+
+
+def run(model: LayeredModel, state: LayerState, step: tuple[str, int]) -> LayerState:
+    return model.run_layer(layer_of(model, step), state)

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# pipeline.sh: stages 1 to 7, which all recipes share. Source it from a run.sh: `. steps/pipeline.sh`.
+#
+# A run.sh has options, sources this file, names its experiment (exp), calls begin_experiment, does its own stage 0, and
+# calls stages_1_to_7. What it may set besides its options:
+#   report_title, report_note   of the report (stage 7)
+#   finetune_config             the configuration of stage 5, conf/finetune.yaml unless set
+# Options that not every recipe has: max_seconds, padded_mean, trust_hyperparams.
+# shellcheck disable=SC2154  # the options are run.sh's
+. utils/common.sh
+. utils/lock.sh
+
+forced=() # --force, for every script that makes something
+if [ "$force" = true ]; then forced=(--force); fi
+trusted=() # --trust-hyperparams, for every script that loads a model
+if [ "${trust_hyperparams:-false}" = true ]; then trusted=(--trust-hyperparams); fi
+
+begin_experiment() { # locks the experiment and makes it known to what follows
+  trap 'log_failure $?' EXIT
+  if is_first_node; then lock_or_stop "$exp/.lock" 9 "recipes/$(basename "$PWD")/$exp"; fi
+}
+
+lock_data() { # one run at a time makes data/, of all experiments of a recipe
+  if is_first_node; then lock_and_wait data/.lock 7 "recipes/$(basename "$PWD")/data"; fi
+}
+
+unlock_data() {
+  if is_first_node; then unlock 7; fi
+}
+
+stages_1_to_7() {
+  local measure n proposal seconds=() padded=()
+  if [ -n "${max_seconds:-}" ]; then seconds=(--max-seconds "$max_seconds"); fi
+  if [ "${padded_mean:-}" = true ]; then padded=(--padded-mean); fi
+  # what every stage takes that runs the model without training it
+  local inference=(${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} ${seconds[@]+"${seconds[@]}"})
+
+  if in_stage 1 "time-averaged output of every layer"; then
+    launch "$nj" steps/stage1_dump_hidden_states.py ${inference[@]+"${inference[@]}"} ${padded[@]+"${padded[@]}"} \
+      --model "$exp/deep" --data data/probe --out "$exp/hidden"
+  fi
+
+  if in_stage 2 "correlation between layers"; then
+    for measure in $measures; do
+      # shellcheck disable=SC2046
+      on_first_node launch 1 steps/stage2_correlation.py ${inference[@]+"${inference[@]}"} --hidden "$exp/hidden" \
+        --model "$exp/deep" --data data/probe --measure "$measure" --seed "$seed" --out "$exp/correlation" \
+        $(options_of "$measure" dc "$dc_opts" skip_kl "$skip_kl_opts")
+    done
+  fi
+
+  if in_stage 3 "coarse search"; then
+    for measure in $measures; do
+      on_first_node launch 1 steps/stage3_coarse_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" \
+        --measure "$measure" --num-prune "$num_prune" --method "$search" --beam-size "$beam_size" \
+        --refine "$refine" --model "$exp/deep" --data data/probe
+    done
+    for measure in $reverse_measures; do
+      on_first_node launch 1 steps/stage3_coarse_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" \
+        --measure "$measure" --reverse --num-prune "$num_prune" --method "$search" --beam-size "$beam_size"
+    done
+  fi
+
+  if in_stage 4 "fine search"; then
+    launch "$nj" steps/stage4_fine_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" --model "$exp/deep" \
+      --data data/valid --num-prune "$num_prune" --measures "$measures" --reverse-measures "$reverse_measures" \
+      --baselines "$baselines" --metric "$metric" --seed "$seed"
+  fi
+
+  if in_stage 5 "fine-tuning"; then
+    for n in $finetune_prune; do
+      for proposal in $proposals; do
+        # shellcheck disable=SC2086
+        launch "$train_nj" steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} \
+          --exp "$exp" --num-prune "$n" --proposal "$proposal" --metric "$metric" --distill "$distill" --tag "$tag" \
+          "${finetune_config:-conf/finetune.yaml}" --seed "$seed" $finetune_opts
+      done
+    done
+  fi
+
+  if in_stage 6 "decoding"; then
+    launch "$nj" steps/stage6_decode.py ${inference[@]+"${inference[@]}"} --exp "$exp" --data "$decode_sets" --metric "$metric"
+  fi
+
+  if in_stage 7 "report"; then
+    on_first_node python steps/stage7_report.py --exp "$exp" --metric "$metric" --max-cer-increase "$max_cer_increase" \
+      --title "$report_title" --note "$report_note"
+  fi
+}

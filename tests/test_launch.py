@@ -1,0 +1,151 @@
+"""How stages are started: `launch` of utils/common.sh under every kind of cmd, local/launch.py on one node and on two."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+SCRIPT = """
+import os, sys
+import torch.distributed
+ranks = [0]
+if "WORLD_SIZE" in os.environ:
+    torch.distributed.init_process_group("gloo")
+    ranks = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(ranks, torch.distributed.get_rank())
+    torch.distributed.destroy_process_group()
+if os.environ.get("RANK", "0") == "0":
+    print(f"ranks {ranks} arguments {sys.argv[1:]}")
+if sys.argv[1:] == ["fail"]:
+    sys.exit(3)
+"""
+
+# Kaldi's own reading of its command line: options, JOB=1:N, the log file, the command, whose words it quotes once more
+RUN_PL = """#!/usr/bin/env bash
+while [[ $1 == --* ]]; do shift 2; done
+[[ $1 =~ ^JOB=1:([0-9]+)$ ]] || exit 9
+jobs=${BASH_REMATCH[1]} log=$2 command=
+shift 2
+for word in "$@"; do
+  if [[ $word =~ ^[^[:space:]]+$ ]]; then command+="$word "; elif [[ $word == *\\"* ]]; then command+="'$word' "; else command+="\\"$word\\" "; fi
+done
+mkdir -p "$(dirname "$log")"
+for job in $(seq "$jobs"); do
+  bash -c "${command//JOB/$job}" >"${log//JOB/$job}" 2>&1 || exit 1
+done
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A folder with what `launch` needs of a recipe, and a script to start."""
+    folder = tmp_path / "a recipe"
+    folder.mkdir()
+    for name, target in (("steps", "local"), ("utils", "utils")):
+        (folder / name).symlink_to(REPOSITORY / target)
+    (folder / "script.py").write_text(SCRIPT)
+    (folder / "run.pl").write_text(RUN_PL)
+    (folder / "run.pl").chmod(0o755)
+    return folder
+
+
+def environment(**more):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**kept, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), **more}
+
+
+def in_bash(recipe, commands, cmd="", **more):
+    """``commands`` in a shell that has what run.sh has when a stage begins."""
+    options = f"stage=1 stop_stage=1 num_nodes=1 node_rank=0 rdzv_endpoint= exp=exp/m cmd='{cmd}'"
+    script = f'set -euo pipefail; {options}; . utils/common.sh; in_stage 1 "a title"; {commands}'
+    return subprocess.run(["bash", "-c", script], cwd=recipe, env=environment(**more), stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, encoding="utf-8")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize("processes, ranks", [(1, "[0]"), (2, "[0, 1]")])
+def test_one_process_and_two_on_this_machine(recipe, processes, ranks):
+    done = in_bash(recipe, f'launch {processes} script.py "two words" ""')
+    assert (done.returncode, done.stdout) == (0, f"ranks {ranks} arguments ['two words', '']\n"), done.stderr
+
+
+def test_cmd_is_put_before_it(recipe):
+    done = in_bash(recipe, "launch 1 script.py x", cmd="env STARTED=yes RANK=5")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr  # its RANK is 5, so it does not print
+    assert done.stderr.endswith(" stage 1: a title\n")
+
+
+@pytest.mark.parametrize("processes, ranks", [(1, "[0]"), (2, "[0, 1]")])
+def test_cmd_as_kaldi_calls_it(recipe, processes, ranks):
+    commands = f'launch {processes} script.py "two words" ""; launch 1 script.py again'
+    done = in_bash(recipe, commands, cmd="./run.pl --mem 4G")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert (recipe / "exp/m/log/stage1.1.1.log").read_text().endswith(f"ranks {ranks} arguments ['two words', '']\n")
+    assert (recipe / "exp/m/log/stage1.2.1.log").read_text() == "ranks [0] arguments ['again']\n"
+
+
+@pytest.mark.parametrize("cmd", ["", "./run.pl"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_stage_that_fails_ends_the_run_without_a_traceback(recipe, cmd, processes):
+    done = in_bash(recipe, f"launch {processes} script.py fail; echo went on", cmd=cmd)
+    assert done.returncode != 0 and "went on" not in done.stdout and "Traceback" not in done.stderr
+
+
+def two_nodes(recipe, commands):
+    """The outcome of two launch.py started side by side, each with its own arguments and environment."""
+    started = [
+        subprocess.Popen([sys.executable, "steps/launch.py", *words, "script.py", "x"], cwd=recipe, env=environment(**more),
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for words, more in commands
+    ]
+    return [(process.communicate(), process.returncode) for process in started]
+
+
+def test_two_nodes_with_torchruns_words(recipe):
+    where = ["--nnodes", "2", "--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--nproc-per-node", "2"]
+    first, second = two_nodes(recipe, [([*where, "--node-rank", str(rank)], {}) for rank in (0, 1)])
+    assert (first[0][0], first[1]) == ("ranks [0, 1, 2, 3] arguments ['x']\n", 0), first
+    assert (second[0][0], second[1]) == ("", 0), second
+
+
+def test_two_tasks_of_a_job_step_of_slurm(recipe):
+    step = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_ID": "3"}
+    first, second = two_nodes(recipe, [([], {**step, "SLURM_PROCID": str(rank)}) for rank in (0, 1)])
+    assert (first[0][0], first[1]) == ("ranks [0, 1] arguments ['x']\n", 0), first
+    assert (second[0][0], second[1]) == ("", 0), second
+
+
+def test_what_is_done_once_is_done_on_the_first_node(recipe):
+    for variables, said in (("", "here\n"), ("num_nodes=2 node_rank=0;", "here\n"), ("num_nodes=2 node_rank=1;", "")):
+        assert in_bash(recipe, f"{variables} on_first_node echo here").stdout == said
+    for rank, said in (("0", "here\n"), ("1", "")):
+        done = in_bash(recipe, "on_first_node echo here", SLURM_STEP_NUM_TASKS="2", SLURM_PROCID=rank)
+        assert done.stdout == said
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--nnodes", "2", "--node-rank", "2", "--rdzv-endpoint", "a:1"], "--node-rank 2 is not one of 0 to 1"),
+    (["--nnodes", "2", "--node-rank", "1"], "--rdzv-endpoint '' is not HOST:PORT"),
+])  # fmt: skip
+def test_nodes_that_cannot_meet_are_told_so(recipe, words, message):
+    done = subprocess.run([sys.executable, "steps/launch.py", *words, "script.py"], cwd=recipe, env=environment(),
+                          capture_output=True, text=True)
+    assert done.returncode == 2 and message in done.stderr
+
+
+def test_the_log_file_tells_how_a_run_ended(recipe):
+    done = in_bash(recipe, "trap 'log_failure $?' EXIT; launch 1 script.py fail")
+    assert done.returncode == 3
+    lines = (recipe / "exp/m/log/stage1.log").read_text().splitlines()
+    assert lines[1].endswith("stage 1: a title") and lines[-1].endswith("the run ended here with exit status 3")

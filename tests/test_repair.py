@@ -1,0 +1,222 @@
+"""The closed-form repair of pruned models: exact where it can be, harmless where there is nothing to do, of every family."""
+
+import copy
+import warnings
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from fixtures.models import SAMPLE_RATE, make_model as make_library_model
+from fixtures.own_forward import own_forward
+from fixtures.variants import VARIANTS
+from transformers import AutoModelForCTC, AutoProcessor
+
+import comflp.models
+from comflp.data.data_dir import Utterance, read_data_dir, write_data_dir
+from comflp.errors import ComflpError
+from comflp.inference.output_change import output_changes
+from comflp.inference.speech import Speech
+from comflp.models.verify import noise_batch
+from comflp.proposal import PruningProposal
+from comflp.repair import Calibration, repair
+from comflp.repair.fit import NormalEquations, fitted_readers, fitted_writer
+from comflp.repair.maps import LinearMap
+from comflp.repair.watch import calling_output_map
+
+CHARACTERS = "ABCDE '"
+
+
+def done(model):
+    return model.origin["pruning"][-1]["repair"]
+
+
+def make_affine(layer, attention=True):
+    """A layer whose feed-forward is affine in the stream: no norm before it, and inputs where GELU is the identity."""
+    layer.norm2 = torch.nn.Identity()
+    layer.activation_relu_or_gelu = 0  # torch's fused layer would apply a norm all the same
+    layer.linear1.bias.data.fill_(60.0)
+    if not attention:
+        layer.self_attn.out_proj.weight.data.zero_()
+        layer.self_attn.out_proj.bias.data.zero_()
+
+
+def test_a_removed_block_that_is_affine_is_repaired_exactly(make_model, make_data):
+    deep, proposal = make_model(4), PruningProposal.parse("3", 4)
+    make_affine(deep.layer_modules[1])
+    make_affine(deep.layer_modules[2], attention=False)
+    pruned = deep.prune(proposal)
+    speech = Speech(deep, make_data(16))
+    before = output_changes(speech, [proposal], "kl")[proposal]
+    repaired = Calibration(speech, prior_frames=1e-6).repair(pruned)
+    assert done(repaired)["divergence"][0] == pytest.approx(before, rel=0.5) and before > 1e-3
+    assert done(repaired)["divergence"][1] < 1e-5 * before
+    batch = noise_batch(deep.sample_rate, (0.6, 0.5))
+    with torch.no_grad():
+        torch.testing.assert_close(repaired(batch).logits, deep(batch).logits, rtol=1e-2, atol=1e-2)
+
+
+def test_a_fit_on_the_deep_models_own_inputs_changes_nothing(make_model):
+    layer = make_model(1).layer_modules[0]
+    read = torch.randn(200, 16)
+    equations = NormalEquations(16, 16, centred=True, device=read.device)
+    equations.add(read, read)
+    maps = [LinearMap(layer, "self_attn.in_proj")]
+    for parameter, new in fitted_readers(equations, maps, maps, prior_frames=300):
+        torch.testing.assert_close(new, parameter.data, rtol=0, atol=1e-7)
+    equations = NormalEquations(32, 16, centred=True, device=read.device)
+    equations.add(torch.randn(200, 32), torch.zeros(200, 16))
+    for parameter, new in fitted_writer(equations, LinearMap(layer, "linear2"), prior_frames=300):
+        torch.testing.assert_close(new, parameter.data, rtol=0, atol=0)
+
+
+def test_a_removed_layer_that_did_nothing_leaves_the_weights(make_model, make_data):
+    deep = make_model(3)
+    for writer in (deep.layer_modules[1].self_attn.out_proj, deep.layer_modules[1].linear2):
+        writer.weight.data.zero_()
+        writer.bias.data.zero_()
+    pruned = deep.prune(PruningProposal.parse("2", 3))
+    repaired = repair(Speech(deep, make_data()), pruned)
+    for before, after in zip(pruned.parameters(), repaired.parameters()):
+        torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("centred", [False, True])
+def test_normal_equations_solve_ridge_regression(centred, weighted):
+    generator = np.random.default_rng(0)
+    features, targets = generator.normal(size=(50, 5)) + 2, generator.normal(size=(50, 3)) + 1
+    weights = generator.uniform(0.5, 2, size=50) if weighted else np.ones(50)
+    equations = NormalEquations(5, 3, centred, torch.device("cpu"))
+    for rows in (slice(0, 20), slice(20, 50)):
+        arrays = (array[rows] for array in (features, targets, weights))
+        equations.add(*(torch.from_numpy(array) for array in arrays))
+    equations.close()
+    found = equations.solve(equations.cross, prior_frames=30).numpy()
+    share = weights / weights.sum()
+    if centred:
+        features, targets = features - share @ features, targets - share @ targets
+    gram = features.T @ (share[:, None] * features)
+    ridge = 30 / 50 * np.diag(gram).mean() * np.eye(5)
+    np.testing.assert_allclose(found, np.linalg.solve(gram + ridge, features.T @ (share[:, None] * targets)), rtol=1e-9)
+
+
+def test_attention_that_calls_its_output_map_computes_the_same(make_model):
+    attention = make_model(1).layer_modules[0].self_attn
+    read = torch.randn(2, 7, 16)
+    seen = []
+    attention.out_proj.register_forward_hook(lambda _, args, __: seen.append(args[0]))
+    with torch.no_grad():
+        expected = attention(read, read, read)[0]
+        with calling_output_map(attention):
+            found = attention(read, read, read)[0]
+        torch.testing.assert_close(attention(read, read, read)[0], expected)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert len(seen) == 1 and seen[0].shape == read.shape
+
+
+def test_inputs_are_left_alone_and_the_seed_decides(make_model, make_data):
+    deep, data = make_model(4), make_data()
+    pruned = deep.prune(PruningProposal.parse("2,4", 4))
+    before = copy.deepcopy((deep.state_dict(), pruned.state_dict()))
+    speech = Speech(deep, data)
+    first, again, other = repair(speech, pruned), repair(speech, pruned), repair(speech, pruned, seed=1)
+    for model, weights in zip((deep, pruned), before):
+        assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    assert first.origin == again.origin and done(first)["seed"] == 0
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters()))
+    assert not all(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters()))
+    assert "repair" not in pruned.origin["pruning"][-1]
+
+
+def test_one_calibration_repairs_many_as_each_alone(make_model, make_data):
+    speech = Speech(make_model(5), make_data())
+    calibration = Calibration(speech)
+    for removed in ("2", "1,3-4", "5", "2-3"):
+        pruned = speech.model.prune(PruningProposal.parse(removed, 5))
+        shared, alone = calibration.repair(pruned), repair(speech, pruned)
+        assert shared.origin == alone.origin
+        assert all(torch.equal(a, b) for a, b in zip(shared.parameters(), alone.parameters()))
+
+
+def test_held_out_divergence_never_rises(make_model, make_data):
+    calibration = Calibration(Speech(make_model(5), make_data(8)))
+    for removed in ("1", "3", "2-4", "1,3,5"):
+        before, after = done(calibration.repair(calibration.deep.prune(PruningProposal.parse(removed, 5))))["divergence"]
+        assert after <= before
+
+
+def test_a_repaired_model_is_repaired_again_from_its_own_weights(make_model, make_data):
+    speech = Speech(make_model(4), make_data())
+    once = repair(speech, speech.model.prune(PruningProposal.parse("2", 4)))
+    twice = repair(speech, once)
+    assert done(twice)["divergence"][0] == pytest.approx(done(once)["divergence"][1], rel=1e-4)
+    assert done(twice)["divergence"][1] <= done(twice)["divergence"][0]
+
+
+def test_what_removes_nothing_is_returned(make_model, make_data):
+    deep = make_model(3)
+    pruned = deep.prune(PruningProposal.parse("none", 3))
+    assert repair(Speech(deep, make_data()), pruned) is pruned
+
+
+def test_a_model_of_other_origin_is_refused(make_model, make_data):
+    with pytest.raises(ComflpError, match="was not made by pruning"):
+        repair(Speech(make_model(4), make_data()), make_model(3))
+
+
+def test_few_frames_for_the_widest_map_are_warned_of(make_model, make_data):
+    deep = make_model(3)
+    with pytest.warns(UserWarning, match=r"maps of 32 inputs; about \d+ utterances would do"):
+        repair(Speech(deep, make_data(2)), deep.prune(PruningProposal.parse("2", 3)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        repair(Speech(deep, make_data(12)), deep.prune(PruningProposal.parse("2", 3)))
+
+
+def test_states_that_are_not_finite_name_the_utterance(make_model, make_data):
+    deep, data = make_model(3), make_data(4)
+    loud = data.utterances[2]
+    rate = deep.sample_rate
+    samples = soundfile.read(loud.wav)[0]
+    samples[100:200] = np.inf
+    soundfile.write(loud.wav, samples, rate, subtype="FLOAT")
+    with pytest.raises(ComflpError, match=loud.utt_id):
+        repair(Speech(deep, data), deep.prune(PruningProposal.parse("2", 3)))
+
+
+@pytest.fixture(scope="module")
+def noise_data(tmp_path_factory):
+    """Ten utterances of 0.6 or 0.9 s of noise at 16 kHz."""
+    directory = tmp_path_factory.mktemp("noise")
+    generator = np.random.default_rng(0)
+    utterances = []
+    for number in range(10):
+        seconds = 0.6 if number % 2 else 0.9
+        wav = directory / f"u{number}.wav"
+        soundfile.write(wav, 0.1 * generator.standard_normal(int(seconds * SAMPLE_RATE)), SAMPLE_RATE)
+        utterances.append(Utterance(f"u{number}", str(wav), "a", "s", seconds))
+    write_data_dir(directory / "data", utterances)
+    return read_data_dir(directory / "data")
+
+
+@pytest.mark.filterwarnings("ignore:.*utterances would do")
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_repaired_models_of_every_family_load_in_their_library(tmp_path, noise_data, variant):
+    model_type, options = VARIANTS[variant]
+    deep = comflp.models.load(make_library_model(tmp_path / "deep", model_type, CHARACTERS, **options))
+    pruned = deep.prune(PruningProposal.parse("2", 4))
+    repaired = repair(Speech(deep, noise_data), pruned)
+    before, after = done(repaired)["divergence"]
+    assert after < before and done(repaired)["refitted"]
+    repaired.save(tmp_path / "repaired")
+    batch = noise_batch(SAMPLE_RATE, (0.6, 0.5))
+    with torch.no_grad():
+        expected = repaired(batch).logits
+        assert not torch.allclose(expected, pruned(batch).logits, rtol=1e-3, atol=1e-3)
+    library_model = AutoModelForCTC.from_pretrained(tmp_path / "repaired")
+    extractor = AutoProcessor.from_pretrained(tmp_path / "repaired").feature_extractor
+    encoder = getattr(library_model, "encoder", None) or library_model.base_model.encoder
+    logits = own_forward(library_model, extractor, encoder.layers, batch)[0]
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+    assert library_model.config.comflp["pruning"][-1]["repair"]["frames"] == done(repaired)["frames"]
