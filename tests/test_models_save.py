@@ -5,14 +5,14 @@ import json
 import pytest
 import torch
 from fixtures.models import SAMPLE_RATE, make_model, make_normed_head, make_stable_layer_norm
-from fixtures.own_forward import own_forward
+from fixtures.own_forward import alone, own_forward
 from fixtures.variants import VARIANTS
-from transformers import AutoModelForCTC, AutoProcessor, Wav2Vec2ForCTC
+from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoProcessor, Wav2Vec2ForCTC
 
 import comflp.models
 from comflp.errors import ComflpError
-from comflp.models.transformers.head import NormedHeadForCTC
 from comflp.models.model_card import model_card
+from comflp.models.transformers.head import NormedHeadForCTC
 from comflp.models.verify import noise_batch, verify_saved
 from comflp.proposal import PruningProposal
 
@@ -24,40 +24,52 @@ def load_variant(directory, variant):
     return comflp.models.load(make_model(directory, model_type, CHARACTERS, **options))
 
 
-def library_logits(directory, batch):
-    """What AutoModelForCTC and AutoProcessor compute from a directory, and the loaded model."""
-    library_model = AutoModelForCTC.from_pretrained(directory)
-    extractor = AutoProcessor.from_pretrained(directory).feature_extractor
-    encoder = getattr(library_model, "encoder", None) or library_model.base_model.encoder
-    return own_forward(library_model, extractor, encoder.layers, batch)[0], encoder
+def check_against_library(directory, pruned):
+    """Every utterance of a batch gets from ``pruned`` what AutoModelForCTC and AutoProcessor compute from the directory."""
+    library_model = AutoModelForCTC.from_pretrained(directory).eval()
+    extractor = AutoFeatureExtractor.from_pretrained(directory)
+    base = getattr(library_model, "encoder", None) or library_model.base_model.encoder
+    layers = base.layers if hasattr(base, "layers") else base.encoder.layer
+    assert len(layers) == pruned.num_layers
+    batch = noise_batch(SAMPLE_RATE, (0.6, 0.5))
+    with torch.no_grad():
+        output = pruned(batch)
+    for i, single in enumerate(alone(batch)):
+        logits, _ = own_forward(library_model, extractor, layers, single)
+        frames = int(output.num_frames[i])
+        torch.testing.assert_close(output.logits[i, :frames], logits[0, :frames], rtol=1e-4, atol=1e-4)
+    return library_model
 
 
-@pytest.mark.parametrize("removed", ["1", "2-3"])
+def removable(model, *wanted):
+    """The proposals of ``wanted`` that leave in what must stay."""
+    must_stay = set(model.stacks["encoder"].must_stay)
+    proposals = [PruningProposal.parse(text, num_layers=4) for text in wanted]
+    return [proposal for proposal in proposals if not must_stay & set(proposal.removed)]
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_pruned_directory_loads_with_transformers_alone(tmp_path, variant, removed):
+def test_pruned_directory_loads_with_transformers_alone(tmp_path, variant):
     model = load_variant(tmp_path / "deep", variant)
-    proposal = PruningProposal.parse(removed, num_layers=4)
-    pruned = model.prune(proposal)
-    pruned.save(tmp_path / "pruned")
-    batch = noise_batch(SAMPLE_RATE, (0.6, 0.5))
-    with torch.no_grad():
-        expected = pruned(batch).logits
-    logits, encoder = library_logits(tmp_path / "pruned", batch)
-    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
-    assert len(encoder.layers) == encoder.config.num_hidden_layers == pruned.num_layers == 4 - proposal.num_removed
+    for proposal in removable(model, "1", "2-3", "3"):
+        pruned = model.prune(proposal)
+        pruned.save(tmp_path / str(proposal))
+        config = check_against_library(tmp_path / str(proposal), pruned).config
+        assert getattr(config, "encoder_config", config).num_hidden_layers == 4 - proposal.num_removed
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_pruned_model_computes_what_skipping_the_layers_does(tmp_path, variant):
+def test_pruned_model_computes_what_its_path_does(tmp_path, variant):
     model = load_variant(tmp_path, variant)
-    pruned = model.prune(PruningProposal.parse("1,3", num_layers=4))
-    batch = noise_batch(SAMPLE_RATE, (0.6, 0.5))
-    with torch.no_grad():
-        state = model.frontend(batch)
-        for index in (1, 3):
-            state = model.layers[index](state)
-        torch.testing.assert_close(pruned(batch).logits, model.head(state), rtol=1e-5, atol=1e-5)
-    assert (model.num_layers, pruned.num_layers) == (4, 2)
+    for proposal in removable(model, "1,3", "3"):
+        pruned = model.prune(proposal)
+        batch = noise_batch(SAMPLE_RATE, (0.6, 0.5))
+        with torch.no_grad():
+            state = model.begin(batch)
+            for step in model.path(proposal):
+                state = model.run(state, step)
+            torch.testing.assert_close(pruned(batch).logits, model.finish(state).logits, rtol=1e-5, atol=1e-5)
+        assert (model.num_layers, pruned.num_layers) == (4, 4 - proposal.num_removed)
 
 
 def test_saved_directory_has_processor_origin_and_card(tmp_path):
@@ -110,13 +122,9 @@ def test_normed_head_is_saved_in_a_form_that_plain_wav2vec2_computes(tmp_path):
     pruned = model.prune(PruningProposal.parse("2", num_layers=3))
     pruned.save(tmp_path / "pruned")
     verify_saved(pruned, tmp_path / "pruned")
-    batch = noise_batch(SAMPLE_RATE, (0.6, 0.5))
-    with torch.no_grad():
-        expected = pruned(batch).logits
-    logits, encoder = library_logits(tmp_path / "pruned", batch)
-    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
-    assert type(AutoModelForCTC.from_pretrained(tmp_path / "pruned")) is Wav2Vec2ForCTC
-    assert encoder.config.num_hidden_layers == 2
+    library_model = check_against_library(tmp_path / "pruned", pruned)
+    assert type(library_model) is Wav2Vec2ForCTC
+    assert library_model.config.num_hidden_layers == 2
     reloaded = comflp.models.load(tmp_path / "pruned")
     assert isinstance(reloaded.model, NormedHeadForCTC)
     assert reloaded.num_parameters == pruned.num_parameters

@@ -128,12 +128,7 @@ def evaluation(model: torch.nn.Module) -> Iterator[None]:
 
 
 def plan_batches(model: LayeredModel, data: DataDir, max_seconds: float) -> list[list[Utterance]]:
-    """Batches of at most ``max_seconds`` padded seconds, such that results do not depend on them.
-
-    Utterances of similar length go together; of equal length only, for a model whose output padding changes.
-    """
-    if model.reads_padding:
-        return make_batches(data.utterances, max_seconds=max_seconds, max_padding=0.0)
+    """Batches of at most ``max_seconds`` padded seconds, utterances of similar length together."""
     return make_batches(data.utterances, max_seconds=max_seconds)
 
 

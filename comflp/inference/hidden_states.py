@@ -26,7 +26,7 @@ from comflp.data.data_dir import DataDir
 from comflp.inference.decode import MAX_SECONDS, evaluation, load_batches, plan_batches, track
 from comflp.processes import ALONE, Ranks
 from comflp.errors import ComflpError
-from comflp.models.layered import LayeredModel, LayerState
+from comflp.models.layered import ENTER, LayeredModel, State
 from comflp.inference.journal import work_key
 
 _WORK = ".partial"
@@ -93,16 +93,19 @@ def collect(model: LayeredModel, data: DataDir, max_seconds: float = MAX_SECONDS
 
 def average(model: LayeredModel, batch: AudioBatch, padded_mean: bool = False) -> tuple[np.ndarray, np.ndarray, int]:
     """One batch's (B, L+1, D) float32 means, its (L+1, L+1) float64 sum of frame cosines, and its number of frames."""
-    states = [model.frontend(batch)]
-    for layer in model.layers:
-        states.append(layer(states[-1]))
+    state = model.begin(batch)
+    states = [state]
+    for step in model.path():
+        state = model.run(state, step)
+        if step.layer > ENTER:
+            states.append(state)
     means = [state.hidden.mean(dim=1) if padded_mean else state.time_average() for state in states]
     means = torch.stack(means, dim=1).float().cpu().numpy()
     _check_finite(means, batch)
     return means, _cosine_sums(states), int(states[0].num_frames.sum())
 
 
-def _cosine_sums(states: Sequence[LayerState]) -> np.ndarray:
+def _cosine_sums(states: Sequence[State]) -> np.ndarray:
     """Sum over an utterance's frames of cos(H_i, H_j), added over utterances one by one: padding never enters."""
     cosines = []
     for row, length in enumerate(states[0].num_frames.tolist()):

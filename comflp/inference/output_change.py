@@ -8,32 +8,19 @@ three kinds of change.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Callable, Sequence
 
 import torch
 
-from comflp.data.batching import AudioBatch, own_frames
+from comflp.data.batching import AudioBatch
 from comflp.data.training import required_frames
 from comflp.inference.decode import evaluation, greedy_labels, load_batches, plan_batches, track
 from comflp.errors import ComflpError
 from comflp.inference.speech import Speech
-from comflp.models.layered import LayeredModel
+from comflp.models.layered import LayeredModel, Output
 from comflp.inference.prefix_tree import PrefixTree
 from comflp.proposal import PruningProposal
 from comflp.inference.journal import Journal, work_key
-
-
-@dataclass(frozen=True)
-class Output:
-    """Logits (B, T, V) float of a batch, and the frames (B,) int64 that belong to each utterance."""
-
-    logits: torch.Tensor
-    num_frames: torch.Tensor
-
-    def log_probs(self) -> torch.Tensor:
-        """(B, T, V) float32 log-posteriors."""
-        return torch.log_softmax(self.logits.float(), dim=-1)
 
 
 def output_changes(
@@ -49,13 +36,8 @@ def output_changes(
     model, data = speech.model, speech.data
     nothing = PruningProposal(model.num_layers, ())
     proposals = sorted(set(proposals) - {nothing})
-    for proposal in proposals:
-        if proposal.num_layers != model.num_layers:
-            raise ComflpError(
-                f"proposal {proposal} is for a model of {proposal.num_layers} layers, this one has {model.num_layers}"
-            )
     # The deep model's own path comes first, so that its output is there when the others' are compared with it.
-    tree = PrefixTree([nothing, *proposals])
+    tree = PrefixTree([nothing, *proposals], model.path)
     batches = plan_batches(model, data, speech.max_seconds)
     names = [str(proposal) for proposal in proposals]
     key = work_key(model, data, batches, kind=kind, proposals=names) if speech.work else ""
@@ -79,8 +61,8 @@ def output_changes(
 def _changes_of_batch(model: LayeredModel, batch: AudioBatch, tree: PrefixTree, change) -> dict[str, tuple[float, float]]:
     """Proposal -> (sum of the change over what it is a mean of, how many that were)."""
     found, waiting, compare = {}, [], None
-    for proposal, state, _ in tree.walk(model, model.frontend(batch)):
-        waiting.append((proposal, Output(model.head(state), model.logit_frames(state))))
+    for proposal, state, _ in tree.walk(model, model.begin(batch)):
+        waiting.append((proposal, model.finish(state)))
         if not proposal.blocks:
             compare = change(model, batch, waiting.pop()[1])
         if compare is not None:
@@ -97,7 +79,7 @@ def _changes_of_batch(model: LayeredModel, batch: AudioBatch, tree: PrefixTree, 
 
 def divergence(model: LayeredModel, batch: AudioBatch, deep: Output) -> Callable[[Output], tuple[float, int]]:
     """KL(deep || pruned) of the posteriors, in nats a frame."""
-    own = own_frames(deep.num_frames, deep.logits.shape[1])
+    own = deep.own()
     target = deep.log_probs()[own]
 
     def compare(output: Output) -> tuple[float, int]:

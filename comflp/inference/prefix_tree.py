@@ -7,42 +7,44 @@ is a distinct prefix, and its cost is one run of its last layer.
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator
+from typing import Callable, Iterable, Iterator, Sequence
 
-from comflp.models.layered import LayeredModel, LayerState
+from comflp.models.layered import LayeredModel, State, Step
 from comflp.proposal import PruningProposal
 
-Prefix = tuple[int, ...]
+Prefix = tuple[Step, ...]
 
 
 class _Node:
-    __slots__ = ("children", "proposal")
+    __slots__ = ("children", "proposals")
 
-    def __init__(self):
-        self.children: dict[int, _Node] = {}
-        self.proposal: PruningProposal | None = None
+    def __init__(self) -> None:
+        self.children: dict[Step, _Node] = {}
+        self.proposals: list[PruningProposal] = []
 
 
 class PrefixTree:
     """The tree of some proposals for one model; proposals of several N may share a tree.
 
+    path: proposal -> the steps that its pruned model runs, :meth:`LayeredModel.path`.
+
     >>> proposals = [PruningProposal.parse(text, num_layers=4) for text in ("3", "4", "3-4")]
-    >>> tree = PrefixTree(proposals)
+    >>> tree = PrefixTree(proposals, lambda proposal: proposal.kept)
     >>> tree.num_prefixes, sum(len(proposal.kept) for proposal in proposals)
     (4, 8)
     """
 
-    def __init__(self, proposals: Iterable[PruningProposal]):
+    def __init__(self, proposals: Iterable[PruningProposal], path: Callable[[PruningProposal], Sequence[Step]]):
         self._root = _Node()
         self.prefixes_of_length: dict[int, int] = {0: 1}
         for proposal in proposals:
             node = self._root
-            for length, layer in enumerate(proposal.kept, start=1):
-                if layer not in node.children:
-                    node.children[layer] = _Node()
+            for length, step in enumerate(path(proposal), start=1):
+                if step not in node.children:
+                    node.children[step] = _Node()
                     self.prefixes_of_length[length] = self.prefixes_of_length.get(length, 0) + 1
-                node = node.children[layer]
-            node.proposal = proposal
+                node = node.children[step]
+            node.proposals.append(proposal)
 
     @property
     def num_prefixes(self) -> int:
@@ -50,31 +52,30 @@ class PrefixTree:
         return sum(self.prefixes_of_length.values()) - 1
 
     def walk(
-        self, model: LayeredModel, state: LayerState, cache: StateCache | None = None
-    ) -> Iterator[tuple[PruningProposal, LayerState, int]]:
+        self, model: LayeredModel, state: State, cache: StateCache | None = None
+    ) -> Iterator[tuple[PruningProposal, State, int]]:
         """Depth first: each proposal with the output of its last kept layer, and the layers run so far.
 
         state: H_0 of a batch. At any time only the states of one path's open
         branches are held, so memory is bounded by the depth of the tree.
         cache: states of an earlier walk over the same batch to use instead of running layers.
         """
-        layers = model.layers
         runs = 0
-        open_branches = [(state, layer, (layer,), node) for layer, node in reversed(self._root.children.items())]
+        open_branches = [(state, step, (step,), node) for step, node in reversed(self._root.children.items())]
         del state
         while open_branches:
-            parent, layer, prefix, node = open_branches.pop()
+            parent, step, prefix, node = open_branches.pop()
             state = cache.get(prefix) if cache else None
             if state is None:
-                state = layers[layer - 1](parent)
+                state = model.run(parent, step)
                 runs += 1
             if cache:
                 cache.offer(prefix, state)
             del parent
-            for next_layer, child in reversed(node.children.items()):
-                open_branches.append((state, next_layer, (*prefix, next_layer), child))
-            if node.proposal is not None:
-                yield node.proposal, state, runs
+            for next_step, child in reversed(node.children.items()):
+                open_branches.append((state, next_step, (*prefix, next_step), child))
+            for proposal in node.proposals:
+                yield proposal, state, runs
 
 
 class StateCache:
@@ -86,11 +87,11 @@ class StateCache:
 
     def __init__(self, max_bytes: float):
         self._max_bytes = max_bytes
-        self._before: dict[Prefix, LayerState] = {}
-        self._kept: dict[Prefix, LayerState] = {}
+        self._before: dict[Prefix, State] = {}
+        self._kept: dict[Prefix, State] = {}
         self._longest = -1
 
-    def start(self, tree: PrefixTree) -> LayerState | None:
+    def start(self, tree: PrefixTree) -> State | None:
         """Begin a walk over ``tree``; returns H_0 where it was kept."""
         self._before, self._kept = self._kept, {}
         root = self._before.get(())
@@ -99,7 +100,7 @@ class StateCache:
             self.offer((), root)
         return root
 
-    def put_root(self, tree: PrefixTree, state: LayerState) -> None:
+    def put_root(self, tree: PrefixTree, state: State) -> None:
         """Give H_0 where :meth:`start` had none."""
         self._limit(tree, state)
         self.offer((), state)
@@ -108,16 +109,16 @@ class StateCache:
         """End a walk: what the walk before kept is released."""
         self._before = {}
 
-    def get(self, prefix: Prefix) -> LayerState | None:
+    def get(self, prefix: Prefix) -> State | None:
         """The state after the layers ``prefix`` in the walk before, or None."""
         return self._before.get(prefix)
 
-    def offer(self, prefix: Prefix, state: LayerState) -> None:
+    def offer(self, prefix: Prefix, state: State) -> None:
         """Keep a state for the next walk if its prefix is short enough."""
         if len(prefix) <= self._longest:
             self._kept[prefix] = state
 
-    def _limit(self, tree: PrefixTree, state: LayerState) -> None:
+    def _limit(self, tree: PrefixTree, state: State) -> None:
         self._longest, bytes_left = -1, self._max_bytes
         for length, count in sorted(tree.prefixes_of_length.items()):
             bytes_left -= count * state.hidden.numel() * state.hidden.element_size()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
-from comflp.models.layered import CTCOutput, LayeredModel, LayerState, Tokenizer
+from comflp.models.layered import LayeredModel, Output, Stack, State, Step, Tokenizer
 
-__all__ = ["CTCOutput", "LayerState", "LayeredModel", "Tokenizer", "load"]
+__all__ = ["LayeredModel", "Output", "Stack", "State", "Step", "Tokenizer", "load"]
 
 
 def load(name_or_dir: str | Path, trust_hyperparams: bool = False) -> LayeredModel:

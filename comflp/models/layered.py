@@ -1,4 +1,4 @@
-"""LayeredModel: any CTC encoder as a front end, a list of layers and a head."""
+"""LayeredModel: any recogniser as stacks of layers that can be run one by one, left out, and saved again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import copy
 import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Mapping, Protocol, Sequence
+from typing import Any, Mapping, NamedTuple, Protocol, Sequence
 
 import torch
 import torch.utils.checkpoint
@@ -19,7 +18,7 @@ from comflp.proposal import PruningProposal
 
 
 class Tokenizer(Protocol):
-    """Text to CTC label ids and back, in the words of the model's own processor."""
+    """Text to label ids and back, in the words of the model's own processor."""
 
     vocab_size: int
     blank_id: int
@@ -34,21 +33,34 @@ class Tokenizer(Protocol):
         """Write the tokenizer's files into a model directory."""
 
 
+class Step(NamedTuple):
+    """One step of a forward pass: layer ``layer`` (from 1) of a stack.
+
+    ``ENTER`` (0) is the step from the end of the stack before to H_0 of this one. A family may have steps of its
+    own between its layers; they have negative numbers.
+    """
+
+    stack: str
+    layer: int
+
+
+ENTER = 0
+
+
 @dataclass(frozen=True)
-class LayerState:
+class State:
     """What flows from one layer to the next.
 
     hidden: (B, T, D) float, H_i of Eq. 1 (frames beyond an utterance's end hold anything).
-    num_frames: (B,) int64, frames of each utterance, 1 to T.
-    context: what every layer of the family reads besides (masks, position biases);
-        made by the front end, the same for all layers.
+    num_frames: (B,) int64, frames of each utterance, 1 to T; of a decoder, tokens.
+    context: what the layers and the head read besides (masks, positions); made where a stack begins.
     """
 
     hidden: torch.Tensor
     num_frames: torch.Tensor
     context: Mapping[str, Any] = field(default_factory=dict)
 
-    def with_hidden(self, hidden: torch.Tensor) -> LayerState:
+    def with_hidden(self, hidden: torch.Tensor) -> State:
         """The same state carrying another layer's output."""
         return replace(self, hidden=hidden)
 
@@ -60,14 +72,13 @@ class LayerState:
 
 
 @dataclass(frozen=True)
-class CTCOutput:
-    """Result of a whole forward pass.
+class Output:
+    """What a recogniser puts out for a batch: rows of logits.
 
-    logits: (B, T, V), unnormalised. num_frames: (B,) int64, frames of the logits.
-    hidden: H_0..H_L as L+1 tensors (B, T, D) when they were asked for, else None;
-        a layer that layerdrop skipped repeats its input.
-    hidden_frames: (B,) int64, frames of ``hidden`` when it was asked for; other
-        than ``num_frames`` in families whose head changes the frame rate.
+    logits: (B, T, V) float, unnormalised. num_frames: (B,) int64, the rows that are each utterance's own.
+    hidden: H_0..H_L as L+1 tensors (B, T, D) when they were asked for, else None; a layer that layerdrop skipped
+        repeats its input. hidden_frames: (B,) int64, frames of ``hidden`` when it was asked for; other than
+        ``num_frames`` in families whose head changes the frame rate.
     """
 
     logits: torch.Tensor
@@ -75,61 +86,79 @@ class CTCOutput:
     hidden: tuple[torch.Tensor, ...] | None = None
     hidden_frames: torch.Tensor | None = None
 
+    def log_probs(self) -> torch.Tensor:
+        """(B, T, V) float32 log-posteriors."""
+        return torch.log_softmax(self.logits.float(), dim=-1)
+
+    def own(self) -> torch.Tensor:
+        """(B, T) bool, true on rows that are an utterance's own and not padding."""
+        return own_frames(self.num_frames, self.logits.shape[1])
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A sequence of layers of a model.
+
+    name: such as ``encoder``. layers: the library's modules in order. must_stay: layer number (from 1) -> why this
+    layer cannot be removed.
+    """
+
+    name: str
+    layers: torch.nn.ModuleList
+    must_stay: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def num_layers(self) -> int:
+        """L of this stack."""
+        return len(self.layers)
+
+    @property
+    def parameters_a_layer(self) -> float:
+        """Mean number of scalar parameters of a layer."""
+        return sum(parameter.numel() for parameter in self.layers.parameters()) / max(self.num_layers, 1)
+
 
 class LayeredModel(torch.nn.Module, ABC):
-    """A CTC encoder in three pieces: ``frontend(batch)``, ``layers[i](state)``, ``head(state)``.
+    """A recogniser in pieces: ``begin(batch)``, a ``run`` for each step, ``finish(state)``.
 
-    Running the three one after another equals the model's own forward pass. A
-    family implements the abstract members; everything else (forward, prune)
-    is common. Attributes every family sets:
+    Running them one after another equals the model's own forward pass on each utterance alone: no result depends on
+    the batch. A family implements the abstract members; everything else is common. Attributes every family sets:
 
     tokenizer: Tokenizer.
-    sample_rate: int, Hz, of the waveforms that the front end takes.
+    sample_rate: int, Hz, of the waveforms that the model takes.
     origin: dict, JSON-able; how this model came to be (source, proposals applied, training).
     library_note: Markdown for the model card: how the library of origin loads the directory.
-    reads_padding: whether padding in a batch changes the output of an utterance's own frames (norms over the
-        padded length, convolutions over padded frames), as it does in the library of origin too. Searches, dumps
-        and decoding then batch utterances of equal length only, so that results do not depend on batches.
     """
 
     tokenizer: Tokenizer
     sample_rate: int
     origin: dict
     library_note: str = ""
-    reads_padding: bool = False
-
-    @abstractmethod
-    def frontend(self, batch: AudioBatch) -> LayerState:
-        """H_0: what enters the first layer (convolutions, projection, positions)."""
 
     @property
     @abstractmethod
-    def layer_modules(self) -> torch.nn.ModuleList:
-        """The encoder's layers in order, as the family stores them."""
+    def stacks(self) -> Mapping[str, Stack]:
+        """Name -> stack, in the order in which they run; a CTC model has the one stack ``encoder``."""
 
     @abstractmethod
-    def run_layer(self, module: torch.nn.Module, state: LayerState) -> LayerState:
-        """Apply one of ``layer_modules``: H_{i-1} to H_i."""
+    def begin(self, batch: AudioBatch) -> State:
+        """H_0 of the first stack: what enters its first layer (convolutions, projection, positions)."""
 
     @abstractmethod
-    def head(self, state: LayerState) -> torch.Tensor:
-        """(B, T, V) logits from H_L: final norm where the family has one, and projection."""
+    def run(self, state: State, step: Step) -> State:
+        """One step: H_{i-1} to H_i of a stack."""
 
-    def logit_frames(self, state: LayerState) -> torch.Tensor:
-        """(B,) int64 frames of the logits that :meth:`head` makes of ``state``.
-
-        As many as H_L has, except in families whose head changes the frame rate
-        (SEW upsamples, adapters shorten).
-        """
-        return state.num_frames
+    @abstractmethod
+    def finish(self, state: State) -> Output:
+        """Rows of logits from the end of the last stack: final norm where the family has one, and projection."""
 
     @abstractmethod
     def num_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
         """(B,) int64 frames of logits that utterances of ``num_samples`` samples become."""
 
     @abstractmethod
-    def keep_layers(self, kept: Sequence[int]) -> None:
-        """Shorten this model in place to the layers ``kept`` (1-based, ascending), config included."""
+    def keep_layers(self, kept: Mapping[str, Sequence[int]]) -> None:
+        """Shorten this model in place to the layers ``kept`` of each stack (1-based, ascending), configuration included."""
 
     @abstractmethod
     def reinitialize(self, seed: int, keep_frontend: bool) -> None:
@@ -145,18 +174,56 @@ class LayeredModel(torch.nn.Module, ABC):
 
     @property
     def num_layers(self) -> int:
-        """L."""
-        return len(self.layer_modules)
+        """L of the first stack; of the whole model where it has one stack."""
+        return next(iter(self.stacks.values())).num_layers
 
     @property
-    def layers(self) -> list[Callable[[LayerState], LayerState]]:
-        """The layers as functions of a LayerState; ``layers[i]`` is layer i+1 of the paper."""
-        return [partial(self.run_layer, module) for module in self.layer_modules]
+    def layer_modules(self) -> torch.nn.ModuleList:
+        """The layers of the first stack in order."""
+        return next(iter(self.stacks.values())).layers
 
     @property
     def num_parameters(self) -> int:
         """Number of scalar parameters, shared ones counted once."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    def path(self, proposal: PruningProposal | None = None) -> tuple[Step, ...]:
+        """The steps that a pruned model runs after :meth:`begin`; of the whole model without a proposal.
+
+        Raises ComflpError where the proposal does not fit the model (:meth:`check`).
+        """
+        if proposal is not None:
+            self.check(proposal)
+        steps: list[Step] = []
+        for number, (name, stack) in enumerate(self.stacks.items()):
+            if number:
+                steps.append(Step(name, ENTER))
+            kept = range(1, stack.num_layers + 1) if proposal is None else proposal.of(name).kept
+            steps += self.steps_of_stack(name, kept)
+        return tuple(steps)
+
+    def steps_of_stack(self, name: str, kept: Sequence[int]) -> list[Step]:
+        """The steps of one stack of which the layers ``kept`` stay."""
+        return [Step(name, layer) for layer in kept]
+
+    def check(self, proposal: PruningProposal) -> None:
+        """ComflpError where a proposal is for other depths, or removes a layer that must stay."""
+        for name, stack in self.stacks.items():
+            part = proposal.of(name)
+            if part.num_layers != stack.num_layers:
+                raise ComflpError(
+                    f"proposal {proposal} is for a model of {part.num_layers} layers, this one has {stack.num_layers}"
+                    + (f" in its {name}" if len(self.stacks) > 1 else "")
+                )
+            for layer in part.removed:
+                if layer in stack.must_stay:
+                    raise ComflpError(f"proposal {proposal} removes layer {layer} of the {name}, which must stay: "
+                                      f"{stack.must_stay[layer]}")
 
     def forward(
         self,
@@ -165,8 +232,8 @@ class LayeredModel(torch.nn.Module, ABC):
         return_hidden: bool = False,
         checkpoint_layers: bool = False,
         drop_generator: random.Random | None = None,
-    ) -> CTCOutput:
-        """Front end, layers and head in one go.
+    ) -> Output:
+        """All pieces in one go.
 
         layerdrop: probability in [0, 1) of skipping each layer (Section 3.3), one draw
             a layer from ``drop_generator``. Searches and decoding leave it at 0.
@@ -174,35 +241,34 @@ class LayeredModel(torch.nn.Module, ABC):
         """
         if layerdrop and drop_generator is None:
             raise ValueError("layerdrop needs a drop_generator, so that runs can be repeated")
-        state = self.frontend(batch)
+        state = self.begin(batch)
         hidden = [state.hidden]
-        for layer in self.layers:
-            if not (layerdrop and drop_generator.random() < layerdrop):
+        for step in self.path():
+            if not (layerdrop and step.layer > ENTER and self._may_drop(step) and drop_generator.random() < layerdrop):
                 if checkpoint_layers:
-                    state = torch.utils.checkpoint.checkpoint(layer, state, use_reentrant=False)
+                    state = torch.utils.checkpoint.checkpoint(self.run, state, step, use_reentrant=False)
                 else:
-                    state = layer(state)
-            if return_hidden:
+                    state = self.run(state, step)
+            if return_hidden and step.layer > ENTER:
                 hidden.append(state.hidden)
-        logits = self.head(state)
+        output = self.finish(state)
         if not return_hidden:
-            return CTCOutput(logits, self.logit_frames(state))
-        return CTCOutput(logits, self.logit_frames(state), tuple(hidden), state.num_frames)
+            return output
+        return replace(output, hidden=tuple(hidden), hidden_frames=state.num_frames)
+
+    def _may_drop(self, step: Step) -> bool:
+        return step.layer not in self.stacks[step.stack].must_stay
 
     def prune(self, proposal: PruningProposal) -> LayeredModel:
         """A new model without the proposal's layers; this one is left as it is.
 
-        Raises ComflpError when the proposal is for another number of layers, or removes all.
+        Raises ComflpError when the proposal is for another number of layers, or removes a layer that must stay.
         """
-        if proposal.num_layers != self.num_layers:
-            raise ComflpError(
-                f"proposal {proposal} is for a model of {proposal.num_layers} layers, this one has {self.num_layers}"
-            )
-        if not proposal.kept:
-            raise ComflpError(f"proposal {proposal} removes all {self.num_layers} layers; at least one must stay")
+        self.check(proposal)
         pruned = copy.deepcopy(self)
-        pruned.keep_layers(proposal.kept)
-        steps = [*self.origin.get("pruning", []), {"num_layers": self.num_layers, "removed": str(proposal)}]
+        pruned.keep_layers({name: proposal.of(name).kept for name in self.stacks})
+        depth = self.num_layers if len(self.stacks) == 1 else {name: s.num_layers for name, s in self.stacks.items()}
+        steps = [*self.origin.get("pruning", []), {"num_layers": depth, "removed": str(proposal)}]
         pruned.origin = {**self.origin, "pruning": steps}
         pruned.origin.pop("training", None)  # what was measured of this model does not hold of that one
         return pruned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def verify_saved(model: LayeredModel, directory: str | Path, tolerance: float = 
     ComflpError when the layer count differs or a logit is off by more than
     ``tolerance`` times the largest logit; the directory is left for inspection.
     """
-    device = next(model.parameters()).device
+    device = model.device
     reloaded = comflp.models.load(directory, trust_hyperparams=True).to(device)
     if reloaded.num_layers != model.num_layers:
         raise ComflpError(
@@ -44,6 +45,28 @@ def verify_saved(model: LayeredModel, directory: str | Path, tolerance: float = 
         )
 
 
+def refuse_unless_equal_to_library(model: LayeredModel, what: str, tolerance: float = 1e-3) -> None:
+    """Compare the pieces of a model with its library's own forward pass (``model.library_logits``) on a second of noise.
+
+    A new version of a library may move things; then this is an error and never a wrong number. Raises ComflpError
+    where a logit is off by more than ``tolerance`` times the range of the library's. what: names the model.
+    """
+    batch = noise_batch(model.sample_rate, (1.0,)).to(model.device)
+    with torch.no_grad():
+        expected, found = model.library_logits(batch), model(batch).logits
+    if expected.shape == found.shape:
+        difference = float((expected - found).abs().max() / (expected.max() - expected.min()).clamp_min(1e-30))
+        fault = f"its logits differ by {difference:.2g} of their range"
+        if difference <= tolerance or not torch.isfinite(expected).all():
+            return
+    else:
+        fault = f"its logits have the shape {tuple(found.shape)} and not {tuple(expected.shape)}"
+    raise ComflpError(
+        f"{what}: run layer by layer, the model does not compute what the forward pass of its library does ({fault}); "
+        f"this version of the library ({_versions()}) is not supported for this family"
+    )
+
+
 def noise_batch(sample_rate: int, seconds: tuple[float, ...], seed: int = 0) -> AudioBatch:
     """White noise of the given lengths as a batch, zero padded at the end; the same for the same seed."""
     rng = np.random.default_rng(seed)
@@ -53,3 +76,8 @@ def noise_batch(sample_rate: int, seconds: tuple[float, ...], seed: int = 0) -> 
         row[:length] = torch.from_numpy(rng.normal(scale=0.1, size=int(length)).astype(np.float32))
     utterances = tuple(Utterance(f"noise{i}", "", "", "", length) for i, length in enumerate(seconds))
     return AudioBatch(utterances, waveforms, lengths)
+
+
+def _versions() -> str:
+    """The versions of the libraries that models come from."""
+    return ", ".join(f"{name} {metadata.version(name)}" for name in ("transformers", "speechbrain"))

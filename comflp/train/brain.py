@@ -16,7 +16,7 @@ from comflp.data.batching import own_frames
 from comflp.data.training import LabelledBatch
 from comflp.inference.decode import evaluation, greedy_search
 from comflp.errors import ComflpError
-from comflp.models.layered import CTCOutput
+from comflp.models.layered import Output
 from comflp.scoring import error_rate
 
 _LOG_FIELDS = ("epoch", "learning_rate", "train_loss", "valid_loss", "valid_error_rate", "too_short", "seconds")
@@ -29,7 +29,7 @@ class CTCBrain(sb.Brain):
     seed, epoch, step and rank alone, so that a resumed run draws the same ones.
     """
 
-    def compute_forward(self, batch: LabelledBatch, stage) -> tuple[CTCOutput, LabelledBatch]:
+    def compute_forward(self, batch: LabelledBatch, stage) -> tuple[Output, LabelledBatch]:
         """Logits of a batch; in training with augmentation and layerdrop."""
         batch = batch.to(self.device)
         self.batch_ids = [utterance.utt_id for utterance in batch.audio.utterances]
@@ -177,7 +177,7 @@ class CTCBrain(sb.Brain):
         return error_rate(self.references, self.hypotheses, unit=self.hparams.unit).rate
 
 
-def ctc_loss(output: CTCOutput, batch: LabelledBatch, blank_id: int) -> tuple[torch.Tensor, int]:
+def ctc_loss(output: Output, batch: LabelledBatch, blank_id: int) -> tuple[torch.Tensor, int]:
     """(scalar loss, number of utterances left out because their frames are too few for their labels).
 
     Mean over utterances of -log p(labels | audio) / number of labels, in nats.

@@ -9,7 +9,7 @@ import torch
 
 from comflp.data.batching import own_frames
 from comflp.errors import ComflpError
-from comflp.models.layered import CTCOutput, LayeredModel
+from comflp.models.layered import Output, LayeredModel
 
 KINDS = ("none", "ctc", "hidden", "both")
 
@@ -47,7 +47,7 @@ class Distillation:
             return cls(made.teacher, made.kept, 0.0, made.hidden_weight, made.temperature)
         return made
 
-    def loss(self, student: CTCOutput, audio) -> torch.Tensor:
+    def loss(self, student: Output, audio) -> torch.Tensor:
         """The weighted distillation loss of a batch, a scalar; the frames of padding do not count."""
         with torch.no_grad():
             teacher = self.teacher(audio, return_hidden=self.hidden_weight > 0)
@@ -61,7 +61,7 @@ class Distillation:
             total = total + self.hidden_weight * self._hidden_loss(student, teacher)
         return total
 
-    def _hidden_loss(self, student: CTCOutput, teacher: CTCOutput) -> torch.Tensor:
+    def _hidden_loss(self, student: Output, teacher: Output) -> torch.Tensor:
         mask = own_frames(student.hidden_frames, student.hidden[0].shape[1])
         terms = []
         for index, layer in enumerate(self.kept, start=1):

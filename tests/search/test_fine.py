@@ -89,7 +89,7 @@ def test_a_tree_deeper_than_pythons_recursion_limit(make_model, make_data):
     proposal = PruningProposal.parse("3-4", num_layers=1200)
     with evaluation(model):
         (batch,) = load_batches(model, [make_data(1).utterances])
-        ((found, state, runs),) = PrefixTree([proposal]).walk(model, model.frontend(batch))
+        ((found, state, runs),) = PrefixTree([proposal], model.path).walk(model, model.begin(batch))
     assert (found, runs) == (proposal, 1198) and state.hidden.ndim == 3
 
 

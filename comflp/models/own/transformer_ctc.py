@@ -7,7 +7,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Sequence
+from typing import Mapping, Sequence
 
 import safetensors.torch
 import torch
@@ -17,7 +17,7 @@ from speechbrain.lobes.models.transformer.Transformer import PositionalEncoding
 from comflp.artifacts import atomic_directory, read_json, write_json
 from comflp.data.batching import AudioBatch, own_frames
 from comflp.errors import ComflpError
-from comflp.models.layered import LayeredModel, LayerState
+from comflp.models.layered import LayeredModel, Output, Stack, State, Step
 from comflp.models.own.tokenizer import SentencePieceTokenizer
 
 MODEL_TYPE = "comflp_transformer_ctc"
@@ -90,9 +90,9 @@ class TransformerCTC(LayeredModel):
         self.output = torch.nn.Linear(width, tokenizer.vocab_size)
 
     @property
-    def layer_modules(self) -> torch.nn.ModuleList:
-        """The encoder's layers in order."""
-        return self.encoder_layers
+    def stacks(self) -> Mapping[str, Stack]:
+        """The encoder."""
+        return {"encoder": Stack("encoder", self.encoder_layers)}
 
     def num_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
         """(B,) frames: one a 10 ms hop and one more, halved (rounded up) by each convolution."""
@@ -101,7 +101,7 @@ class TransformerCTC(LayeredModel):
             frames = (frames + stride - 1) // stride
         return frames
 
-    def frontend(self, batch: AudioBatch) -> LayerState:
+    def begin(self, batch: AudioBatch) -> State:
         """H_0 (B, T, d_model): convolved and normalised features with positions added."""
         frames = batch.num_samples // int(self.sample_rate * _HOP_SECONDS) + 1
         log_mel = self.features(batch.waveforms) * _NATS_PER_DECIBEL
@@ -113,18 +113,20 @@ class TransformerCTC(LayeredModel):
         hidden = self.input_norm(hidden.transpose(1, 2))
         hidden = self.input_dropout(hidden + self.positions(hidden))
         padding = ~own_frames(frames, hidden.shape[1])
-        return LayerState(hidden, frames, {"padding_mask": padding if len(padding) > 1 and padding.any() else None})
+        return State(hidden, frames, {"padding_mask": padding if len(padding) > 1 and padding.any() else None})
 
-    def run_layer(self, module: torch.nn.Module, state: LayerState) -> LayerState:
+    def run(self, state: State, step: Step) -> State:
         """H_{i-1} to H_i."""
-        return state.with_hidden(module(state.hidden, src_key_padding_mask=state.context["padding_mask"]))
+        layer = self.encoder_layers[step.layer - 1]
+        return state.with_hidden(layer(state.hidden, src_key_padding_mask=state.context["padding_mask"]))
 
-    def head(self, state: LayerState) -> torch.Tensor:
-        """(B, T, V) logits: final norm and projection."""
-        return self.output(self.final_norm(state.hidden))
+    def finish(self, state: State) -> Output:
+        """Final norm and projection of H_L."""
+        return Output(self.output(self.final_norm(state.hidden)), state.num_frames)
 
-    def keep_layers(self, kept: Sequence[int]) -> None:
-        """Shorten the encoder to the layers ``kept`` (1-based, ascending)."""
+    def keep_layers(self, kept: Mapping[str, Sequence[int]]) -> None:
+        """Shorten the encoder to the layers ``kept["encoder"]`` (1-based, ascending)."""
+        kept = kept["encoder"]
         self.encoder_layers = torch.nn.ModuleList(self.encoder_layers[index - 1] for index in kept)
         self.architecture = dataclasses.replace(self.architecture, num_layers=len(kept))
 

@@ -9,44 +9,44 @@ from __future__ import annotations
 import functools
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Mapping, Sequence
 
 import torch
 from huggingface_hub import hf_hub_download
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import TaggedScalar
 from speechbrain.inference.ASR import EncoderASR
-from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
 from speechbrain.nnet.containers import LengthsCapableSequential
+from torch.nn.functional import layer_norm
+from transformers import PreTrainedModel
 
 from comflp.artifacts import atomic_directory, write_json
 from comflp.data.batching import AudioBatch
 from comflp.errors import ComflpError
-from comflp.models.transformers.families import FAMILIES, Wav2Vec2Family, WavLMFamily
-from comflp.models.transformers.logging import quiet
-from comflp.models.layered import LayeredModel, LayerState
+from comflp.models.layered import LayeredModel, Output, Stack, State, Step
 from comflp.models.model_card import model_card
 from comflp.models.speechbrain.tokenizer import SpeechBrainTokenizer
+from comflp.models.transformers.families import FAMILIES
+from comflp.models.transformers.logging import quiet
+from comflp.models.transformers.model import refuse_too_short
+from comflp.models.verify import refuse_unless_equal_to_library
 
 _ENCODER_DIRECTORY = "wav2vec2"
 _PATH_KEY = "pretrained_path"
 
 
-class SpeechBrainModel(LayeredModel):
-    """The parts that SpeechBrain adds to a family of transformers; mixed into the family below.
+class SpeechBrainCTC(LayeredModel):
+    """A SpeechBrain model that holds an encoder of transformers, cut as that library's own models are.
 
-    As in SpeechBrain's own forward pass, the waveform is normalised and the
-    encoder's output is layer-normalised over the whole padded length (where
-    the model asks for either), so logits depend on the batch; padding is
-    always masked. ``head`` runs everything behind the lobe, which may end in a
-    log-softmax.
+    In SpeechBrain's own batches the waveform is normalised and the encoder's output layer-normalised over the whole
+    padded length (where the model asks for either). Here every utterance gets what it gets there alone. :meth:`finish`
+    runs everything behind the lobe, which may end in a log-softmax.
     """
 
-    masks_padding = True
-    reads_padding = True
-
     def __init__(self, interface: EncoderASR, hyperparams: str, origin: dict):
-        torch.nn.Module.__init__(self)
+        super().__init__()
         hparams = vars(interface.hparams)
         self.sequence = interface.mods["encoder"].requires_grad_(True)
         self.hyperparams = hyperparams
@@ -54,14 +54,15 @@ class SpeechBrainModel(LayeredModel):
         self.loadables = dict(hparams["pretrainer"].loadables)
         self.sample_rate = int(hparams.get("sample_rate", self.lobe.feature_extractor.sampling_rate))
         self.origin = dict(origin)
+        kind = FAMILIES[self.model.config.model_type]
+        family = kind.family(self.model.config)
+        self.split = kind.split(self.model, replace(family, tail_reads_padding=family.tail_reads_padding or self.lobe.output_norm))
         projections = [module for module in self.sequence.modules() if isinstance(module, torch.nn.Linear)]
         vocab_size = projections[-1].out_features
         self.tokenizer = SpeechBrainTokenizer(hparams["tokenizer"], vocab_size, _blank(hparams, vocab_size))
-        if self.adapter is not None:
-            self.adapter.layerdrop = 0.0
 
     @property
-    def lobe(self) -> Wav2Vec2:
+    def lobe(self) -> torch.nn.Module:
         """SpeechBrain's wrapper of the transformers model."""
         return next(iter(self.sequence.values()))
 
@@ -78,34 +79,54 @@ class SpeechBrainModel(LayeredModel):
             f'overrides={{"{_PATH_KEY}": "path/to/this/directory"}})\n```\n'
         )
 
-    def waveforms(self, batch: AudioBatch) -> torch.Tensor:
+    @property
+    def stacks(self) -> Mapping[str, Stack]:
+        return {"encoder": self.split.stack}
+
+    def num_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
+        return self.split.logit_frames(num_samples)
+
+    def begin(self, batch: AudioBatch) -> State:
+        refuse_too_short(batch, self.split.layer_frames(batch.num_samples), self.sample_rate)
+        return self.split.begin({"input_values": self._waveforms(batch)}, batch.num_samples, batch.num_samples)
+
+    def _waveforms(self, batch: AudioBatch) -> torch.Tensor:
+        """(B, T): what SpeechBrain gives the encoder for each utterance alone."""
         if not self.lobe.normalize_wav:
             return batch.waveforms
-        return torch.nn.functional.layer_norm(batch.waveforms, batch.waveforms.shape[1:])
+        rows = [layer_norm(row[:length], (int(length),)) for row, length in zip(batch.waveforms, batch.num_samples)]
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
-    def frontend(self, batch: AudioBatch) -> LayerState:
-        state = super().frontend(batch)
-        relative = batch.num_samples / batch.waveforms.shape[1]
-        return LayerState(state.hidden, state.num_frames, {**state.context, "relative_lengths": relative})
+    def run(self, state: State, step: Step) -> State:
+        return self.split.run(state, step.layer)
 
-    def project(self, hidden: torch.Tensor, state: LayerState) -> torch.Tensor:
-        if self.adapter is not None:
-            hidden = self.adapter(hidden)
+    def finish(self, state: State) -> Output:
+        return Output(self.split.finish(state, self._head), state.context["logit_frames"])
+
+    def _head(self, hidden: torch.Tensor, state: State) -> torch.Tensor:
         if self.lobe.output_norm:
-            hidden = torch.nn.functional.layer_norm(hidden, hidden.shape[1:])
-        modules, argument_names = list(self.sequence.values())[1:], self.sequence.lengths_arg_names[1:]
-        for module, name in zip(modules, argument_names):
-            hidden = module(hidden, **({name: state.context["relative_lengths"]} if name else {}))
+            hidden = layer_norm(hidden, hidden.shape[1:])
+        relative = state.num_frames / hidden.shape[1]
+        for module, name in zip(list(self.sequence.values())[1:], self.sequence.lengths_arg_names[1:]):
+            hidden = module(hidden, **({name: relative} if name else {}))
             if isinstance(hidden, tuple):
                 hidden = hidden[0]
         return hidden
 
+    def library_logits(self, batch: AudioBatch) -> torch.Tensor:
+        """(1, T, V): SpeechBrain's own forward pass on a batch of one utterance."""
+        output = self.sequence(batch.waveforms, torch.ones(1, device=batch.waveforms.device))
+        return output[0] if isinstance(output, tuple) else output
+
+    def keep_layers(self, kept: Mapping[str, Sequence[int]]) -> None:
+        self.split.keep_layers(kept["encoder"])
+
     def freeze_feature_extractor(self) -> None:
         """Take the convolutions over the waveform out of training."""
-        self.model.feature_extractor._freeze_parameters()
+        self.split.freeze_convolutions()
 
     def reinitialize(self, seed: int, keep_frontend: bool) -> None:
-        front = tuple(f"{part}." for part in self.front_parts) if keep_frontend else ()
+        front = tuple(f"{part}." for part in self.split.family.front) if keep_frontend else ()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             fresh = type(self.model)(self.model.config).state_dict()
@@ -153,18 +174,7 @@ class SpeechBrainModel(LayeredModel):
         return written.getvalue()
 
 
-class SpeechBrainWav2Vec2CTC(SpeechBrainModel, Wav2Vec2Family):
-    """With wav2vec2, HuBERT or data2vec-audio inside."""
-
-
-class SpeechBrainWavLMCTC(SpeechBrainModel, WavLMFamily):
-    """With WavLM inside."""
-
-
-_CLASSES = {Wav2Vec2Family: SpeechBrainWav2Vec2CTC, WavLMFamily: SpeechBrainWavLMCTC}
-
-
-def load_speechbrain(name_or_dir: str | Path, trust_hyperparams: bool) -> SpeechBrainModel:
+def load_speechbrain(name_or_dir: str | Path, trust_hyperparams: bool) -> SpeechBrainCTC:
     """The model of a directory or hub name, in evaluation mode; ComflpError unless its YAML is trusted.
 
     Parameter files are read by SpeechBrain, whose torch.load takes weights only.
@@ -185,16 +195,27 @@ def load_speechbrain(name_or_dir: str | Path, trust_hyperparams: bool) -> Speech
             )
     except Exception as error:  # the YAML runs anything, so anything may come out of it
         raise ComflpError(f"{name} cannot be loaded as a SpeechBrain EncoderASR: {error}") from error
-    sequence = interface.mods["encoder"]
-    lobe = next(iter(sequence.values())) if isinstance(sequence, LengthsCapableSequential) else None
-    kind = _CLASSES.get(FAMILIES.get(lobe.model.config.model_type)) if isinstance(lobe, Wav2Vec2) else None
-    if kind is None or lobe.output_all_hiddens or not any(lobe is value for value in vars(interface.hparams).values()):
+    lobe = _lobe(interface.mods["encoder"])
+    supported = lobe is not None and lobe.model.config.model_type in FAMILIES
+    if not supported or lobe.output_all_hiddens or not any(lobe is value for value in vars(interface.hparams).values()):
         raise ComflpError(
             f"{name}: modules.encoder has to be a LengthsCapableSequential that begins with a Wav2Vec2, HuBERT or "
             f"WavLM lobe, which is itself a key of hyperparams.yaml and gives its last layer only"
         )
     source = Path(name).resolve().name if Path(name).is_dir() else name
-    return kind(interface, hyperparams, origin or {"source": source}).eval()
+    made = SpeechBrainCTC(interface, hyperparams, origin or {"source": source}).eval()
+    refuse_unless_equal_to_library(made, f"the SpeechBrain model {name}")
+    return made
+
+
+def _lobe(sequence: torch.nn.Module) -> torch.nn.Module | None:
+    """The first module of the encoder where that wraps a transformers model, by what it is and not by its class.
+
+    SpeechBrain 1.1 redirects the class paths of 1.0, which makes a second class of the same name.
+    """
+    first = next(iter(sequence.values()), None) if isinstance(sequence, LengthsCapableSequential) else None
+    wraps = all(hasattr(first, name) for name in ("model", "feature_extractor", "normalize_wav", "output_norm"))
+    return first if wraps and isinstance(first.model, PreTrainedModel) else None
 
 
 def _read_text(name: str, file: str) -> str | None:

@@ -1,217 +1,229 @@
-"""How each family of transformers gets from waveforms to H_0, runs a layer, and gets from H_L to logits.
+"""The CTC families of transformers, as data; a class of its own where one is odd.
 
-Every method follows the library's forward pass of its family line by line; tests hold the two equal.
+To add a family, see docs/models.md.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
+
 import torch
 from torch.nn import functional
-from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2Processor
+from transformers import PreTrainedConfig
 
-from comflp.data.batching import AudioBatch, own_frames
-from comflp.models.transformers.model import TransformersModel
-from comflp.models.transformers.masks import attention_mask, position_embeddings, without_padding
-from comflp.models.transformers.mel_families import ParakeetFamily, Wav2Vec2BertFamily
-from comflp.models.transformers.processor import normalised_waveforms
-from comflp.models.layered import LayerState
+from comflp.data.batching import own_frames
+from comflp.models.layered import State
+from comflp.models.transformers.catching import Caught
+from comflp.models.transformers.split import Family, Split
+
+_CONVOLUTIONS = ("feature_extractor", "feature_projection", "encoder.pos_conv_embed")
+_WAVEFORM = Family(front=_CONVOLUTIONS, convolutions="feature_extractor", tail=("adapter",))
 
 
-class WaveformFamily(TransformersModel):
-    """Families whose front end is a stack of convolutions over the waveform.
+class Kind(NamedTuple):
+    """How the models of one family are cut.
 
-    The feature extractor decides whether padding is masked. Models with a
-    group norm in the first convolution (wav2vec2-base, HuBERT-base) get no
-    attention mask: the norm runs over the padded length and attention sees the
-    padded frames, here as in the library's own batches, so their logits depend
-    slightly on the batch. ``num_frames`` counts an utterance's own frames in
-    either case, so time averages and decoding never read padding.
+    family: configuration -> its data. split: the class that cuts the encoder."""
+
+    family: Callable[[PreTrainedConfig], Family]
+    split: type[Split] = Split
+
+
+def _wav2vec2(config: PreTrainedConfig) -> Family:
+    """wav2vec2, HuBERT, WavLM, data2vec-audio, UniSpeech and UniSpeech-SAT.
+
+    Post-norm (base) models apply the encoder's norm to what enters layer 1, so it belongs to the front end;
+    "stable layer norm" (large) models are pre-norm and apply it to what leaves the last layer.
     """
-
-    feature_extractor_class = Wav2Vec2FeatureExtractor
-    tokenizer_class = Wav2Vec2CTCTokenizer
-    processor_class = Wav2Vec2Processor
-    front_parts = ("feature_extractor", "feature_projection")
-    reads_padding = True
-
-    def encoder_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
-        return self.convolved_frames(num_samples)
-
-    def convolved_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
-        """(B,) int64 frames that the waveform convolutions make."""
-        frames = num_samples
-        for kernel, stride in zip(self.model.config.conv_kernel, self.model.config.conv_stride):
-            frames = (frames - kernel) // stride + 1
-        return frames
-
-    @property
-    def masks_padding(self) -> bool:
-        """Whether the model is given an attention mask."""
-        return self.processor.feature_extractor.return_attention_mask
-
-    def waveforms(self, batch: AudioBatch) -> torch.Tensor:
-        """(B, T) float32: what enters the convolutions."""
-        return normalised_waveforms(batch, self.processor.feature_extractor)
-
-    def convolve(self, batch: AudioBatch) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Waveforms to features (B, T, C), and the mask (B, T) bool of own frames, None for models without one."""
-        self.frames_of(batch)
-        features = self.base.feature_extractor(self.waveforms(batch)).transpose(1, 2)
-        if not self.masks_padding:
-            return features, None
-        return features, own_frames(self.convolved_frames(batch.num_samples), features.shape[1])
-
-    def state(self, batch: AudioBatch, hidden: torch.Tensor, layer_arguments: dict, **context) -> LayerState:
-        """H_0 with what the layers and the head read besides."""
-        return LayerState(
-            hidden,
-            self.encoder_frames(batch.num_samples),
-            {"layer_arguments": layer_arguments, "logit_frames": self.num_frames(batch.num_samples), **context},
-        )
-
-    def project(self, hidden: torch.Tensor, state: LayerState) -> torch.Tensor:
-        """Adapter where there is one, dropout and CTC projection of ``hidden``, which comes from ``state``."""
-        if self.adapter is not None:
-            hidden = self.adapter(hidden)
-        return self.model.lm_head(self.model.dropout(hidden))
+    pre_norm = getattr(config, "do_stable_layer_norm", False)
+    norm = "encoder.layer_norm"
+    return replace(
+        _WAVEFORM,
+        front=_CONVOLUTIONS if pre_norm else (*_CONVOLUTIONS, norm),
+        tail=(norm, "adapter") if pre_norm else ("adapter",),
+        # A group norm runs over the padded length, a batch norm makes the zeros before the positional convolution
+        # something else, and data2vec (which has neither option) convolves positions several times.
+        front_reads_padding=getattr(config, "feat_extract_norm", "group") != "layer" or getattr(config, "conv_pos_batch_norm", False),
+        tail_reads_padding=config.add_adapter if hasattr(config, "add_adapter") else False,
+    )
 
 
-class Wav2Vec2Family(WaveformFamily):
-    """wav2vec2, HuBERT, data2vec-audio, UniSpeech and UniSpeech-SAT.
+def _conformer(config: PreTrainedConfig) -> Family:
+    return replace(
+        _WAVEFORM,
+        front=("feature_extractor", "feature_projection"),
+        tail=("encoder.layer_norm", "adapter"),
+        front_reads_padding=config.feat_extract_norm != "layer",
+        tail_reads_padding=config.add_adapter,
+        unmasked_convolution="conv_module.depthwise_conv",
+    )
 
-    Two kinds: post-norm (base) models apply the encoder's norm to what enters
-    the first layer, so it belongs to the front end and every H_i is normalised;
-    "stable layer norm" (large) models are pre-norm and apply it to what leaves
-    the last layer, so it belongs to the head and H_L is taken before it.
+
+def _sew(config: PreTrainedConfig) -> Family:
+    """SEW: layers run on every ``squeeze_factor``-th frame; the tail interpolates back to all of them.
+
+    H_0..H_L have floor(frames / squeeze_factor) frames; a last incomplete group of frames is left out of them, as
+    the library leaves it out of an utterance alone.
     """
-
-    @property
-    def pre_norm(self) -> bool:
-        """Whether the encoder's norm follows the last layer (stable layer norm)."""
-        return getattr(self.model.config, "do_stable_layer_norm", False)
-
-    @property
-    def reads_padding(self) -> bool:
-        """False with an attention mask, layer norm in the convolutions and no adapter: padding is then out of reach.
-
-        A batch norm before the positional convolution (some HuBERTs) makes the zeros of padding something else.
-        """
-        config = self.model.config
-        layer_norm = getattr(config, "feat_extract_norm", None) == "layer"
-        batch_norm = getattr(config, "conv_pos_batch_norm", False)
-        return not (self.masks_padding and layer_norm and not batch_norm and self.adapter is None)
-
-    @property
-    def front_parts(self) -> tuple[str, ...]:
-        parts = (*super().front_parts, "encoder.pos_conv_embed")
-        return parts if self.pre_norm else (*parts, "encoder.layer_norm")
-
-    def frontend(self, batch: AudioBatch) -> LayerState:
-        features, mask = self.convolve(batch)
-        projected = self.base.feature_projection(features)
-        hidden = without_padding(projected[0] if isinstance(projected, tuple) else projected, mask)
-        arguments = self.layer_arguments(hidden, mask)
-        hidden = hidden + self.encoder.pos_conv_embed(hidden)
-        if not self.pre_norm:
-            hidden = self.encoder.layer_norm(hidden)
-        return self.state(batch, self.encoder.dropout(hidden), arguments)
-
-    def layer_arguments(self, hidden: torch.Tensor, mask: torch.Tensor | None) -> dict:
-        """What every layer of the family takes beside the hidden states."""
-        return {"attention_mask": attention_mask(self.encoder, hidden, mask)}
-
-    def head(self, state: LayerState) -> torch.Tensor:
-        return self.project(self.encoder.layer_norm(state.hidden) if self.pre_norm else state.hidden, state)
+    return replace(_WAVEFORM, front=(*_CONVOLUTIONS, "layer_norm", "encoder.layer_norm"),
+                   front_reads_padding=True, tail_reads_padding=True)
 
 
-class WavLMFamily(Wav2Vec2Family):
+def _sew_d(config: PreTrainedConfig) -> Family:
+    return replace(_sew(config), layers="encoder.encoder.layer", front=(*_CONVOLUTIONS, "layer_norm"))
+
+
+def _wav2vec2_bert(config: PreTrainedConfig) -> Family:
+    return Family(
+        front=("feature_projection",), tail_reads_padding=config.add_adapter,
+        feature_frames=lambda extractor, samples: ((samples - 400) // 160 + 1) // extractor.stride,
+        feature_extractor="SeamlessM4TFeatureExtractor", processor="Wav2Vec2BertProcessor",
+    )
+
+
+def _parakeet(config: PreTrainedConfig) -> Family:
+    return Family(
+        front=("encoder.subsampling",), convolutions="encoder.subsampling", head=("ctc_head",),
+        feature_frames=lambda extractor, samples: torch.where(samples < extractor.n_fft, 0, samples // extractor.hop_length),
+        feature_extractor="ParakeetFeatureExtractor", tokenizer="ParakeetTokenizer", processor="ParakeetProcessor",
+    )
+
+
+def _lasr(config: PreTrainedConfig) -> Family:
+    return Family(
+        front=("encoder.subsampler",), convolutions="encoder.subsampler", tail=("encoder.out_norm",), head=("ctc_head",),
+        feature_frames=lambda extractor, samples: (samples - extractor.win_length) // extractor.hop_length + 1,
+        feature_extractor="LasrFeatureExtractor", tokenizer="LasrTokenizer",
+        processor="LasrProcessor",
+    )
+
+
+def _granite(config: PreTrainedConfig) -> Family:
+    return Family(
+        front=("encoder.input_linear",), head=("ctc_head",),
+        feature_frames=lambda extractor, samples: -(-(samples // extractor.hop_length) // extractor.frame_stacking),
+        feature_extractor="GraniteSpeech5FeatureExtractor", tokenizer="ParakeetTokenizer",
+        processor="GraniteSpeech5Processor",
+    )
+
+
+class WavLMSplit(Split):
     """WavLM: layer 1 owns the relative position bias that all layers add to their attention.
 
-    The front end computes it once a batch. Whatever becomes the first layer by
-    pruning takes the bias over.
+    It is computed once a batch. Whatever becomes layer 1 by pruning takes the bias over.
     """
 
-    def layer_arguments(self, hidden: torch.Tensor, mask: torch.Tensor | None) -> dict:
-        batch_size, length, _ = hidden.shape
-        bias = self.layer_modules[0].attention.compute_bias(length, length)
-        return {"attention_mask": mask, "position_bias": bias.repeat(batch_size, 1, 1)}
+    def attention_mask(self, hidden: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        return own
 
-    def run_layer(self, module: torch.nn.Module, state: LayerState) -> LayerState:
-        hidden, _ = module(state.hidden, **state.context["layer_arguments"])
-        return state.with_hidden(hidden)
+    def arguments(self, caught: Caught, hidden: torch.Tensor) -> tuple[tuple, dict[str, Any]]:
+        size, length, _ = hidden.shape
+        bias = self.stack.layers[0].attention.compute_bias(length, length).repeat(size, 1, 1)
+        return caught.args, {**caught.kwargs, "position_bias": bias}
 
-    def keep_layers(self, kept) -> None:
-        owner = self.layer_modules[0].attention
+    def keep_layers(self, kept: Sequence[int]) -> None:
+        owner = self.stack.layers[0].attention
         super().keep_layers(kept)
-        first = self.layer_modules[0].attention
+        first = self.stack.layers[0].attention
         if first is not owner:
             first.rel_attn_embed = owner.rel_attn_embed
 
 
-class SEWFamily(WaveformFamily):
-    """SEW: layers run on every ``squeeze_factor``-th frame; the head interpolates back to all of them.
+class SEWSplit(Split):
+    """SEW and SEW-D: the tail brings the frame rate back to that of the convolutions."""
 
-    H_0..H_L have floor(frames / squeeze_factor) frames; a last incomplete group
-    of frames is left out of them, as the library leaves it out of an utterance alone.
+    def layer_frames(self, lengths: torch.Tensor) -> torch.Tensor:
+        return self.convolved_frames(lengths) // self.base.config.squeeze_factor
+
+    def logit_frames(self, lengths: torch.Tensor) -> torch.Tensor:
+        return self.convolved_frames(lengths)
+
+    def begin(self, inputs: Mapping[str, torch.Tensor], lengths: torch.Tensor, alone: torch.Tensor) -> State:
+        state = super().begin(inputs, lengths, alone)
+        return replace(state, context={**state.context, "convolved": self.convolved_frames(lengths)})
+
+    def tail(self, state: State) -> torch.Tensor:
+        hidden = self.base.encoder.upsample(state.hidden)
+        frames = int(state.context["convolved"][state.context.get("row", 0)])
+        return functional.pad(hidden, (0, 0, 0, frames - hidden.shape[1]))
+
+
+class SEWDSplit(SEWSplit):
+    """SEW-D: the mask is DeBERTa's, given by position."""
+
+    def batched(self, caught: Caught, hidden: torch.Tensor, own: torch.Tensor) -> Caught:
+        return caught._replace(args=(self.owner.get_attention_mask(own.long()), *caught.args[1:]))
+
+
+class Wav2Vec2BertSplit(Split):
+    """wav2vec2-bert: a half-step feed-forward module before the adapter, which takes a mask."""
+
+    def tail(self, state: State) -> torch.Tensor:
+        hidden = state.hidden
+        if self.base.intermediate_ffn is not None:
+            hidden = hidden + 0.5 * self.base.intermediate_ffn(hidden)
+        if self.base.adapter is None:
+            return hidden
+        own = state.context["own"]
+        return self.base.adapter(hidden, attention_mask=hidden.new_ones(hidden.shape[:2]) if own is None else own.long())
+
+
+class GraniteSplit(Split):
+    """Granite Speech 5: some layers halve the frame rate, and the middle of the stack feeds its own posteriors back in.
+
+    The library finds the middle by the number of layers, so that a pruned model has it after another layer.
     """
 
-    front_parts = (*WaveformFamily.front_parts, "layer_norm", "encoder.pos_conv_embed", "encoder.layer_norm")
+    MIDDLE = -1
+    """The step that feeds the posteriors back in."""
 
-    def encoder_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
-        return self.convolved_frames(num_samples) // self.model.config.squeeze_factor
+    def must_stay(self) -> Mapping[int, str]:
+        return {index + 1: "it halves the frame rate" for index in self.owner.config.subsample_layers}
 
-    def num_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
-        return self.convolved_frames(num_samples)
+    def layer_frames(self, lengths: torch.Tensor) -> torch.Tensor:
+        return lengths
 
-    def frontend(self, batch: AudioBatch) -> LayerState:
-        features, mask = self.convolve(batch)
-        features = self.base.layer_norm(features)
-        if self.base.project_features:
-            features = self.base.feature_projection(features)
-        hidden = without_padding(self.base.feature_dropout(features), mask).transpose(1, 2)
-        squeeze = self.model.config.squeeze_factor
-        if mask is not None:
-            mask = functional.max_pool1d(mask[:, None].float(), squeeze, squeeze)[:, 0].long()
-        positions, pooled = self.encoder.pos_conv_embed(hidden), self.encoder.pool(hidden)
-        length = min(positions.shape[-1], pooled.shape[-1])
-        hidden = (pooled[..., :length] + positions[..., :length]).transpose(1, 2)
-        arguments = {"attention_mask": attention_mask(self.encoder, hidden, mask)}
-        hidden = self.encoder.dropout(self.encoder.layer_norm(hidden))
-        return self.state(batch, hidden, arguments, length=features.shape[1])
+    def logit_frames(self, lengths: torch.Tensor) -> torch.Tensor:
+        return lengths // 2 ** len(self.owner.config.subsample_layers)
 
-    def head(self, state: LayerState) -> torch.Tensor:
-        hidden = self.encoder.upsample(state.hidden)
-        return self.project(functional.pad(hidden, (0, 0, 0, state.context["length"] - hidden.shape[1])), state)
+    def steps(self, kept: Sequence[int]) -> list[int]:
+        kept = list(kept)
+        middle = len(kept) // 2
+        return [*kept[:middle], *([self.MIDDLE] if middle else []), *kept[middle:]]
 
+    def run(self, state: State, layer: int) -> State:
+        if layer == self.MIDDLE:
+            posteriors = functional.softmax(self.owner.out(state.hidden), dim=-1)
+            return state.with_hidden(state.hidden + self.owner.out_mid(posteriors))
+        state = super().run(state, layer)
+        if layer - 1 not in self.owner.config.subsample_layers:
+            return state
+        frames = state.num_frames // 2
+        own = None if state.context["own"] is None else own_frames(frames, state.hidden.shape[1])
+        kwargs = {**state.context["kwargs"], "attention_mask": own}
+        return replace(state, num_frames=frames, context={**state.context, "own": own, "kwargs": kwargs})
 
-class ConformerFamily(WaveformFamily):
-    """wav2vec2-conformer: positions go to every layer, the encoder's norm belongs to the head.
-
-    Its convolution modules see padded frames, as the library's own forward pass has it.
-    """
-
-    def frontend(self, batch: AudioBatch) -> LayerState:
-        features, mask = self.convolve(batch)
-        hidden = without_padding(self.base.feature_projection(features)[0], mask)
-        arguments = {"attention_mask": attention_mask(self.encoder, hidden, mask)}
-        hidden = self.encoder.dropout(hidden)
-        arguments["relative_position_embeddings"] = position_embeddings(self.encoder, hidden)
-        return self.state(batch, hidden, arguments)
-
-    def head(self, state: LayerState) -> torch.Tensor:
-        return self.project(self.encoder.layer_norm(state.hidden), state)
+    def keep_layers(self, kept: Sequence[int]) -> None:
+        subsampling = [index for index, layer in enumerate(kept) if layer - 1 in self.owner.config.subsample_layers]
+        super().keep_layers(kept)
+        for config in self.counting_configurations():
+            config.subsample_layers = subsampling
 
 
-FAMILIES: dict[str, type[TransformersModel]] = {
-    "wav2vec2": Wav2Vec2Family,
-    "hubert": Wav2Vec2Family,
-    "wavlm": WavLMFamily,
-    "data2vec-audio": Wav2Vec2Family,
-    "unispeech": Wav2Vec2Family,
-    "unispeech-sat": Wav2Vec2Family,
-    "sew": SEWFamily,
-    "wav2vec2-conformer": ConformerFamily,
-    "wav2vec2-bert": Wav2Vec2BertFamily,
-    "parakeet_ctc": ParakeetFamily,
+FAMILIES: dict[str, Kind] = {
+    "wav2vec2": Kind(_wav2vec2),
+    "hubert": Kind(_wav2vec2),
+    "wavlm": Kind(_wav2vec2, WavLMSplit),
+    "data2vec-audio": Kind(_wav2vec2),
+    "unispeech": Kind(_wav2vec2),
+    "unispeech-sat": Kind(_wav2vec2),
+    "sew": Kind(_sew, SEWSplit),
+    "sew-d": Kind(_sew_d, SEWDSplit),
+    "wav2vec2-conformer": Kind(_conformer),
+    "wav2vec2-bert": Kind(_wav2vec2_bert, Wav2Vec2BertSplit),
+    "parakeet_ctc": Kind(_parakeet),
+    "lasr_ctc": Kind(_lasr),
+    "granite_speech5_ctc": Kind(_granite, GraniteSplit),
 }
-"""``model_type`` of config.json -> the class that splits it."""
+"""``model_type`` of config.json -> how a model of it is cut at its layers."""

@@ -6,17 +6,20 @@ import os
 from pathlib import Path
 
 import torch
+import transformers
 from huggingface_hub import hf_hub_download
 from transformers import AutoModelForCTC, FeatureExtractionMixin, PreTrainedModel, ProcessorMixin
 
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
-from comflp.models.transformers import head as huggingface_head
+from comflp.models.transformers import head as normed_head
 from comflp.models.transformers.directory import check_config, check_directory
-from comflp.models.transformers.model import TransformersModel
-from comflp.models.transformers.families import FAMILIES
+from comflp.models.transformers.families import FAMILIES, Kind
 from comflp.models.transformers.logging import one_line, quiet
+from comflp.models.transformers.model import TransformersCTC
+from comflp.models.transformers.split import Family
 from comflp.models.transformers.tokenizer_files import load_tokenizer
+from comflp.models.verify import refuse_unless_equal_to_library
 
 _SPEC_AUGMENT = ("masked_spec_embed", "mask_time_emb_vector")
 """The vector that SpecAugment puts in place of frames, under its name of today and of 2021; recognition never reads it."""
@@ -27,7 +30,7 @@ _MAY_BE_LEFT_OVER = ("quantizer.", "project_q.", "project_hid.", *_SPEC_AUGMENT)
 _SAMPLE_RATES = range(1000, 400_000)
 
 
-def load_huggingface(name_or_dir: str | Path, model_type: str) -> TransformersModel:
+def load_huggingface(name_or_dir: str | Path, model_type: str) -> TransformersCTC:
     """The model and its processor, in evaluation mode, in float32.
 
     No code comes with a model: trust_remote_code is off, and weights are read
@@ -39,7 +42,7 @@ def load_huggingface(name_or_dir: str | Path, model_type: str) -> TransformersMo
     :func:`comflp.models.transformers.directory.check_directory` refuses.
     """
     name = str(name_or_dir)
-    family = _family(name, model_type)
+    kind = _kind(name, model_type)
     if Path(name).is_dir():
         check_directory(Path(name))
     else:
@@ -48,12 +51,12 @@ def load_huggingface(name_or_dir: str | Path, model_type: str) -> TransformersMo
     model = _load_model(name)
     if language is not None:
         _load_language(model, name, language, len(tokenizer.encoder))
-    processor = family.processor_class(_load_extractor(family, name), tokenizer)
-    origin = getattr(model.config, "comflp", None) or _origin(name)
-    return family(model, processor, origin).eval()
+    family = kind.family(model.config)
+    processor = getattr(transformers, family.processor)(_load_extractor(family, name), tokenizer)
+    return _cut(kind, model, processor, getattr(model.config, "comflp", None) or _origin(name), name)
 
 
-def layered(model: PreTrainedModel, processor: ProcessorMixin) -> TransformersModel:
+def layered(model: PreTrainedModel, processor: ProcessorMixin) -> TransformersCTC:
     """A model and a processor in memory as a layered model; the weights are shared, in evaluation mode from here on.
 
     Raises ComflpError for an unknown family, and for weights in another type than float32.
@@ -62,17 +65,24 @@ def layered(model: PreTrainedModel, processor: ProcessorMixin) -> TransformersMo
     types = {parameter.dtype for parameter in model.parameters()}
     if types != {torch.float32}:
         raise ComflpError(f"{name} has weights in {', '.join(sorted(map(str, types)))}; call model.float() first")
-    family = _family(name, model.config.model_type)
-    return family(model, processor, getattr(model.config, "comflp", None) or {"source": os.path.basename(name)}).eval()
+    origin = getattr(model.config, "comflp", None) or {"source": os.path.basename(name)}
+    return _cut(_kind(name, model.config.model_type), model, processor, origin, name)
 
 
-def _family(name: str, model_type: str) -> type[TransformersModel]:
-    family = FAMILIES.get(model_type)
-    if family is None:
+def _cut(kind: Kind, model: PreTrainedModel, processor: ProcessorMixin, origin: dict, name: str) -> TransformersCTC:
+    split = kind.split(model.base_model, kind.family(model.config))
+    made = TransformersCTC(model, split, processor, origin).eval()
+    refuse_unless_equal_to_library(made, f"{name} (family {model.config.model_type})")
+    return made
+
+
+def _kind(name: str, model_type: str) -> Kind:
+    kind = FAMILIES.get(model_type)
+    if kind is None:
         raise ComflpError(
             f"{name} is a {model_type!r} model; CTC models of these families can be loaded: {', '.join(FAMILIES)}"
         )
-    return family
+    return kind
 
 
 def _origin(name: str) -> dict:
@@ -85,8 +95,8 @@ def _origin(name: str) -> dict:
 
 def _load_model(name: str) -> PreTrainedModel:
     model, report = _from_pretrained(AutoModelForCTC, name)
-    if huggingface_head.recognise(report["unexpected_keys"]):
-        model, report = _from_pretrained(huggingface_head.NormedHeadForCTC, name)
+    if normed_head.recognise(report["unexpected_keys"]):
+        model, report = _from_pretrained(normed_head.NormedHeadForCTC, name)
     missing = [key for key in report["missing_keys"] if not key.endswith(_SPEC_AUGMENT)]
     left_over = [key for key in report["unexpected_keys"] if not any(part in key for part in _MAY_BE_LEFT_OVER)]
     for keys, fault in ((missing, "lacks"), (left_over, "has, besides what the model holds,")):
@@ -96,7 +106,7 @@ def _load_model(name: str) -> PreTrainedModel:
                 f"{name}: the checkpoint {fault} the weights {shown}, so it is not the CTC model that its config.json "
                 f"describes; {_cause(missing, left_over)}"
             )
-    return huggingface_head.from_library_form(model)
+    return normed_head.from_library_form(model)
 
 
 def _cause(missing: list[str], left_over: list[str]) -> str:
@@ -146,8 +156,8 @@ def _load_language(model: PreTrainedModel, name: str, language: str, num_tokens:
         )
 
 
-def _load_extractor(family: type[TransformersModel], name: str) -> FeatureExtractionMixin:
-    wanted = family.feature_extractor_class
+def _load_extractor(family: Family, name: str) -> FeatureExtractionMixin:
+    wanted = getattr(transformers, family.feature_extractor)
     try:
         with quiet():
             extractor = wanted.from_pretrained(name)

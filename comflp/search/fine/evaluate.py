@@ -122,12 +122,6 @@ def _check(model: LayeredModel, proposals: Sequence[PruningProposal], unit: str)
         raise ComflpError(f"unit {unit!r} is not known; give one of {', '.join(UNITS)}")
     if not proposals:
         raise ComflpError("there is no proposal to evaluate")
-    for proposal in proposals:
-        if proposal.num_layers != model.num_layers:
-            raise ComflpError(
-                f"proposal {proposal} is for a model of {proposal.num_layers} layers, this one has {model.num_layers}"
-            )
-
 
 def _rounds(num_batches: int, race: Sequence, seed: int) -> list[list[int]]:
     """The batches between two decisions of a race; all of them where there is none."""
@@ -139,7 +133,7 @@ def _rounds(num_batches: int, race: Sequence, seed: int) -> list[list[int]]:
 
 
 def _run_round(model, batches, indices, active, journal, caches, ranks, allow_pipes, progress) -> None:
-    tree = PrefixTree(active)
+    tree = PrefixTree(active, model.path)
     pending = ranks.share([index for index in indices if index not in journal.done])
     kept = {index: caches[index].start(tree) for index in pending} if caches is not None else {}
     to_read = [batches[index] for index in pending if kept.get(index) is None]
@@ -151,12 +145,13 @@ def _run_round(model, batches, indices, active, journal, caches, ranks, allow_pi
             state = kept.pop(index, None)
             entry = {"frontend_runs": 0, "layer_runs": 0, "texts": {}}
             if state is None:
-                state = model.frontend(next(audio))
+                state = model.begin(next(audio))
                 entry["frontend_runs"] = 1
                 if cache:
                     cache.put_root(tree, state)
             for proposal, output, runs in tree.walk(model, state, cache):
-                texts = greedy_search(model.head(output), model.logit_frames(output), model.tokenizer)
+                found = model.finish(output)
+                texts = greedy_search(found.logits, found.num_frames, model.tokenizer)
                 entry["texts"][str(proposal)] = texts
                 entry["layer_runs"] = runs
             if cache:
