@@ -28,14 +28,15 @@ def skip_costs(
     """S (L+1, L+1) float64, symmetric, 0 on the diagonal: the :func:`output_changes` of every single block.
 
     kind: a name of ``comflp.inference.output_change.CHANGES``. num_utterances: drawn from the probe set with ``seed``;
-        all of it where it has fewer. max_block: layers of the longest block that is measured; longer ones, and the
-        block of all layers, cost infinity.
+        all of it where it has fewer. max_block: layers of the longest block that is measured; longer ones, the block
+        of all layers, and those with a layer that must stay cost infinity.
     """
     # torch takes seconds to import, and only these measures need it.
     from comflp.inference.output_change import output_changes
 
     speech = speech.drawn(num_utterances, seed)
-    num_layers = speech.model.num_layers
+    (stack,) = speech.model.stacks.values()
+    num_layers, must_stay = stack.num_layers, set(stack.must_stay)
     if max_block is not None and max_block < 1:
         raise ComflpError(f"the longest block has at least 1 layer, not {max_block}")
     longest = min(num_layers - 1, max_block or num_layers)
@@ -43,6 +44,7 @@ def skip_costs(
         PruningProposal(num_layers, ((start + 1, end),)): (start, end)
         for start in range(num_layers)
         for end in range(start + 1, min(start + longest, num_layers) + 1)
+        if must_stay.isdisjoint(range(start + 1, end + 1))
     }
     matrix = np.full((num_layers + 1, num_layers + 1), np.inf)
     np.fill_diagonal(matrix, 0.0)
