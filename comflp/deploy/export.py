@@ -73,7 +73,7 @@ def export_onnx(model: LayeredModel, directory: str | Path) -> None:
                 )
         except Exception as error:  # the exporter raises whatever its parts raise
             reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
-            raise ComflpError(f"PyTorch cannot export this {type(model).__name__} to ONNX: {reason}") from error
+            raise ComflpError(f"PyTorch cannot export this {model.family} model to ONNX: {reason}") from error
         _compare(model, temporary / ONNX_FILE)
         model.tokenizer.save(temporary)
         files = sorted(path.name for path in temporary.iterdir() if path.name != ONNX_FILE)
@@ -135,7 +135,7 @@ def save_int8(model: LayeredModel, directory: str | Path) -> None:
     with atomic_directory(directory) as temporary:
         model.save(temporary)
         if not (temporary / WEIGHTS).exists():
-            raise ComflpError(f"int8 is not supported for a {type(model).__name__}: its directory has no {WEIGHTS}")
+            raise ComflpError(f"int8 is not supported for a {model.family} model: its directory has no {WEIGHTS}")
         tensors = {}
         for name, tensor in safetensors.torch.load_file(temporary / WEIGHTS).items():
             if name in names:
@@ -171,7 +171,7 @@ def samples_per_frame(model: LayeredModel) -> int:
     if step != int(step):
         step = round(step)
         if abs(int(frames[1] - frames[0]) * step - (far - near)) > 2 * step:
-            raise ComflpError(f"frames of this {type(model).__name__} are no whole number of samples apart")
+            raise ComflpError(f"frames of this {model.family} model are no whole number of samples apart")
     return int(step)
 
 
@@ -222,7 +222,7 @@ def _compare(model: LayeredModel, path: Path) -> None:
     except Exception as error:  # onnxruntime's errors have no common base
         fault = str(error).strip().splitlines()[0]
     if fault:
-        raise ComflpError(f"the ONNX graph of this {type(model).__name__} does not compute what the model does ({fault}); "
+        raise ComflpError(f"the ONNX graph of this {model.family} model does not compute what the model does ({fault}); "
                           f"PyTorch cannot export models of this family for audio of any length")
 
 

@@ -102,14 +102,21 @@ def average(model: LayeredModel, batch: AudioBatch, padded_mean: bool = False) -
     means = [state.hidden.mean(dim=1) if padded_mean else state.time_average() for state in states]
     means = torch.stack(means, dim=1).float().cpu().numpy()
     _check_finite(means, batch)
-    return means, _cosine_sums(states), int(states[0].num_frames.sum())
+    return means, _cosine_sums(states), int(states[-1].num_frames.sum())
 
 
 def _cosine_sums(states: Sequence[State]) -> np.ndarray:
-    """Sum over an utterance's frames of cos(H_i, H_j), added over utterances one by one: padding never enters."""
+    """Sum over an utterance's frames of cos(H_i, H_j), added over utterances one by one: padding never enters.
+
+    Where layers change the frame rate, the frames are those of the last layer, and of every other the ones beside them.
+    """
     cosines = []
-    for row, length in enumerate(states[0].num_frames.tolist()):
-        frames = torch.stack([state.hidden[row, :length] for state in states]).float()
+    lengths = torch.stack([state.num_frames for state in states]).tolist()
+    for row in range(len(states[0].hidden)):
+        last = torch.arange(lengths[-1][row])
+        frames = torch.stack([
+            state.hidden[row, last * of_all[row] // lengths[-1][row]] for state, of_all in zip(states, lengths)
+        ]).float()
         frames /= torch.linalg.vector_norm(frames, dim=2, keepdim=True).clamp_min(1e-12)
         flat = frames.flatten(1)
         cosines.append(flat @ flat.T)

@@ -124,12 +124,14 @@ class LayeredModel(torch.nn.Module, ABC):
     Running them one after another equals the model's own forward pass on each utterance alone: no result depends on
     the batch. A family implements the abstract members; everything else is common. Attributes every family sets:
 
+    family: str, the kind of model in the words of its library, such as ``wav2vec2``; for messages.
     tokenizer: Tokenizer.
     sample_rate: int, Hz, of the waveforms that the model takes.
     origin: dict, JSON-able; how this model came to be (source, proposals applied, training).
     library_note: Markdown for the model card: how the library of origin loads the directory.
     """
 
+    family: str
     tokenizer: Tokenizer
     sample_rate: int
     origin: dict

@@ -65,6 +65,7 @@ class TransformerCTC(LayeredModel):
 
     def __init__(self, tokenizer: SentencePieceTokenizer, architecture: Architecture, origin: dict | None = None):
         super().__init__()
+        self.family = MODEL_TYPE
         self.tokenizer = tokenizer
         self.architecture = architecture
         self.sample_rate = architecture.sample_rate

@@ -54,6 +54,7 @@ class SpeechBrainCTC(LayeredModel):
         self.loadables = dict(hparams["pretrainer"].loadables)
         self.sample_rate = int(hparams.get("sample_rate", self.lobe.feature_extractor.sampling_rate))
         self.origin = dict(origin)
+        self.family = f"SpeechBrain {self.model.config.model_type}"
         kind = FAMILIES[self.model.config.model_type]
         family = kind.family(self.model.config)
         self.split = kind.split(self.model, replace(family, tail_reads_padding=family.tail_reads_padding or self.lobe.output_norm))

@@ -40,6 +40,7 @@ class TransformersCTC(LayeredModel):
         self.split = split
         self.processor = processor
         self.origin = dict(origin)
+        self.family = model.config.model_type
         self.tokenizer = ProcessorTokenizer(processor.tokenizer, model.config.vocab_size)
         self.sample_rate = processor.feature_extractor.sampling_rate
 
