@@ -24,7 +24,8 @@ _WAVEFORM = Family(front=_CONVOLUTIONS, convolutions="feature_extractor", tail=(
 class Kind(NamedTuple):
     """How the models of one family are cut.
 
-    family: configuration -> its data. split: the class that cuts the encoder."""
+    family: configuration -> its data. split: the class that cuts the encoder.
+    """
 
     family: Callable[[PreTrainedConfig], Family]
     split: type[Split] = Split
@@ -86,7 +87,7 @@ def _parakeet(config: PreTrainedConfig) -> Family:
     return Family(
         front=("encoder.subsampling",), convolutions="encoder.subsampling", head=("ctc_head",),
         feature_frames=lambda extractor, samples: torch.where(samples < extractor.n_fft, 0, samples // extractor.hop_length),
-        feature_extractor="ParakeetFeatureExtractor", tokenizer="ParakeetTokenizer", processor="ParakeetProcessor",
+        feature_extractor="ParakeetFeatureExtractor", processor="ParakeetProcessor",
     )
 
 
@@ -94,8 +95,7 @@ def _lasr(config: PreTrainedConfig) -> Family:
     return Family(
         front=("encoder.subsampler",), convolutions="encoder.subsampler", tail=("encoder.out_norm",), head=("ctc_head",),
         feature_frames=lambda extractor, samples: (samples - extractor.win_length) // extractor.hop_length + 1,
-        feature_extractor="LasrFeatureExtractor", tokenizer="LasrTokenizer",
-        processor="LasrProcessor",
+        feature_extractor="LasrFeatureExtractor", processor="LasrProcessor",
     )
 
 
@@ -103,8 +103,7 @@ def _granite(config: PreTrainedConfig) -> Family:
     return Family(
         front=("encoder.input_linear",), head=("ctc_head",),
         feature_frames=lambda extractor, samples: -(-(samples // extractor.hop_length) // extractor.frame_stacking),
-        feature_extractor="GraniteSpeech5FeatureExtractor", tokenizer="ParakeetTokenizer",
-        processor="GraniteSpeech5Processor",
+        feature_extractor="GraniteSpeech5FeatureExtractor", processor="GraniteSpeech5Processor",
     )
 
 

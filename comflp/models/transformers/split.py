@@ -31,7 +31,7 @@ class Family:
         here it gets zeros there, which is what it sees at the end of an utterance alone.
     feature_frames: (feature extractor, samples (B,)) -> frames (B,) of the features that the model reads; None for a
         model that reads waveforms.
-    feature_extractor, tokenizer, processor: names of the library's classes.
+    feature_extractor, processor: names of the library's classes.
     """
 
     layers: str = "encoder.layers"
@@ -44,7 +44,6 @@ class Family:
     unmasked_convolution: str | None = None
     feature_frames: Callable[[Any, torch.Tensor], torch.Tensor] | None = None
     feature_extractor: str = "Wav2Vec2FeatureExtractor"
-    tokenizer: str = "Wav2Vec2CTCTokenizer"
     processor: str = "Wav2Vec2Processor"
 
 
