@@ -7,7 +7,7 @@ from typing import Sequence
 import torch
 
 from comflp.data.batching import own_frames
-from comflp.models.layered import LayeredModel, LayerState
+from comflp.models.layered import LayeredModel, State
 from comflp.repair.fit import Changes
 from comflp.repair.maps import LinearMap, shared_parameters
 from comflp.repair.watch import inputs_of
@@ -15,25 +15,25 @@ from comflp.repair.watch import inputs_of
 ITERATIONS = 30
 
 
-def projection_of(model: LayeredModel, state: LayerState) -> str | None:
+def projection_of(model: LayeredModel, state: State) -> str | None:
     """The name of the linear map that makes the logits; None where there is none, or where its weights are used elsewhere."""
     kinds = (torch.nn.Linear, torch.nn.Conv1d)
     candidates = [name for name, module in model.named_modules() if isinstance(module, kinds)]
-    seen, logits = inputs_of(model, candidates, lambda: model.head(state), to_end=True)
+    seen, logits = inputs_of(model, candidates, lambda: model.finish(state).logits, to_end=True)
     shared = shared_parameters(model)
     weights = {name: LinearMap(model, name).weight for name in seen}
     found = [name for name, weight in weights.items() if len(weight) == logits.shape[-1] and id(weight) not in shared]
     return found[-1] if found else None
 
 
-def projection_inputs(model: LayeredModel, name: str, states: Sequence[LayerState]) -> list[torch.Tensor]:
+def projection_inputs(model: LayeredModel, name: str, states: Sequence[State]) -> list[torch.Tensor]:
     """(rows, D) of each batch: what the projection reads of the utterances' own rows."""
     channels_first = LinearMap(model, name).channels_first
     rows = []
     for state in states:
-        seen, _ = inputs_of(model, [name], lambda: model.head(state))
+        seen, _ = inputs_of(model, [name], lambda: model.finish(state).logits)
         hidden = seen[name].transpose(1, 2) if channels_first else seen[name]
-        rows.append(hidden[own_frames(model.logit_frames(state), hidden.shape[1])])
+        rows.append(hidden[own_frames(model.finish(state).num_frames, hidden.shape[1])])
     return rows
 
 

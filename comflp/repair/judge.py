@@ -7,10 +7,8 @@ from typing import Iterable, Sequence
 
 import torch
 
-from comflp.data.batching import own_frames
-from comflp.models.layered import LayeredModel, LayerState
+from comflp.models.layered import LayeredModel, State
 from comflp.repair.fit import Changes, exchange
-from comflp.repair.states import path_of, run
 
 
 class Judge:
@@ -20,9 +18,9 @@ class Judge:
     (frames, V) of the deep model on each batch's own rows.
     """
 
-    def __init__(self, model: LayeredModel, states: Sequence[LayerState], targets: Sequence[torch.Tensor]):
+    def __init__(self, model: LayeredModel, states: Sequence[State], targets: Sequence[torch.Tensor]):
         self.model, self.states, self.targets = model, list(states), targets
-        self.path = path_of(model)
+        self.path = model.path()
         self.steps = 0
         self.refitted: list[str] = []
         self.kept: list[str] = []
@@ -33,7 +31,7 @@ class Judge:
         total = 0.0
         for state, target in zip(self.states, self.targets):
             for step in self.path[self.steps :]:
-                state = run(self.model, state, step)
+                state = self.model.run(state, step)
             log_probs = own_log_probs(self.model, state)
             total += float(torch.nn.functional.kl_div(log_probs, target, log_target=True, reduction="sum").double())
         total /= sum(len(target) for target in self.targets)
@@ -52,11 +50,11 @@ class Judge:
 
     def advance(self) -> None:
         """The next step of the path is done with: its map will not change again."""
-        self.states = [run(self.model, state, self.path[self.steps]) for state in self.states]
+        self.states = [self.model.run(state, self.path[self.steps]) for state in self.states]
         self.steps += 1
 
 
-def own_log_probs(model: LayeredModel, state: LayerState) -> torch.Tensor:
+def own_log_probs(model: LayeredModel, state: State) -> torch.Tensor:
     """(rows, V) float32 log-posteriors of the utterances' own rows, from the state after the last layer."""
-    logits = model.head(state)
-    return torch.log_softmax(logits[own_frames(model.logit_frames(state), logits.shape[1])].float(), dim=-1)
+    output = model.finish(state)
+    return torch.log_softmax(output.logits[output.own()].float(), dim=-1)

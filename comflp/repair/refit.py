@@ -8,12 +8,12 @@ from typing import Callable, Sequence
 import torch
 
 from comflp.inference.decode import track
-from comflp.models.layered import LayeredModel, LayerState
+from comflp.models.layered import LayeredModel, State
 from comflp.repair.fit import NormalEquations, fitted_readers, fitted_writer
 from comflp.repair.head import fitted_projection, projection_inputs, projection_of
 from comflp.repair.judge import Judge
 from comflp.repair.maps import LinearMap, SubBlock, shared_parameters, sub_blocks
-from comflp.repair.states import DeepStates, finite, layer_of, own, path_of, run
+from comflp.repair.states import DeepStates, finite, layer_of, own
 from comflp.repair.watch import calling_output_map, inputs_of
 
 
@@ -30,8 +30,8 @@ class Refit:
         self.deep_states, self.deep, self.model = deep_states, deep_states.model, model
         self.kept, self.judge, self.prior_frames = kept, judge, prior_frames
         self.shared = shared_parameters(model)
-        self.path = path_of(model)
-        self.states: list[LayerState] = deep_states.after(0)
+        self.path = model.path()
+        self.states: list[State] = deep_states.after(0)
         self.widest = 0
 
     def run(self, progress: Callable | None = None) -> None:
@@ -44,7 +44,7 @@ class Refit:
             if disturbed or gap:
                 self._layer(step, layer - 1, following - 2, disturbed)
                 disturbed = True
-                states = [run(self.model, state, step) for state in self.states]
+                states = [self.model.run(state, step) for state in self.states]
                 self.states = [finite(state, ids) for state, ids in zip(states, self.deep_states.ids)]
             else:
                 self.states = self.deep_states.after(layer)
@@ -95,7 +95,7 @@ class Refit:
                 groups.setdefault((id(inside[0][point]), LinearMap(layer, reader).bias is None), []).append(reader)
         equations = {}
         for state, deep_inputs in zip(self.states, inside):
-            inputs, _ = inputs_of(layer, set(points.values()), lambda: run(self.model, state, step))
+            inputs, _ = inputs_of(layer, set(points.values()), lambda: self.model.run(state, step))
             for key, readers in groups.items():
                 point, first = points[readers[0]], LinearMap(layer, readers[0])
                 features, targets = (_frames(seen[point], own(state), first.channels_first) for seen in (inputs, deep_inputs))
@@ -117,7 +117,7 @@ class Refit:
         names = [block.writer] if block.after is None else [block.writer, block.after]
         equations = None
         for state, target in zip(self.states, targets):
-            inputs, end = inputs_of(layer, names, lambda: run(self.model, state, step), to_end=block.after is None)
+            inputs, end = inputs_of(layer, names, lambda: self.model.run(state, step), to_end=block.after is None)
             mask = own(state)
             stream = end.hidden if block.after is None else inputs[block.after]
             features = _frames(inputs[block.writer], mask, writer.channels_first)

@@ -8,7 +8,7 @@ import torch
 
 from comflp.data.batching import AudioBatch, own_frames
 from comflp.errors import ComflpError
-from comflp.models.layered import LayeredModel, LayerState
+from comflp.models.layered import LayeredModel, State, Step
 from comflp.repair.watch import inputs_of
 
 
@@ -21,26 +21,26 @@ class DeepStates:
 
     def __init__(self, model: LayeredModel, batches: Iterable[AudioBatch], keep: bool):
         self.model, self.keep = model, keep
-        self.path = path_of(model)
+        self.path = model.path()
         self.ids: list[list[str]] = []
         states = []
         for batch in batches:
             self.ids.append([utterance.utt_id for utterance in batch.utterances])
-            states.append(finite(begin(model, batch), self.ids[-1]))
-        self._after: dict[int, list[LayerState]] = {0: states}
+            states.append(finite(model.begin(batch), self.ids[-1]))
+        self._after: dict[int, list[State]] = {0: states}
         self.frames = sum(int(state.num_frames.sum()) for state in states)
 
-    def after(self, steps: int) -> list[LayerState]:
+    def after(self, steps: int) -> list[State]:
         """The states of all batches after the first ``steps`` steps of the path."""
         for done in range(max(number for number in self._after if number <= steps), steps):
-            states = [run(self.model, state, self.path[done]) for state in self._after[done]]
+            states = [self.model.run(state, self.path[done]) for state in self._after[done]]
             self._after[done + 1] = [finite(state, ids) for state, ids in zip(states, self.ids)]
         return self._after[steps]
 
     def inside(self, steps: int, names: Sequence[str]) -> list[dict[str, torch.Tensor]]:
         """For each batch the inputs of modules within the layer that runs after ``steps`` steps; those called once only."""
         step = self.path[steps]
-        passes = [inputs_of(layer_of(self.model, step), names, lambda: run(self.model, state, step), to_end=True)
+        passes = [inputs_of(layer_of(self.model, step), names, lambda: self.model.run(state, step), to_end=True)
                   for state in self.after(steps)]
         self._after.setdefault(steps + 1, [finite(end, ids) for (_, end), ids in zip(passes, self.ids)])
         return [inputs for inputs, _ in passes]
@@ -51,12 +51,12 @@ class DeepStates:
             self._after = {number: states for number, states in self._after.items() if number >= steps or number == 0}
 
 
-def own(state: LayerState) -> torch.Tensor:
+def own(state: State) -> torch.Tensor:
     """(B, T) bool: frames that are an utterance's own."""
     return own_frames(state.num_frames, state.hidden.shape[1])
 
 
-def finite(state: LayerState, ids: Sequence[str]) -> LayerState:
+def finite(state: State, ids: Sequence[str]) -> State:
     """``state`` itself; ComflpError names the first utterance of which a value is NaN or infinite."""
     fine = torch.isfinite(state.hidden).all(dim=-1) | ~own(state)
     if not fine.all():
@@ -68,17 +68,6 @@ def finite(state: LayerState, ids: Sequence[str]) -> LayerState:
     return state
 
 
-def path_of(model: LayeredModel) -> list[tuple[str, int]]:
-    return [("encoder", layer) for layer in range(1, model.num_layers + 1)]
-
-
-def begin(model: LayeredModel, batch: AudioBatch) -> LayerState:
-    return model.frontend(batch)
-
-
-def layer_of(model: LayeredModel, step: tuple[str, int]) -> torch.nn.Module:
-    return model.layer_modules[step[1] - 1]
-
-
-def run(model: LayeredModel, state: LayerState, step: tuple[str, int]) -> LayerState:
-    return model.run_layer(layer_of(model, step), state)
+def layer_of(model: LayeredModel, step: Step) -> torch.nn.Module:
+    """The layer that a step runs."""
+    return model.stacks[step.stack].layers[step.layer - 1]
