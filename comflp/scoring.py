@@ -1,26 +1,46 @@
 """Error rates: the one place where hypotheses are compared with references.
 
-Fine search, decoding and the report all count with these functions, so a CER
-means the same everywhere: Levenshtein alignment by jiwer, runs of white space
-made one space and stripped at both ends, every character (a space inside the
-text too) one unit for CER, every white-space separated word one unit for WER.
-Case, punctuation and Unicode form are left as they are.
+Fine search, training, decoding and the report all count with these functions,
+so a CER means the same everywhere: both texts as they look
+(:func:`comflp.text.plain_text`), then through a normaliser where one is asked
+for; Levenshtein alignment by jiwer; every character (a space inside the text
+too) one unit for CER, every word between spaces one unit for WER. Without a
+normaliser case and punctuation count.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Mapping, Sequence
+import functools
+from dataclasses import dataclass, replace
+from typing import Callable, Mapping, Protocol, Sequence
 
 import jiwer
 
 from comflp.errors import ComflpError
+from comflp.text import letter_cases, plain_text
 
 UNITS = ("char", "word")
 METRIC_OF_UNIT = {"char": "cer", "word": "wer"}
 UNIT_OF_METRIC = {"cer": "char", "wer": "word"}
 
+NORMALISERS = ("none", "basic", "english")
+"""What texts are put through before they are compared. ``basic`` and ``english`` are those of Whisper: small letters, no
+punctuation; ``english`` also writes numbers in digits and contractions in full. (British spellings stay what they are:
+the table of them is a file of Whisper's models.)"""
+
+_OTHER_CASE_ALLOWED = 0.01
+"""Share of the references' letters that may be in a case that the model cannot write: a name here and there."""
+
 Texts = Mapping[str, str] | Sequence[str]
+
+
+class Speller(Protocol):
+    """As much of a model's tokenizer as is needed to see what it can write."""
+
+    vocab_size: int
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of label ids."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +76,17 @@ class ErrorRate:
             return float("inf") if self.insertions else 0.0
         return 100.0 * self.errors / self.ref_length
 
+    @property
+    def capped(self) -> ErrorRate:
+        """For one utterance: the same with no more insertions than bring its rate to 100%.
+
+        Added up over a set, one output that repeats itself for ever then counts no more than an empty one.
+
+        >>> ErrorRate(substitutions=1, insertions=50, hits=3).capped.rate
+        100.0
+        """
+        return replace(self, insertions=min(self.insertions, self.hits))
+
     def __add__(self, other: ErrorRate) -> ErrorRate:
         return ErrorRate(
             self.substitutions + other.substitutions,
@@ -65,10 +96,10 @@ class ErrorRate:
         )
 
 
-def error_rate(refs: Texts, hyps: Texts, unit: str = "char") -> ErrorRate:
+def error_rate(refs: Texts, hyps: Texts, unit: str = "char", normaliser: str = "none") -> ErrorRate:
     """Character (``unit="char"``) or word error rate of a whole set: errors added up over the total length.
 
-    refs, hyps: lists of texts in the same order, or dicts by utterance id.
+    refs, hyps: lists of texts in the same order, or dicts by utterance id. normaliser: one of ``NORMALISERS``.
 
     >>> error_rate(["the cat sat"], ["the  bat"], unit="word")
     ErrorRate(substitutions=1, deletions=1, insertions=0, hits=1)
@@ -76,46 +107,110 @@ def error_rate(refs: Texts, hyps: Texts, unit: str = "char") -> ErrorRate:
     Raises ComflpError where utterances are missing on one side, or where the
     references hold not one unit.
     """
-    reference_texts, hypothesis_texts = _paired(refs, hyps)
-    total = sum(utterances_errors(reference_texts, hypothesis_texts, unit), ErrorRate())
+    return total_of(utterances_errors(*_paired(refs, hyps), unit, normaliser))
+
+
+def total_of(errors: Sequence[ErrorRate]) -> ErrorRate:
+    """Counts of all utterances together; ComflpError where their references hold not one unit."""
+    total = sum(errors, ErrorRate())
     if total.ref_length == 0:
         raise ComflpError("no error rate can be given: the references are all empty")
     return total
 
 
-def utterance_errors(ref: str, hyp: str, unit: str = "char") -> ErrorRate:
+def utterance_errors(ref: str, hyp: str, unit: str = "char", normaliser: str = "none") -> ErrorRate:
     """Counts for one utterance.
 
     >>> utterance_errors("four", "for")
     ErrorRate(substitutions=0, deletions=1, insertions=0, hits=3)
+    >>> utterance_errors("It's Twenty-One!", "it is 21", "word", "english").errors
+    0
     """
-    return utterances_errors([ref], [hyp], unit)[0]
+    return utterances_errors([ref], [hyp], unit, normaliser)[0]
 
 
-def utterances_errors(refs: Sequence[str], hyps: Sequence[str], unit: str = "char") -> list[ErrorRate]:
+def utterances_errors(
+    refs: Sequence[str], hyps: Sequence[str], unit: str = "char", normaliser: str = "none"
+) -> list[ErrorRate]:
     """Counts for each of many utterances, in order."""
-    return [_counts(chunks) for chunks in align(refs, hyps, unit).alignments]
+    return [_counts(chunks) for chunks in align(refs, hyps, unit, normaliser).alignments]
 
 
-def align(refs: Sequence[str], hyps: Sequence[str], unit: str = "char") -> jiwer.WordOutput | jiwer.CharacterOutput:
+def align(
+    refs: Sequence[str], hyps: Sequence[str], unit: str = "char", normaliser: str = "none"
+) -> jiwer.WordOutput | jiwer.CharacterOutput:
     """jiwer's alignment of each pair of texts; ``jiwer.visualize_alignment`` prints it."""
     if unit not in UNITS:
         raise ComflpError(f"unit {unit!r} is not known; give one of {', '.join(UNITS)}")
     if len(refs) != len(hyps):
         raise ComflpError(f"{len(refs)} references but {len(hyps)} hypotheses")
-    references, hypotheses = list(map(normalise, refs)), list(map(normalise, hyps))
+    references, hypotheses = ([normalise(text, normaliser) for text in texts] for texts in (refs, hyps))
     if unit == "char":
         return jiwer.process_characters(references, hypotheses, _CHARACTERS, _CHARACTERS)
     return jiwer.process_words(references, hypotheses, _WORDS, _WORDS)
 
 
-def normalise(text: str) -> str:
-    """``text`` with runs of white space as one space, and none at the ends.
+def normalise(text: str, normaliser: str = "none") -> str:
+    """``text`` as it is compared: as it looks, and through one of ``NORMALISERS``.
 
-    >>> normalise(" a \\t b ")
-    'a b'
+    >>> normalise(" a \\t b "), normalise("Well, a Cat!", "basic")
+    ('a b', 'well a cat')
     """
-    return " ".join(text.split())
+    return plain_text(_normaliser(normaliser)(plain_text(text)))
+
+
+@functools.cache
+def _normaliser(name: str) -> Callable[[str], str]:
+    if name not in NORMALISERS:
+        raise ComflpError(f"normaliser {name!r} is not known; give one of {', '.join(NORMALISERS)}")
+    if name == "none":
+        return str
+    from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
+
+    return BasicTextNormalizer() if name == "basic" else EnglishTextNormalizer({})
+
+
+def check_references(references: Mapping[str, str], tokenizer: Speller, normaliser: str = "none") -> None:
+    """Refuse references that a model could not write however well it recognised: letters of the other case.
+
+    references: utterance id -> text. Vocabularies of one case are common, and so are corpora of the other; every letter
+    would then count as an error, and a search would rank models by noise. Raises ComflpError, with an example and the
+    remedy, where more than one letter of a hundred is in a case that the model does not write.
+    """
+    if normaliser != "none":
+        return  # both sides are brought to small letters
+    written = letter_cases(_label_texts(tokenizer))
+    if len(written) != 1:
+        return
+    ours, other = ("upper", str.islower) if written == {"upper"} else ("lower", str.isupper)
+    letters = wrong = 0
+    example = None
+    for utt_id, text in references.items():
+        in_other_case = sum(map(other, text))
+        letters += sum(map(str.isalpha, text))
+        wrong += in_other_case
+        example = example or (in_other_case and utt_id)
+    if wrong > _OTHER_CASE_ALLOWED * letters:
+        raise ComflpError(
+            f"the model writes {_CASE_NAMES[ours]} letters only, and {100 * wrong / letters:.0f}% of the letters in the "
+            f"references are of the other case (utterance {example}: {references[example]!r}): they would all count as "
+            f"errors. Bring the text of the data directory to {_CASE_NAMES[ours]} letters (recipes/librispeech: "
+            f"--letter-case {ours}), or compare without case (--normaliser basic)"
+        )
+
+
+_CASE_NAMES = {"upper": "capital", "lower": "small"}
+
+
+def _label_texts(tokenizer: Speller):
+    """What the labels write one by one; marks such as <blank> or [UNK], which some tokenizers write too, left out."""
+    for label in range(tokenizer.vocab_size):
+        try:
+            text = tokenizer.decode([label])
+        except ComflpError:  # a label that the tokenizer has no text for
+            continue
+        if not (text.strip().startswith(("<", "[")) and text.strip().endswith((">", "]"))):
+            yield text
 
 
 class _Split(jiwer.AbstractTransform):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comflp.errors import ComflpError
-from comflp.scoring import ErrorRate, error_rate, utterance_errors, utterances_errors
+from comflp.scoring import ErrorRate, check_references, error_rate, normalise, utterance_errors, utterances_errors
 
 
 def test_counts_of_each_kind():
@@ -46,11 +46,83 @@ def test_empty_hypothesis_and_empty_reference():
         (["x"], {"a": "x"}, "char", "both be lists"),
         (["", " "], ["a", ""], "char", "all empty"),
         (["x"], ["x"], "phone", "unit 'phone' is not known"),
+        (["\N{ZERO WIDTH SPACE}"], ["a"], "char", "all empty"),
     ],
 )
 def test_what_cannot_be_scored_says_why(refs, hyps, unit, said):
     with pytest.raises(ComflpError, match=said):
         error_rate(refs, hyps, unit)
+
+
+@pytest.mark.parametrize(
+    "stored, looks",
+    [
+        ("cafe\N{COMBINING ACUTE ACCENT}", "café"),
+        ("one\N{NO-BREAK SPACE}two\N{IDEOGRAPHIC SPACE}three", "one two three"),
+        ("\N{ZERO WIDTH NO-BREAK SPACE}o\N{ZERO WIDTH SPACE}n\N{SOFT HYPHEN}e\N{LEFT-TO-RIGHT MARK}\x00", "one"),
+        ("\N{ZERO WIDTH SPACE}\N{NO-BREAK SPACE}\N{HANGUL FILLER}\N{BRAILLE PATTERN BLANK}", ""),
+        ("a\N{ZERO WIDTH JOINER}b", "ab"),
+    ],
+)
+def test_texts_that_look_the_same_are_the_same(stored, looks):
+    assert normalise(stored) == looks
+    assert utterance_errors(stored, looks).errors == 0
+
+
+def test_a_joiner_that_shows_is_a_character():
+    persian = "\u0645\u06cc\N{ZERO WIDTH NON-JOINER}\u062e\u0648\u0627\u0647\u0645"
+    assert normalise(persian) == persian
+
+
+@pytest.mark.parametrize(
+    "normaliser, ref, hyp, errors",
+    [
+        ("none", "Well, two cats.", "well 2 cats", 3),
+        ("basic", "Well, two cats.", "well two cats", 0),
+        ("basic", "Well, two cats.", "well 2 cats", 1),
+        ("english", "Well, two cats; it's fifty-one dollars.", "well 2 cats it is $51", 0),
+        ("basic", "¡Qué día!", "qué día", 0),
+    ],
+)
+def test_a_normaliser_brings_both_sides_to_one_form(normaliser, ref, hyp, errors):
+    assert error_rate([ref], [hyp], "word", normaliser).errors == errors
+
+
+def test_capped_counts_stop_at_100_percent_of_an_utterance():
+    endless = utterance_errors("one two", "one " * 100, "word")
+    assert endless.rate > 1000 and endless.capped.rate == 100.0
+    assert utterance_errors("one two", "one", "word").capped == utterance_errors("one two", "one", "word")
+    assert utterance_errors("", "one", "word").capped.errors == 0
+
+
+class Letters:
+    """A tokenizer of single characters, label 0 the blank."""
+
+    def __init__(self, characters):
+        self.pieces = ["<blank>", *characters]
+        self.vocab_size = len(self.pieces)
+
+    def decode(self, ids):
+        return "".join(self.pieces[label] for label in ids)
+
+
+@pytest.mark.parametrize(
+    "vocabulary, references, said",
+    [
+        ("ABCDEF ", {"u1": "A CAB", "u2": "a cab"}, "capital letters only, and 50% .*utterance u2: 'a cab'.*--letter-case upper"),
+        ("abcdef ", {"u1": "A Cab"}, "small letters only.*--letter-case lower.*--normaliser basic"),
+        ("ABCDEF ", {"u1": "CAB " * 100 + "d"}, None),
+        ("ABCdef ", {"u1": "a cab"}, None),
+        ("中文 ", {"u1": "中 a"}, None),
+    ],
+)
+def test_references_in_the_other_case_than_the_vocabulary(vocabulary, references, said):
+    if said is None:
+        check_references(references, Letters(vocabulary))
+    else:
+        with pytest.raises(ComflpError, match=said):
+            check_references(references, Letters(vocabulary))
+        check_references(references, Letters(vocabulary), normaliser="basic")
 
 
 texts = st.text(alphabet="ab 中", max_size=8)
