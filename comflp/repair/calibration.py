@@ -13,7 +13,7 @@ from comflp.errors import ComflpError
 from comflp.inference.decode import evaluation, load_batches, plan_batches
 from comflp.inference.speech import Speech
 from comflp.models.layered import LayeredModel
-from comflp.proposal import PruningProposal
+from comflp.proposal import NOTHING, Proposal, PruningProposal
 from comflp.repair.fit import PRIOR_FRAMES
 from comflp.repair.judge import Judge, own_log_probs
 from comflp.repair.refit import Refit
@@ -60,12 +60,12 @@ class Calibration:
         deep model, and where its states are not finite.
         """
         proposal = _proposal_of(self.deep, pruned)
-        if not proposal.blocks:
+        if not proposal.num_removed:
             return pruned
         repaired = copy.deepcopy(pruned)
         with evaluation(self.deep), evaluation(repaired):
             judge = Judge(repaired, self.held_states, self.held_targets)
-            refit = Refit(self.states, repaired, proposal.kept, judge, self.prior_frames)
+            refit = Refit(self.states, repaired, proposal, judge, self.prior_frames)
             refit.run(progress)
         if self.states.frames < refit.widest:
             enough = math.ceil(refit.widest / self.states.frames * self.num_utterances)
@@ -96,13 +96,14 @@ def _batches(speech: Speech, data: DataDir) -> Iterator[AudioBatch]:
     return load_batches(speech.model, plan_batches(speech.model, data, speech.max_seconds), speech.allow_pipes)
 
 
-def _proposal_of(deep: LayeredModel, pruned: LayeredModel) -> PruningProposal:
+def _proposal_of(deep: LayeredModel, pruned: LayeredModel) -> Proposal:
     """What was removed from the deep model to make the pruned one, from the pruned one's origin."""
-    if pruned.num_layers == deep.num_layers:
-        return PruningProposal(deep.num_layers, ())
+    depths, pruned_depths = ({name: stack.num_layers for name, stack in model.stacks.items()} for model in (deep, pruned))
+    if pruned_depths == depths:
+        return PruningProposal.parse(NOTHING, depths)
     steps = pruned.origin.get("pruning", [])
-    if steps[:-1] == deep.origin.get("pruning", []) and steps and steps[-1]["num_layers"] == deep.num_layers:
-        proposal = PruningProposal.parse(steps[-1]["removed"], deep.num_layers)
-        if len(proposal.kept) == pruned.num_layers:
+    if steps and steps[:-1] == deep.origin.get("pruning", []):
+        proposal = PruningProposal.parse(steps[-1]["removed"], depths)
+        if {name: len(proposal.of(name).kept) for name in depths} == pruned_depths:
             return proposal
     raise ComflpError("the model to repair was not made by pruning the deep model that it is to be repaired with")

@@ -6,11 +6,9 @@ from typing import Sequence
 
 import torch
 
-from comflp.data.batching import own_frames
 from comflp.models.layered import LayeredModel, State
 from comflp.repair.fit import Changes
 from comflp.repair.maps import LinearMap, shared_parameters
-from comflp.repair.watch import inputs_of
 
 ITERATIONS = 30
 
@@ -18,23 +16,35 @@ ITERATIONS = 30
 def projection_of(model: LayeredModel, state: State) -> str | None:
     """The name of the linear map that makes the logits; None where there is none, or where its weights are used elsewhere."""
     kinds = (torch.nn.Linear, torch.nn.Conv1d)
-    candidates = [name for name, module in model.named_modules() if isinstance(module, kinds)]
-    seen, logits = inputs_of(model, candidates, lambda: model.finish(state).logits, to_end=True)
+    called: list[str] = []
+    handles = [module.register_forward_pre_hook(lambda _, __, name=name: called.append(name))
+               for name, module in model.named_modules() if isinstance(module, kinds)]
+    try:
+        width = model.finish(state).logits.shape[-1]
+    finally:
+        for handle in handles:
+            handle.remove()
     shared = shared_parameters(model)
-    weights = {name: LinearMap(model, name).weight for name in seen}
-    found = [name for name, weight in weights.items() if len(weight) == logits.shape[-1] and id(weight) not in shared]
+    weights = {name: LinearMap(model, name).weight for name in called}
+    found = [name for name, weight in weights.items() if len(weight) == width and id(weight) not in shared]
     return found[-1] if found else None
 
 
 def projection_inputs(model: LayeredModel, name: str, states: Sequence[State]) -> list[torch.Tensor]:
     """(rows, D) of each batch: what the projection reads of the utterances' own rows."""
     channels_first = LinearMap(model, name).channels_first
-    rows = []
+    batches = []
     for state in states:
-        seen, _ = inputs_of(model, [name], lambda: model.finish(state).logits)
-        hidden = seen[name].transpose(1, 2) if channels_first else seen[name]
-        rows.append(hidden[own_frames(model.finish(state).num_frames, hidden.shape[1])])
-    return rows
+        read: list[torch.Tensor] = []
+        handle = model.get_submodule(name).register_forward_pre_hook(lambda _, arguments: read.append(arguments[0]))
+        try:
+            output = model.finish(state)
+        finally:
+            handle.remove()
+        hidden = [tensor.transpose(1, 2) if channels_first else tensor for tensor in read]
+        # A head that reads padding runs utterance by utterance.
+        batches.append(hidden[0][output.own()] if len(hidden) == 1 else torch.cat([alone[0] for alone in hidden]))
+    return batches
 
 
 def fitted_projection(

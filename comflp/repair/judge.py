@@ -57,4 +57,4 @@ class Judge:
 def own_log_probs(model: LayeredModel, state: State) -> torch.Tensor:
     """(rows, V) float32 log-posteriors of the utterances' own rows, from the state after the last layer."""
     output = model.finish(state)
-    return torch.log_softmax(output.logits[output.own()].float(), dim=-1)
+    return output.log_probs()[output.own()]

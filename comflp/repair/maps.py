@@ -95,9 +95,8 @@ LAYERS: dict[str, tuple[SubBlock, ...]] = {
         *_FAST_CONFORMER,
         half=lambda layer: layer.feed_forward_residual_weights[1], whole=lambda layer: layer.conv_residual_weights[1],
     ),
-    "GraniteSpeechConformerBlock": _conformer(
-        ("attn.pre_norm", "conv.norm", "ff2.pre_norm", "post_norm"), ("ff1", "ff2"), ("up_proj", "down_proj"),
-        ("conv.up_conv", "conv.down_conv"), SubBlock(("attn.to_q", "attn.to_kv"), "attn.to_out", "conv.norm"),
+    "GraniteSpeech5EncoderBlock": _conformer(
+        *_FAST_CONFORMER[:3], ("conv.pointwise_lin1", "conv.pointwise_lin2"), _FAST_CONFORMER[4]
     ),
     "WhisperEncoderLayer": (_attention("self_attn", after="final_layer_norm"), _WHISPER_FEED_FORWARD),
     "WhisperDecoderLayer": (

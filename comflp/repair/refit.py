@@ -8,7 +8,8 @@ from typing import Callable, Sequence
 import torch
 
 from comflp.inference.decode import track
-from comflp.models.layered import LayeredModel, State
+from comflp.models.layered import ENTER, LayeredModel, State, Step
+from comflp.proposal import Proposal
 from comflp.repair.fit import NormalEquations, fitted_readers, fitted_writer
 from comflp.repair.head import fitted_projection, projection_inputs, projection_of
 from comflp.repair.judge import Judge
@@ -20,46 +21,49 @@ from comflp.repair.watch import calling_output_map, inputs_of
 class Refit:
     """The deep model and the model under repair, in lockstep.
 
-    deep_states: of the deep model. model: changed in place. kept: the deep model's number of each layer of it.
+    deep_states: of the deep model. model: changed in place. proposal: what was removed from the deep model to make it.
     judge: decides which refits stay. prior_frames: the old weights count as much as so many frames.
     """
 
     def __init__(
-        self, deep_states: DeepStates, model: LayeredModel, kept: Sequence[int], judge: Judge, prior_frames: float
+        self, deep_states: DeepStates, model: LayeredModel, proposal: Proposal, judge: Judge, prior_frames: float
     ):
         self.deep_states, self.deep, self.model = deep_states, deep_states.model, model
-        self.kept, self.judge, self.prior_frames = kept, judge, prior_frames
+        self.proposal, self.judge, self.prior_frames = proposal, judge, prior_frames
         self.shared = shared_parameters(model)
-        self.path = model.path()
         self.states: list[State] = deep_states.after(0)
         self.widest = 0
 
     def run(self, progress: Callable | None = None) -> None:
         """Refit every layer that stands after a removed one, or just before, and the output projection."""
-        disturbed = self.kept[0] > 1 or not _same_layers(self.deep, self.model, self.kept)
-        steps = zip(self.path, self.kept, (*self.kept[1:], self.deep.num_layers + 1))
-        for step, layer, following in track(steps, progress, "repair", len(self.path)):
-            self.deep_states.forget(layer - 1)
-            gap = following > layer + 1
-            if disturbed or gap:
-                self._layer(step, layer - 1, following - 2, disturbed)
+        path, deep_path = self.model.path(), self.deep_states.path
+        here = [deep_path.index(step) for step in self.deep.path(self.proposal)]
+        disturbed, done = not _same_layers(self.deep, self.model, self.proposal), 0
+        for number, step in enumerate(track(path, progress, "repair", len(path))):
+            at = here[number]
+            disturbed = disturbed or at != done
+            self.deep_states.forget(at)
+            end = _end_of_gap(path, here, number, len(deep_path))
+            if step.layer > ENTER and (disturbed or end > at):
+                self._layer(step, at, end, disturbed)
                 disturbed = True
+            if disturbed:
                 states = [self.model.run(state, step) for state in self.states]
                 self.states = [finite(state, ids) for state, ids in zip(states, self.deep_states.ids)]
             else:
-                self.states = self.deep_states.after(layer)
+                self.states, done = self.deep_states.after(at + 1), at + 1
             self.judge.advance()
         self._projection()
 
-    def _layer(self, step, deep_step: int, end_step: int, disturbed: bool) -> None:
-        """Refit the maps of one layer. deep_step: the same layer of the deep model; end_step: the last one before the
-        next kept layer, whose end is where this layer is to bring the stream."""
+    def _layer(self, step: Step, deep_step: int, end_step: int, disturbed: bool) -> None:
+        """Refit the maps of one layer. deep_step: the same layer in the deep model's path. end_step: the step there whose
+        end is where this layer is to bring the stream."""
         layer, deep_layer = layer_of(self.model, step), layer_of(self.deep, self.deep_states.path[deep_step])
         before, after = (self.deep_states.after(number)[0].hidden.shape for number in (deep_step, deep_step + 1))
         if before != after:  # a layer that subsamples
             return
         blocks = sub_blocks(layer)
-        name = f"{step[0]}.{deep_step + 1}"
+        name = f"{step.stack}.{self.deep_states.path[deep_step].layer}"
         inside = None
         if disturbed:
             points = {p for block in blocks for p in (*_read_points(block), block.after) if p is not None}
@@ -87,7 +91,7 @@ class Refit:
         """The deep layer's norm at its end, where it normalises the stream itself."""
         return layer_of(self.deep, self.deep_states.path[deep_step]).get_submodule(block.after) if block.ends_in_norm else None
 
-    def _readers(self, step, block: SubBlock, layer, deep_layer, inside, name: str) -> None:
+    def _readers(self, step: Step, block: SubBlock, layer, deep_layer, inside, name: str) -> None:
         points = dict(zip(block.readers, _read_points(block)))
         groups: dict[tuple, list[str]] = {}
         for reader, point in points.items():
@@ -109,7 +113,7 @@ class Refit:
             changes = fitted_readers(equations.pop(key), own_maps, deep_maps, self.prior_frames)
             self.judge.decide(changes, [f"{name}.{reader}" for reader in readers])
 
-    def _writer(self, step, block: SubBlock, layer, targets, name: str, end_norm) -> None:
+    def _writer(self, step: Step, block: SubBlock, layer, targets, name: str, end_norm) -> None:
         writer = LinearMap(layer, block.writer)
         if id(writer.weight) in self.shared:
             return
@@ -144,6 +148,19 @@ class Refit:
         self.judge.decide(changes, ["output"])
 
 
+def _end_of_gap(path: Sequence[Step], here: Sequence[int], number: int, deep_steps: int) -> int:
+    """The step of the deep model at whose end the stream should be after step ``number`` of the pruned one.
+
+    It is the last one before the next layer, or before what stands between the layers in either model.
+
+    path: of the pruned model. here: the same steps in the deep model's path, of ``deep_steps`` steps.
+    """
+    layers = [at for step, at in zip(path[number + 1 :], here[number + 1 :]) if step.layer > ENTER]
+    following = layers[0] if layers else deep_steps
+    between = [at for at in here[number + 1 : number + 2] if here[number] < at < following]
+    return (between[0] if between else following) - 1
+
+
 def _read_points(block: SubBlock) -> tuple[str, ...]:
     """For each reader, the module whose input is what it reads."""
     return block.readers if block.opaque is None else (block.opaque,) * len(block.readers)
@@ -155,11 +172,11 @@ def _frames(hidden: torch.Tensor, mask: torch.Tensor, channels_first: bool) -> t
     return hidden[:, : mask.shape[1]][mask]
 
 
-def _same_layers(deep: LayeredModel, model: LayeredModel, kept: Sequence[int]) -> bool:
+def _same_layers(deep: LayeredModel, model: LayeredModel, proposal: Proposal) -> bool:
     """Whether the kept layers still have the deep model's weights."""
-    pairs = zip(kept, model.layer_modules)
     return all(
         torch.equal(mine, theirs)
-        for layer, module in pairs
-        for mine, theirs in zip(module.parameters(), deep.layer_modules[layer - 1].parameters())
+        for name, stack in deep.stacks.items()
+        for layer, module in zip(proposal.of(name).kept, model.stacks[name].layers)
+        for mine, theirs in zip(module.parameters(), stack.layers[layer - 1].parameters())
     )

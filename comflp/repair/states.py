@@ -69,5 +69,5 @@ def finite(state: State, ids: Sequence[str]) -> State:
 
 
 def layer_of(model: LayeredModel, step: Step) -> torch.nn.Module:
-    """The layer that a step runs."""
+    """The library's module that a step runs."""
     return model.stacks[step.stack].layers[step.layer - 1]
