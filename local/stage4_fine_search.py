@@ -5,20 +5,28 @@ The candidates of all measures, all N and all baselines are walked together,
 so that what they share is computed once.
 """
 
+import functools
 import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli import progress, run
 from inference_options import inference_parser, load_model, read_data
-from search_lists import NAMES_OF_BASELINES, baseline_list, measure_list, quality_function, reverse_list
 
-from comflp.artifacts import fingerprint_model, require
+from comflp.artifacts import fingerprint_file, fingerprint_model, require
+from comflp.data.data_dir import subset
+from comflp.errors import ComflpError
+from comflp.experiment import Layout
 from comflp.processes import processes
 from comflp.scoring import UNIT_OF_METRIC
+from comflp.search import BlockMatrix
+from comflp.search.baselines import baseline
+from comflp.search.baselines.greedy import glp
+from comflp.search.baselines.linear_probe import linear_probe
 from comflp.search.fine.evaluate import evaluate
 from comflp.search.fine.ranking import rank
-from comflp.search.baselines.greedy import glp
-from comflp.target import layer_counts
+from comflp.search.lists import RankedFiles, baseline_list, measure_list
+from comflp.target import ENCODER, layer_counts
 
 
 def parse_options():
@@ -28,14 +36,14 @@ def parse_options():
     arguments.add_argument("--num-prune", required=True, help="N, layers to remove: a number, a list 4,6,8 or a range 1:8")
     arguments.add_argument("--measures", default="dc svcca", help="correlation measures whose candidates are searched")
     arguments.add_argument("--reverse-measures", default="", help="measures whose worst candidates are decoded too")
-    arguments.add_argument("--baselines", default="top random", help=f"any of: {' '.join(NAMES_OF_BASELINES)}")
+    arguments.add_argument("--baselines", default="top random", help=f"any of: {' '.join(baseline.NAMES)}")
     arguments.add_argument("--data", default="data/valid", help="Kaldi data directory to decode")
     arguments.add_argument("--train", default="data/train", help="data that linear_probe trains its probes on")
     arguments.add_argument("--probe-utterances", type=int, default=1000, help="how many of them it uses")
     arguments.add_argument("--metric", choices=tuple(UNIT_OF_METRIC), default="cer", help="error rate to rank by")
     arguments.add_argument("--race", action="store_true",
                            help="drop candidates that are behind with 95%% confidence after a share of the utterances")
-    arguments.add_argument("--seed", type=int, default=0, help="of the random draw, the intervals and the race")
+    arguments.add_argument("--seed", type=int, default=0, help="seed for the random draw, the intervals and the race")
     return arguments.parse_args()
 
 
@@ -46,47 +54,96 @@ def main():
 
 
 def search(options, ranks):
+    layout = Layout(Path(options.exp))
     data = read_data(options.data, options)
     inputs = {"model": fingerprint_model(require(options.model, "stage 0 (deep model)")), "valid": data.fingerprint()}
     model = load_model(options.model, options)
+    matrix = first_matrix(layout, options.measures.split())
+    quality = matrix.quality if matrix else lambda proposal: None
+    stacks = {ENCODER: Layers(model.num_layers, matrix.must_stay if matrix else {})}
+    baselines = [baseline_named(name, options, layout, stacks, model, matrix, data, ranks) for name in options.baselines.split()]
     lists = []
-    for num_prune in (counts.total for counts in layer_counts(options.num_prune, model.num_layers)):
-        lists += [measure_list(options, num_prune, name, inputs) for name in options.measures.split()]
-        lists += [reverse_list(options, num_prune, name, inputs) for name in options.reverse_measures.split()]
-        lists += [baseline_list(options, num_prune, name, inputs, model, ranks) for name in options.baselines.split()]
-    done = ranks.decide(lambda: [entry.up_to_date() for entry in lists])
+    for counts in layer_counts(options.num_prune, model.num_layers):
+        lists += [measure_list(layout, counts, name) for name in options.measures.split()]
+        lists += [measure_list(layout, counts, name, reverse=True) for name in options.reverse_measures.split()]
+        lists += [baseline_list(entry, counts, quality) for entry in baselines]
+    recorded = {"seed": options.seed, "race": options.max_seconds if options.race else False}
+    files = {entry: RankedFiles(layout, entry, options.metric, recorded, inputs, options.force) for entry in lists}
+    done = ranks.decide(lambda: [files[entry].up_to_date() for entry in lists])
     wanted = [entry for entry, is_done in zip(lists, done) if not is_done]
     if not wanted:
         if ranks.is_main:
             print(f"{options.exp}: fine search of {len(lists)} lists is up to date")
         return
-    for searched, entries in (
-        (walk_together, [entry for entry in wanted if entry.name != "glp"]),
-        (greedy, [entry for entry in wanted if entry.name == "glp"]),
+    walked, greedy = [entry for entry in wanted if entry.find], [entry for entry in wanted if not entry.find]
+    for entries, results in (
+        (walked, walk_together(model, walked, data, options, ranks) if walked else []),
+        (greedy, greedily(model, greedy, data, stacks, quality, options, ranks) if greedy else []),
     ):
-        results = searched(model, entries, data, options, ranks) if entries else []
         for entry, result in zip(entries, results):
             if ranks.is_main:
-                entry.write(result)
-                print(f"wrote {entry.directory}/ranked.json: {entry.summary(result)}")
+                print(files[entry].write(result))
     if ranks.is_main:
         shutil.rmtree(work_directory(options), ignore_errors=True)
 
 
+def first_matrix(layout, measures):
+    """The matrix of the first measure, by which qualities are given; None where stage 2 has not made it."""
+    path = layout.correlation(measures[0]) if measures else None
+    return BlockMatrix.read(path) if path and path.exists() else None
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A stack as baselines look at it."""
+
+    num_layers: int
+    must_stay: dict = field(default_factory=dict)
+
+
+def baseline_named(name, options, layout, stacks, model, matrix, data, ranks):
+    """A baseline with all that it looks at; ComflpError for a name that there is not."""
+    if name in baseline.FIXED:
+        return baseline.fixed(name, stacks)
+    if name == "random":
+        return baseline.random(stacks, options.seed)
+    if name == "glp":
+        return baseline.glp(stacks)
+    if name == "reverse":
+        if not options.measures.split():
+            raise ComflpError("--measures is empty; the reverse baseline needs one")
+        path = require(layout.correlation(options.measures.split()[0]), "stage 2 (correlation)")
+        return baseline.reverse(matrix, fingerprint_file(path), path.with_suffix(".record.json"))
+    if name == "linear_probe":
+        train = read_data(options.train, options)
+
+        @functools.cache
+        def probe():
+            # The probes do not depend on N: trained once a run, by one process, for all lists.
+            drawn = subset(train, min(options.probe_utterances, len(train)), options.seed)
+            return ranks.decide(lambda: linear_probe(
+                model, drawn, data, seed=options.seed, allow_pipes=options.allow_pipes, progress=progress
+            ))
+
+        return baseline.linear_probe(probe, train.fingerprint(), options.probe_utterances, stacks)
+    raise ComflpError(f"--baselines: {name} is not known; there are {', '.join(baseline.NAMES)}")
+
+
 def walk_together(model, entries, data, options, ranks):
     """Every list but GLP's in one walk."""
-    proposals = [[candidate.proposal for candidate in entry.candidates] for entry in entries]
+    groups = [entry.proposals for entry in entries]
     evaluation = evaluate(
-        model, [proposal for group in proposals for proposal in group], data,
-        race=proposals if options.race else (), **common(options, ranks),
+        model, [proposal for group in groups for proposal in group], data,
+        race=groups if options.race else (), **common(options, ranks),
     )
     return [rank(evaluation, entry.candidates, options.seed) for entry in entries]
 
 
-def greedy(model, entries, data, options, ranks):
+def greedily(model, entries, data, stacks, quality, options, ranks):
     """GLP's steps on the way to the largest N hold its proposals for the smaller ones."""
-    steps = glp(model, max(entry.num_prune for entry in entries), data, **common(options, ranks))
-    return [steps[entry.num_prune - 1].with_quality(quality_function(options)) for entry in entries]
+    most = max(entry.counts.total for entry in entries)
+    steps = glp(model, most, data, must_stay=stacks[ENCODER].must_stay, **common(options, ranks))
+    return [steps[entry.counts.total - 1].with_quality(quality) for entry in entries]
 
 
 def common(options, ranks):

@@ -1,4 +1,4 @@
-"""Proposals that CoMFLP is compared with: fixed rules, greedy pruning by error rate, linear probes."""
+"""Proposals that CoMFLP is compared with: fixed rules, random draws, greedy pruning by error rate, linear probes."""
 
 from comflp.search.baselines.fixed import FIXED, NUM_RANDOM, bottom, middle, random, top, uniform
 

@@ -8,13 +8,14 @@ ComflpError where N is not from 1 to what can be removed.
 from __future__ import annotations
 
 import math
-from typing import Callable, Collection, Iterable
+from typing import Callable, Collection, Iterable, Iterator, TypeVar
 
 import numpy as np
 
 from comflp.errors import ComflpError
-from comflp.proposal import PruningProposal
+from comflp.proposal import Proposal, PruningProposal
 
+AnyProposal = TypeVar("AnyProposal", bound=Proposal)
 NUM_RANDOM = 10
 """Draws of the paper's Rand bars (Fig. 2)."""
 
@@ -81,18 +82,31 @@ def random(
     >>> len(random(4, 1, seed=0))
     4
     """
+    draws = drawn_without_end(np.random.default_rng(seed), num_layers, num_prune, must_stay)
+    return distinct(draws, min(count, num_sets(num_layers, num_prune, must_stay)))
+
+
+def drawn_without_end(
+    rng: np.random.Generator, num_layers: int, num_prune: int, must_stay: Collection[int] = ()
+) -> Iterator[PruningProposal]:
+    """Proposals, each drawn as likely as any other, whatever was drawn before."""
     layers = removable(num_layers, num_prune, must_stay)
-    rng = np.random.default_rng(seed)
-    drawn: dict[PruningProposal, None] = {}
-    while len(drawn) < min(count, math.comb(len(layers), num_prune)):
-        drawn[draw(rng, layers, num_prune, num_layers)] = None
-    return list(drawn)
+    while True:
+        places = rng.choice(len(layers), size=num_prune, replace=False)
+        yield PruningProposal.from_layers([layers[place] for place in places], num_layers)
 
 
-def draw(rng: np.random.Generator, layers: list[int], num_prune: int, num_layers: int) -> PruningProposal:
-    """A proposal that removes ``num_prune`` of ``layers``, each set of them as likely as any other."""
-    places = rng.choice(len(layers), size=num_prune, replace=False)
-    return PruningProposal.from_layers([layers[place] for place in places], num_layers)
+def distinct(draws: Iterator[AnyProposal], count: int) -> list[AnyProposal]:
+    """The first ``count`` different ones, in the order drawn."""
+    found: dict[AnyProposal, None] = {}
+    while len(found) < count:
+        found[next(draws)] = None
+    return list(found)
+
+
+def num_sets(num_layers: int, num_prune: int, must_stay: Collection[int] = ()) -> int:
+    """How many sets of ``num_prune`` layers may be removed."""
+    return math.comb(len(removable(num_layers, num_prune, must_stay)), num_prune)
 
 
 FIXED: dict[str, Rule] = {"top": top, "bottom": bottom, "middle": middle, "uniform": uniform}

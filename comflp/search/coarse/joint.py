@@ -19,7 +19,7 @@ from typing import Callable, Iterable, Mapping, Sequence
 from scipy import stats
 
 from comflp.proposal import Proposal, PruningProposal, joined
-from comflp.search.baselines.fixed import removable
+from comflp.search.baselines.fixed import num_sets, removable
 from comflp.search.coarse.block_matrix import BlockMatrix
 from comflp.search.coarse.candidate import Candidate
 from comflp.search.coarse.search import coarse_search
@@ -106,9 +106,8 @@ def stack_proposals(matrix: BlockMatrix, num_prune: int, count: int, most: int =
     """
     if not num_prune:
         return [PruningProposal(matrix.num_layers, ())]
-    layers = removable(matrix.num_layers, num_prune, matrix.must_stay)
-    if math.comb(len(layers), num_prune) <= most:
-        sets = itertools.combinations(layers, num_prune)
+    if num_sets(matrix.num_layers, num_prune, matrix.must_stay) <= most:
+        sets = itertools.combinations(removable(matrix.num_layers, num_prune, matrix.must_stay), num_prune)
         return sorted(PruningProposal.from_layers(removed, matrix.num_layers) for removed in sets)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # fewer than asked for are all that there are

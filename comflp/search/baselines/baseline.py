@@ -1,0 +1,126 @@
+"""What a baseline is: how it proposes, which of its proposals is taken, and what they follow from."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Protocol
+
+import numpy as np
+
+from comflp.proposal import Proposal, PruningProposal, joined
+from comflp.search.baselines.fixed import FIXED, NUM_RANDOM, Rule, distinct, drawn_without_end, num_sets
+from comflp.search.coarse.block_matrix import BlockMatrix
+from comflp.search.coarse.search import coarse_search
+from comflp.target import LayerCounts
+
+if TYPE_CHECKING:  # the probes need torch, which takes seconds to import
+    from comflp.search.baselines.linear_probe import ProbeResult
+
+FIRST, BEST = "first", "best"
+"""Which of its proposals a baseline stands for: the first, chosen without decoding, or the one that decodes best."""
+NAMES = (*FIXED, "random", "reverse", "glp", "linear_probe")
+
+
+class Layers(Protocol):
+    """What baselines look at of a stack of layers: how many there are, and which must stay, with the reasons."""
+
+    @property
+    def num_layers(self) -> int: ...
+
+    @property
+    def must_stay(self) -> Mapping[int, str]: ...
+
+
+Stacks = Mapping[str, Layers]
+"""The stacks of a model by their names, in its order."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A way to choose layers that CoMFLP is compared with.
+
+    name: one of NAMES. choice: FIRST or BEST.
+    propose: how many layers are to go -> its proposals, in its order; None where it decodes to find them
+        (comflp/search/baselines/greedy.py).
+    identity: what the proposals follow from beside the model, how many layers are to go and the seed (JSON-able), for the record.
+    details: more for ranked.json, once it has proposed. upstream: records of the stages whose results it reads.
+    """
+
+    name: str
+    choice: str
+    propose: Callable[[LayerCounts], list[Proposal]] | None
+    identity: tuple[Any, ...]
+    details: Callable[[], Mapping[str, Any]] = dict
+    upstream: tuple[Path, ...] = ()
+
+
+def fixed(name: str, stacks: Stacks) -> Baseline:
+    """A rule of FIXED, in each stack; where it leaves a choice in several stacks, every combination."""
+    return Baseline(name, BEST, lambda counts: _by_rule(FIXED[name], stacks, counts), (name, *_kept(stacks)))
+
+
+def random(stacks: Stacks, seed: int) -> Baseline:
+    """NUM_RANDOM different proposals, each as likely as any other; the first drawn is taken, so that nothing chooses it."""
+    return Baseline("random", FIRST, lambda counts: _drawn(stacks, counts, seed), ("random", *_kept(stacks)))
+
+
+def reverse(matrix: BlockMatrix, fingerprint: str, record: Path) -> Baseline:
+    """The worst proposals by a matrix of a model of one stack, the very worst of which is taken.
+
+    fingerprint: of the matrix. record: of the stage that made it.
+    """
+
+    def propose(counts: LayerCounts) -> list[Proposal]:
+        return [candidate.proposal for candidate in coarse_search(matrix, counts.total, reverse=True)]
+
+    return Baseline("reverse", FIRST, propose, ("reverse", fingerprint), upstream=(record,))
+
+
+def linear_probe(probe: Callable[[], ProbeResult], train: str, num_utterances: int, stacks: Stacks) -> Baseline:
+    """The layers of a model of one stack whose output is least easier to read than their input.
+
+    probe: trains the probes, or gives them again. train, num_utterances: fingerprint of their data, and how much of it.
+    """
+    (layers,) = stacks.values()
+    return Baseline(
+        "linear_probe", BEST, lambda counts: [probe().proposal(counts.total, layers.must_stay)],
+        ("linear_probe", train, num_utterances, *_kept(stacks)),
+        lambda: {"probe_losses": list(probe().losses), "layer_gains": list(probe().gains)},
+    )
+
+
+def glp(stacks: Stacks) -> Baseline:
+    """Greedy layer pruning by error rate, which decodes to find its proposal."""
+    return Baseline("glp", BEST, None, ("glp", *_kept(stacks)))
+
+
+def _by_rule(rule: Rule, stacks: Stacks, counts: LayerCounts) -> list[Proposal]:
+    parts = [
+        rule(layers.num_layers, counts[stack], layers.must_stay) if counts[stack] else [_nothing(layers)]
+        for stack, layers in stacks.items()
+    ]
+    return [joined(dict(zip(stacks, chosen))) for chosen in itertools.product(*parts)]
+
+
+def _drawn(stacks: Stacks, counts: LayerCounts, seed: int) -> list[Proposal]:
+    rng = np.random.default_rng(seed)
+    losing = {stack: (layers.num_layers, counts[stack], layers.must_stay) for stack, layers in stacks.items() if counts[stack]}
+    draws = [
+        drawn_without_end(rng, *losing[stack]) if stack in losing else itertools.repeat(_nothing(layers))
+        for stack, layers in stacks.items()
+    ]
+    count = min(NUM_RANDOM, math.prod(num_sets(*of_stack) for of_stack in losing.values()))
+    return distinct((joined(dict(zip(stacks, parts))) for parts in zip(*draws)), count)
+
+
+def _nothing(layers: Layers) -> PruningProposal:
+    return PruningProposal(layers.num_layers, ())
+
+
+def _kept(stacks: Stacks) -> list[dict[str, list[int]]]:
+    """The layers that must stay as a record says them; nothing where there are none."""
+    kept = {stack: sorted(layers.must_stay) for stack, layers in stacks.items() if layers.must_stay}
+    return [kept] if kept else []
