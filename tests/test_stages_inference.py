@@ -131,7 +131,7 @@ def test_stage4_refuses_candidates_of_another_model_and_a_bad_n(recipe):
     said = stage4(recipe, expect=1)
     assert "stage3.record.json was made from another model" in said and "Traceback" not in said
     said = script("stage4_fine_search.py", "--model", "exp/deep", "--exp", "exp", "--num-prune", "6", cwd=recipe, expect=1)
-    assert "cannot remove 6 of 6 layers; N is from 1 to 5" in said
+    assert "cannot remove 6 of 6 layers of the encoder; N is from 1 to 5" in said
     said = script("stage4_fine_search.py", "--model", "exp/deep", "--exp", "exp", "--num-prune", "3", "--measures", "dc",
                   cwd=recipe, expect=1)
     assert "prune3/dc/candidates.json does not exist; stage 3 (coarse search) makes it" in said
