@@ -20,7 +20,9 @@ from measuring import Stopwatch, machine, table
 
 from comflp.inference import hidden_states
 from comflp.data.data_dir import DataDir, Utterance
-from comflp.inference.decode import decode_batches, evaluation, load_batches, plan_batches
+from comflp.inference.decode import decode_batches
+from comflp.inference.device import evaluation
+from comflp.inference.loop import load_batches, plan_batches
 from comflp.search import coarse_search
 from comflp.search.fine.ranking import fine_search
 from comflp.search.baselines.greedy import glp

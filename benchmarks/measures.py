@@ -52,7 +52,7 @@ class Model:
         self.num_layers = self.model.num_layers
         self.valid, self.test = (read_data_dir(data / name) for name in ("valid", "test"))
         self.num_random, self.num_refined, self.seed = options.random, options.refine, options.seed
-        speech = Speech(self.model, read_data_dir(data / "probe"))
+        speech = Speech(self.model, read_data_dir(data / "probe"), progress=tqdm)
         self.speech = speech.drawn(options.num_utterances, self.seed)
         self.to_refine = speech.drawn(options.refine_utterances, self.seed)
         self.matrices = {
@@ -78,7 +78,7 @@ class Model:
         pairs = [
             PruningProposal(self.num_layers, ((a + 1, b), (c + 1, d))) for a, b, c, d in itertools.combinations(range(size), 4)
         ]
-        costs = output_changes(self.speech, pairs, "kl", tqdm)
+        costs = output_changes(self.speech, pairs, "kl")
         skip = self.matrices["skip_kl"]
         self.pairs = {p.blocks: costs[p] - p.block_values(skip).sum() for p in pairs}
         self.pair_runs = self.layer_runs(pairs, len(self.speech.data))
@@ -111,7 +111,7 @@ def search(model, num_prune):
     wanted = [candidate.proposal for candidate in exact]
     drawn = baselines.random(layers, num_prune, model.seed, model.num_random)
     for name, kind in (("skip_kl, refined by kl", "kl"), ("skip_kl, refined", "ctc")):
-        true = output_changes(model.to_refine, [*wanted, *drawn], kind, tqdm)
+        true = output_changes(model.to_refine, [*wanted, *drawn], kind)
         lists[name] = {
             "proposals": sorted(wanted, key=lambda p: (true[p], p.removed))[:K],
             "runs": matrix_runs + model.layer_runs(wanted, len(model.to_refine.data)),

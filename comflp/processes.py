@@ -14,9 +14,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Callable, Iterator, Sequence, TypeVar
 
-import torch
-import torch.distributed
-
 from comflp.errors import ErrorOfMain
 
 Value = TypeVar("Value")
@@ -48,6 +45,8 @@ class Ranks:
         """The values of all processes in the order of ranks, in every process."""
         if self.size == 1:
             return [value]
+        import torch.distributed  # takes seconds to import, and a process that is alone may not need it
+
         gathered: list[Any] = [None] * self.size
         torch.distributed.all_gather_object(gathered, value)
         return gathered
@@ -64,6 +63,8 @@ class Ranks:
         """
         if self.size == 1:
             return function()
+        import torch.distributed
+
         decided: list[Any] = [None, None]
         failure = None
         if self.is_main:
@@ -81,6 +82,8 @@ class Ranks:
     def barrier(self) -> None:
         """Wait until every process is here."""
         if self.size > 1:
+            import torch.distributed
+
             torch.distributed.barrier()
 
 
@@ -97,6 +100,8 @@ def processes(backend: str = "gloo") -> Iterator[Ranks]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
+    import torch.distributed
+
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     torch.distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
@@ -108,4 +113,6 @@ def processes(backend: str = "gloo") -> Iterator[Ranks]:
 
 def training_backend() -> str:
     """``nccl`` where there are GPUs, else ``gloo``."""
+    import torch
+
     return "nccl" if torch.cuda.is_available() else "gloo"

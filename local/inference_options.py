@@ -3,13 +3,14 @@
 import contextlib
 import shutil
 
-from cli import parser
+from cli import parser, progress
 
 from comflp.artifacts import fingerprint_model, require
 from comflp.data import MAX_SECONDS
 from comflp.data.data_dir import read_data_dir
 from comflp.errors import ComflpError
 from comflp.measures import Speech
+from comflp.processes import ALONE
 
 
 def inference_parser(description):
@@ -42,14 +43,21 @@ def read_data(path, options, made_by="stage 0 (data preparation)", require_text=
     return read_data_dir(require(path, made_by), require_text=require_text, allow_pipes=options.allow_pipes)
 
 
-def speech_of(options, work, require_text=False):
+def how(options, ranks):
+    """How every stage runs a model over data, as functions take it by keyword (comflp.inference.speech.How)."""
+    return {"max_seconds": options.max_seconds, "ranks": ranks, "allow_pipes": options.allow_pipes, "progress": progress}
+
+
+def speech_of(options, work, require_text=False, ranks=ALONE):
     """(fingerprints of --model and --data, a context that gives them as Speech and removes ``work`` when it ends well)."""
     data = read_data(options.data, options, require_text=require_text)
     inputs = {"model": fingerprint_model(require(options.model, "stage 0 (deep model)")), "probe": data.fingerprint()}
 
     @contextlib.contextmanager
     def speech():
-        yield Speech(load_model(options.model, options), data, options.max_seconds, work, options.allow_pipes)
-        shutil.rmtree(work, ignore_errors=True)
+        yield Speech(load_model(options.model, options), data, work=work, **how(options, ranks))
+        ranks.barrier()
+        if ranks.is_main:
+            shutil.rmtree(work, ignore_errors=True)
 
     return inputs, speech

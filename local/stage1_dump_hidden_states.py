@@ -3,8 +3,8 @@
 
 from pathlib import Path
 
-from cli import progress, run
-from inference_options import inference_parser, load_model, read_data
+from cli import run
+from inference_options import how, inference_parser, load_model, read_data
 
 from comflp.inference import hidden_states
 from comflp.artifacts import fingerprint_model, require
@@ -38,10 +38,8 @@ def dump(options, ranks):
         if ranks.is_main:
             print(f"{out} is up to date")
         return
-    paths = hidden_states.dump(
-        load_model(options.model, options), data, out, options.max_seconds, options.padded_mean,
-        ranks, options.allow_pipes, progress,
-    )
+    model = load_model(options.model, options)
+    paths = hidden_states.dump(model, data, out, options.padded_mean, **how(options, ranks))
     if ranks.is_main:
         stage.finish(paths, num_utterances=len(data), audio_seconds=data.seconds, num_processes=ranks.size)
         print(f"wrote {out}/hidden.ark, hidden.scp and frame_cosine.npy: {len(data)} utterances")

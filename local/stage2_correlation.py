@@ -18,7 +18,8 @@ from comflp.artifacts import atomic_path, fingerprint_file, require, write_json
 from comflp.measures import COST, MEASURES, MODEL, correlation_matrix, measure_named, skip_matrix
 from comflp.measures.heat_map import heat_map
 from comflp.measures.matrix_file import read_matrix
-from comflp.measures.registry import as_similarity
+from comflp.measures.similarity import as_similarity
+from comflp.processes import processes
 from comflp.record import Stage
 
 MEASURE_OPTIONS = {
@@ -51,11 +52,16 @@ def parse_options():
 
 def main():
     options = parse_options()
+    with processes() as ranks:
+        correlate(options, ranks)
+
+
+def correlate(options, ranks):
     measure = measure_named(options.measure)
     given = {name: getattr(options, name) for name in MEASURE_OPTIONS if getattr(options, name) is not None}
     settings = measure.resolve(**given)
     work = of_model if measure.source == MODEL else of_hidden_states
-    inputs, upstream, compute = work(options, measure, settings)
+    inputs, upstream, compute = work(options, measure, settings, ranks)
     out = Path(options.out)
     stage = Stage(
         out / f"{measure.name}.record.json",
@@ -65,13 +71,24 @@ def main():
         upstream=upstream,
         force=options.force,
     )
-    array, description, picture = (out / f"{measure.name}.{ending}" for ending in ("npy", "json", "png"))
-    if stage.up_to_date():
-        print(f"{array} is up to date")
+    array = out / f"{measure.name}.npy"
+    if ranks.decide(stage.up_to_date):
+        if ranks.is_main:
+            print(f"{array} is up to date")
         return
     start = time.monotonic()
     with plain_warnings():
         matrix, num_utterances = compute()
+    if ranks.is_main:
+        stage.finish(write(array, measure, options.seed, settings, matrix, num_utterances, time.monotonic() - start))
+        between = matrix[~np.eye(len(matrix), dtype=bool)]
+        between = between[np.isfinite(between)]
+        print(f"wrote {array}: {len(matrix)} x {len(matrix)}, {between.min():.4f} to {between.max():.4f} between layers")
+
+
+def write(array, measure, seed, settings, matrix, num_utterances, seconds):
+    """Write the matrix, what it is and how it looks; returns the paths."""
+    description, picture = array.with_suffix(".json"), array.with_suffix(".png")
     with atomic_path(array) as temporary, open(temporary, "wb") as file:
         np.save(file, matrix)
     write_json(description, {
@@ -79,28 +96,30 @@ def main():
         "kind": measure.kind,
         "unit_interval": measure.unit_interval,
         "options": settings,
-        "seed": options.seed,
+        "seed": seed,
         "num_layers": len(matrix) - 1,
         "num_utterances": num_utterances,
-        "seconds": round(time.monotonic() - start, 3),
+        "seconds": round(seconds, 3),
     })
     shown, name = (np.exp(-matrix), f"exp(-{measure.name})") if measure.kind == COST else (matrix, measure.name)
     with atomic_path(picture) as temporary:
         heat_map(shown, f"{name}, {num_utterances} utterances").savefig(temporary, format="png", dpi=110)
-    stage.finish([array, description, picture])
-    between = matrix[~np.eye(len(matrix), dtype=bool)]
-    between = between[np.isfinite(between)]
-    print(f"wrote {array}: {len(matrix)} x {len(matrix)}, {between.min():.4f} to {between.max():.4f} between layers")
+    return [array, description, picture]
 
 
-def of_hidden_states(options, measure, settings):
-    """(inputs, upstream records, function that gives the matrix and the number of utterances) of a correlation."""
+def of_hidden_states(options, measure, settings, ranks):
+    """(inputs, upstream records, function that gives the matrix and the number of utterances) of a correlation.
+
+    There is nothing in it for several processes: the main one works, and the others get None.
+    """
     hidden = Path(options.hidden)
     # ShortGPT's cosine is a mean over frames, which stage 1 took; hidden states are means of frames already.
     frames = hidden / "frame_cosine.npy" if measure.name == "cosine" else None
     source = require(frames or hidden / "hidden.ark", "stage 1 (feature dump)")
 
     def compute():
+        if not ranks.is_main:
+            return None, None
         utt_ids, values = hidden_states.read(hidden)
         if frames:
             return as_similarity(read_matrix(frames)), len(utt_ids)
@@ -109,13 +128,13 @@ def of_hidden_states(options, measure, settings):
     return {source.stem: fingerprint_file(source)}, [hidden / "record.json"], compute
 
 
-def of_model(options, measure, settings):
-    """The same of a skip measure."""
-    inputs, speech = speech_of(options, Path(options.out) / f".{measure.name}", require_text=measure.name.endswith("_labelled"))
+def of_model(options, measure, settings, ranks):
+    """The same of a skip measure, whose batches the processes share."""
+    inputs, speech = speech_of(options, Path(options.out) / f".{measure.name}", measure.reads_text, ranks)
 
     def compute():
         with speech() as on_speech:
-            matrix = skip_matrix(on_speech, measure.name, options.seed, progress, **settings)
+            matrix = skip_matrix(on_speech, measure.name, options.seed, **settings)
             return matrix, min(settings["num_utterances"], len(on_speech.data))
 
     return inputs, [], compute

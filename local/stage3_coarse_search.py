@@ -8,12 +8,14 @@ the CTC loss of what the deep model spells there (without labels, without decodi
 import time
 from pathlib import Path
 
-from cli import progress, run, true_or_false
+from cli import run, true_or_false
 from inference_options import inference_parser, speech_of
 from plain_warnings import plain_warnings
 
 from comflp.artifacts import fingerprint_file, read_json, require, write_json
 from comflp.errors import ComflpError
+from comflp.measures import measure_named
+from comflp.processes import processes
 from comflp.record import Stage
 from comflp.search import BlockMatrix, Constraints, coarse_searches
 from comflp.search.coarse.refine import NUM_UTTERANCES, Refinement
@@ -47,12 +49,18 @@ def parse_options():
 
 def main():
     options = parse_options()
+    with processes() as ranks:
+        search_for(options, ranks)
+
+
+def search_for(options, ranks):
+    """Search, and write what was found; with --refine the processes share the utterances that it runs on."""
     exp = Path(options.exp)
     path = Path(options.matrix or require(exp / "correlation" / f"{options.measure}.npy", "stage 2 (correlation)"))
     matrix = BlockMatrix.read(path)
     constraints = Constraints(parse_keep(options.keep), options.max_block)
     search = {"method": options.method, "beam_size": options.beam_size, "reverse": options.reverse, "constraints": constraints}
-    refinement, inputs, speech = refinement_of(options, matrix, path)
+    refinement, inputs, speech = refinement_of(options, matrix, path, ranks)
     settings = {**search, "constraints": constraints.keeping(matrix.must_stay).as_dict(),
                 **({"refined": refinement.as_dict()} if refinement else {})}
     stages = {
@@ -66,17 +74,22 @@ def main():
         )
         for counts in layer_counts(options.num_prune, matrix.num_layers)
     }
-    wanted = [n for n, stage in stages.items() if not stage.up_to_date()]
+    wanted = ranks.decide(lambda: [n for n, stage in stages.items() if not stage.up_to_date()])
     if not wanted:
-        print(f"{exp}: coarse search by {options.measure} is up to date")
+        if ranks.is_main:
+            print(f"{exp}: coarse search by {options.measure} is up to date")
         return
     start = time.monotonic()
+    if refinement:
+        with speech() as probe:
+            refined = refinement.search(probe, matrix, wanted, **search)
+    if not ranks.is_main:
+        return
     with plain_warnings():
         found = coarse_searches(matrix, wanted, **search)
     compared = beam_against_exact(matrix, found, **search) if options.compare else {}
     if refinement:
-        with speech() as probe:
-            found = refinement.search(probe, matrix, wanted, progress=progress, **search)
+        found = refined
     seconds = round(time.monotonic() - start, 3)
     for n in wanted:
         candidates = stages[n].record.parent / "candidates.json"
@@ -101,7 +114,7 @@ def parse_keep(text):
     return tuple(map(int, parts))
 
 
-def refinement_of(options, matrix, path):
+def refinement_of(options, matrix, path, ranks):
     """(Refinement, fingerprints of what it reads, context that gives its Speech); (None, {}, None) where there is nothing to refine.
 
     Candidates of a measure of hidden states are not refined, nor the worst ones, nor those by a matrix of the user's own.
@@ -109,9 +122,9 @@ def refinement_of(options, matrix, path):
     if not options.refine or not matrix.is_cost or options.reverse or options.matrix:
         return None, {}, None
     about = read_json(path.with_suffix(".json"))
-    labelled = about["measure"] == "skip_ctc_labelled"
-    refinement = Refinement(options.refine, options.refine_utterances, about["seed"], "ctc_labelled" if labelled else "ctc")
-    return refinement, *speech_of(options, Path(options.exp) / f".refine_{about['measure']}", require_text=labelled)
+    reads_text = measure_named(about["measure"]).reads_text
+    refinement = Refinement(options.refine, options.refine_utterances, about["seed"], "ctc_labelled" if reads_text else "ctc")
+    return refinement, *speech_of(options, Path(options.exp) / f".refine_{about['measure']}", reads_text, ranks)
 
 
 def summary(candidates, compared):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli import progress, run
-from inference_options import inference_parser, load_model, read_data
+from inference_options import how, inference_parser, load_model, read_data
 
 from comflp.artifacts import fingerprint_file, fingerprint_model, require
 from comflp.data.data_dir import subset
@@ -149,12 +149,9 @@ def greedily(model, entries, data, stacks, quality, options, ranks):
 def common(options, ranks):
     return {
         "unit": UNIT_OF_METRIC[options.metric],
-        "max_seconds": options.max_seconds,
         "seed": options.seed,
         "work": work_directory(options),
-        "ranks": ranks,
-        "allow_pipes": options.allow_pipes,
-        "progress": progress,
+        **how(options, ranks),
     }
 
 

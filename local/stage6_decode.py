@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
-from cli import progress, run
-from inference_options import inference_parser, load_model, read_data
+from cli import run
+from inference_options import how, inference_parser, load_model, read_data
 
 from comflp.artifacts import fingerprint_file, fingerprint_model, require
 from comflp.data.data_dir import DataDir
@@ -20,8 +20,9 @@ from comflp.errors import ComflpError
 from comflp.experiment import Layout, decode_directory
 from comflp.inference.decode import decode, greedy_search
 from comflp.inference.hypothesis_files import write_results
+from comflp.inference.speech import How
 from comflp.models.layered import LayeredModel
-from comflp.processes import Ranks, processes
+from comflp.processes import processes
 from comflp.record import Stage
 from comflp.scoring import UNIT_OF_METRIC
 
@@ -58,11 +59,9 @@ def main():
             metric=options.metric,
             tag=options.tag,
             num_worst=options.worst,
-            max_seconds=options.max_seconds,
-            allow_pipes=options.allow_pipes,
             force=options.force,
             load=partial(load_model, options=options),
-            ranks=ranks,
+            how=how(options, ranks),
         )
         for directory in ranks.decide(lambda: model_directories(options.models.split(), options.exp)):
             decoding.of_model(directory)
@@ -127,22 +126,21 @@ class Search:
 
 @dataclass(frozen=True)
 class Decoding:
-    """What is decoded of every model, and how. load: gives the model of a directory."""
+    """What is decoded of every model, and how. load: gives the model of a directory. how: the stage's, as decode takes it."""
 
     sets: dict[str, DataDir]
     search: Search
     metric: str
     tag: str
     num_worst: int
-    max_seconds: float
-    allow_pipes: bool
     force: bool
     load: Callable[[Path], LayeredModel]
-    ranks: Ranks
+    how: How
 
     def of_model(self, directory: Path) -> None:
         """Decode every set with one model; the model is loaded only if something is to do."""
         fingerprint, described, model = fingerprint_model(directory), self.search.described(), None
+        ranks = self.how["ranks"]
         for name, data in self.sets.items():
             out = decode_directory(directory, name, self.tag)
             stage = Stage(
@@ -152,16 +150,14 @@ class Decoding:
                 inputs={"decoded model": fingerprint, "decoded data": data.fingerprint()},
                 force=self.force,
             )
-            if self.ranks.decide(stage.up_to_date):
-                if self.ranks.is_main:
+            if ranks.decide(stage.up_to_date):
+                if ranks.is_main:
                     print(f"{out} is up to date")
                 continue
             model = model or self.load(directory)
             work = out / ".partial"
-            hypotheses = decode(
-                model, data, self.max_seconds, self.search.for_model(model), described, work, self.ranks, self.allow_pipes, progress
-            )
-            if self.ranks.is_main:
+            hypotheses = decode(model, data, self.search.for_model(model), described, work=work, **self.how)
+            if ranks.is_main:
                 paths, score = write_results(out, model, data, hypotheses, self.metric, self.search.decoder, self.num_worst)
                 shutil.rmtree(work)
                 stage.finish(paths)

@@ -11,7 +11,9 @@ from fixtures.variants import VARIANTS
 
 import comflp.models
 from comflp.data.data_dir import DataDir
-from comflp.inference.decode import decode, evaluation, load_batches, plan_batches
+from comflp.inference.decode import decode
+from comflp.inference.device import evaluation
+from comflp.inference.loop import load_batches, plan_batches
 from comflp.inference.hidden_states import collect
 from comflp.models.layered import ENTER
 

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from comflp.inference.decode import decode, evaluation, greedy_search, load_batches
+from comflp.inference.decode import decode, greedy_search
+from comflp.inference.device import evaluation
+from comflp.inference.loop import load_batches, plan_batches
 
 
 class Letters:
@@ -43,7 +45,7 @@ def test_seconds_are_counted_and_the_mode_comes_back(make_model, make_data):
 
 
 def killed_after(count):
-    """A ``progress`` that stops the run after ``count`` batches."""
+    """A ``progress`` that stops the run after ``count`` utterances."""
 
     def wrap(iterable, desc, total):
         for number, item in enumerate(iterable):
@@ -66,15 +68,28 @@ def test_a_killed_run_goes_on_and_a_torn_line_is_dropped(make_model, make_data, 
     model, data = make_model(), make_data()
     work = tmp_path / "work"
     options = {"max_seconds": 2.0, "work": work}
+    batches = plan_batches(model, data, 2.0)
     with pytest.raises(KeyboardInterrupt):
-        decode(model, data, **options, progress=killed_after(2))
+        decode(model, data, **options, progress=killed_after(len(batches[0]) + 1))
     (journal,) = work.iterdir()
     with open(journal, "ab") as file:
         file.write(b'{"index": 3, "result": {"te')
-    journal.rename(journal.with_name(journal.name.replace(".0.", ".1.")))  # as if another process had begun
     totals = []
     assert decode(model, data, **options, progress=counting(totals)) == decode(model, data)
+    assert totals == [len(data) - len(batches[0]) - len(batches[1])] and totals[0] > 0
     decode(model, data, **options, progress=counting(totals))
-    assert totals[1] == 0 < totals[0]
     decode(make_model(seed=1), data, **options, progress=counting(totals))
-    assert totals[2] == totals[0] + 2, "another model's partial results were used"
+    assert totals[1:] == [0, len(data)], "another model's partial results were used"
+
+
+def test_what_another_process_of_an_earlier_run_did_is_not_done_again(make_model, make_data, tmp_path):
+    model, data = make_model(), make_data()
+    options, totals = {"max_seconds": 2.0, "work": tmp_path / "work"}, []
+    whole = decode(model, data, **options)
+    (journal,) = (tmp_path / "work").iterdir()
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert len(lines) > 2
+    journal.write_bytes(lines[0])
+    journal.with_name(journal.name.replace(".0.", ".1.")).write_bytes(b"".join(lines[1:]))
+    assert decode(model, data, **options, progress=counting(totals)) == whole
+    assert totals == [0]

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from comflp.inference import hidden_states
-from comflp.inference.decode import evaluation, load_batches
+from comflp.inference import hidden_states, loop
+from comflp.inference.device import evaluation
+from comflp.inference.loop import load_batches
 from comflp.errors import ComflpError
 
 
@@ -41,7 +42,7 @@ def test_means_and_frame_cosines_are_those_of_each_utterance_alone(make_model, m
 def test_padding_enters_only_where_it_is_asked_for(make_model, make_data, tmp_path, monkeypatch):
     model, data = make_model(), make_data()
     monkeypatch.setattr(hidden_states, "make_batches", lambda utterances, max_seconds: [list(utterances)])
-    monkeypatch.setattr(hidden_states, "plan_batches", lambda model, data, max_seconds: [list(data)])
+    monkeypatch.setattr(loop, "plan_batches", lambda model, data, max_seconds: [list(data)])
     hidden_states.dump(model, data, tmp_path / "masked")
     hidden_states.dump(model, data, tmp_path / "padded", padded_mean=True)
     masked, padded = (read_all(tmp_path / name)[1] for name in ("masked", "padded"))
@@ -102,7 +103,7 @@ def test_a_killed_dump_goes_on_and_gives_the_same_bytes(make_model, make_data, t
 
     killed = hidden_states.dump(model, data, tmp_path / "killed", **options, progress=progress)
     hidden_states.dump(model, data, tmp_path / "other", **options, progress=progress)
-    assert left[0] == left[1] - 3
+    assert left[1] == 12 and 0 < left[0] < 12 - 3
     assert whole[0].read_bytes() == killed[0].read_bytes()
     assert whole[2].read_bytes() == killed[2].read_bytes()
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["frame_cosine.npy", "hidden.ark", "hidden.scp"]

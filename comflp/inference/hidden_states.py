@@ -12,22 +12,26 @@ without loading the rest.
 from __future__ import annotations
 
 import mmap
+import secrets
 import shutil
 from pathlib import Path
-from typing import BinaryIO, Callable, Sequence
+from typing import TYPE_CHECKING, BinaryIO, Sequence
 
 import kaldiio
 import numpy as np
 import torch
 
 from comflp.artifacts import atomic_path, write_text
+from comflp.data import MAX_SECONDS
 from comflp.data.batching import AudioBatch, make_batches
 from comflp.data.data_dir import DataDir
-from comflp.inference.decode import MAX_SECONDS, evaluation, load_batches, plan_batches, track
-from comflp.processes import ALONE, Ranks
 from comflp.errors import ComflpError
+from comflp.inference.loop import Pass
+from comflp.inference.speech import How, Speech
 from comflp.models.layered import ENTER, LayeredModel, State
-from comflp.inference.journal import work_key
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _WORK = ".partial"
 _RELEASED_ABOVE = 1 << 24  # bytes read at once, after which the pages of the archive are given back
@@ -35,14 +39,7 @@ _HEADER = 15  # bytes between an scp offset and the values: \0B, "FM ", and two 
 
 
 def dump(
-    model: LayeredModel,
-    data: DataDir,
-    directory: str | Path,
-    max_seconds: float = MAX_SECONDS,
-    padded_mean: bool = False,
-    ranks: Ranks = ALONE,
-    allow_pipes: bool = False,
-    progress: Callable | None = None,
+    model: LayeredModel, data: DataDir, directory: str | Path, padded_mean: bool = False, **how: Unpack[How]
 ) -> list[Path]:
     """Write hidden.ark, hidden.scp and frame_cosine.npy into ``directory``; returns their paths.
 
@@ -50,44 +47,33 @@ def dump(
 
     padded_mean: average over the padded frames too, as the released code of the
         paper does; a vector then depends on the utterances beside it. For comparisons only.
-    ranks: the processes that share the batches; the first one writes the result.
+    how: of :class:`comflp.inference.speech.Speech`, but for ``work``; the first of the ``ranks`` writes the result.
 
     Raises ComflpError, naming utterance and layer, where a mean is not finite.
     """
     directory = Path(directory)
-    if padded_mean:
-        batches = make_batches(data.utterances, max_seconds=max_seconds)
-    else:
-        batches = plan_batches(model, data, max_seconds)
-    work = directory / _WORK / work_key(model, data, batches, padded_mean=padded_mean)[:16]
-    if ranks.is_main:
-        _remove_all_but(work)
-    work.mkdir(parents=True, exist_ok=True)
-    pending = [index for index in range(len(batches)) if not _chunk(work, index).exists()]
-    ranks.barrier()
-    pending = ranks.share(pending)
-    with evaluation(model):
-        audio = load_batches(model, [batches[index] for index in pending], allow_pipes)
-        bar = progress if ranks.is_main else None
-        for index, batch in track(zip(pending, audio), bar, "hidden states", len(pending)):
-            _write_chunk(_chunk(work, index), batch, *average(model, batch, padded_mean))
-    ranks.barrier()
+    speech = Speech(model, data, **how, work=directory / _WORK)
+    batches = make_batches(data.utterances, max_seconds=speech.max_seconds) if padded_mean else None
+    batches = Pass(speech, batches, padded_mean=padded_mean)
+
+    chunks = batches.run(lambda _, audio: _write_chunk(speech.work, audio, *average(model, audio, padded_mean)), "hidden states")
     paths = [directory / "hidden.ark", directory / "hidden.scp", directory / "frame_cosine.npy"]
-    if ranks.is_main:
-        _merge([_chunk(work, index) for index in range(len(batches))], *paths)
-        shutil.rmtree(work.parent)
-    ranks.barrier()
+    if speech.ranks.is_main:
+        _merge([speech.work / chunk for chunk in chunks], *paths)
+        shutil.rmtree(speech.work)
+    speech.ranks.barrier()
     return paths
 
 
 def collect(model: LayeredModel, data: DataDir, max_seconds: float = MAX_SECONDS, allow_pipes: bool = False) -> np.ndarray:
     """The (n, L+1, D) float32 time averages of ``data``, in memory and in the order of its utterances."""
-    batches = plan_batches(model, data, max_seconds)
     means = {}
-    with evaluation(model):
-        for batch in load_batches(model, batches, allow_pipes):
-            averages, _, _ = average(model, batch)
-            means.update(zip((utterance.utt_id for utterance in batch.utterances), averages))
+
+    def work(_: int, audio: AudioBatch) -> None:
+        averages, _, _ = average(model, audio)
+        means.update(zip((utterance.utt_id for utterance in audio.utterances), averages))
+
+    Pass(Speech(model, data, max_seconds, allow_pipes=allow_pipes)).run(work, "hidden states")
     return np.stack([means[utterance.utt_id] for utterance in data.utterances])
 
 
@@ -133,14 +119,13 @@ def _check_finite(means: np.ndarray, batch: AudioBatch) -> None:
         )
 
 
-def _chunk(work: Path, index: int) -> Path:
-    return work / f"{index:06d}.npz"
-
-
-def _write_chunk(chunk: Path, batch: AudioBatch, means: np.ndarray, cosines: np.ndarray, frames: int) -> None:
+def _write_chunk(work: Path, audio: AudioBatch, means: np.ndarray, cosines: np.ndarray, frames: int) -> str:
+    """Keep what :func:`average` gave under a name of its own, which is returned."""
+    chunk = work / f"{secrets.token_hex(8)}.npz"
     with atomic_path(chunk) as temporary, open(temporary, "wb") as file:
-        utt_ids = np.array([utterance.utt_id for utterance in batch.utterances])
+        utt_ids = np.array([utterance.utt_id for utterance in audio.utterances])
         np.savez(file, utt_ids=utt_ids, means=means, cosines=cosines, frames=frames)
+    return chunk.name
 
 
 def _merge(chunks: Sequence[Path], ark: Path, scp: Path, frame_cosine: Path) -> None:
@@ -156,12 +141,6 @@ def _merge(chunks: Sequence[Path], ark: Path, scp: Path, frame_cosine: Path) -> 
     with atomic_path(frame_cosine) as temporary, open(temporary, "wb") as file:
         np.save(file, np.sum(cosines, axis=0) / frames)
     write_text(scp, "".join(f"{utt_id} {ark}:{offset}\n" for utt_id, offset in sorted(offsets.items())))
-
-
-def _remove_all_but(work: Path) -> None:
-    for other in work.parent.glob("*"):
-        if other != work:
-            shutil.rmtree(other)
 
 
 def _size(file: BinaryIO, offset: int) -> tuple[int, int]:

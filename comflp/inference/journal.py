@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 import torch
 
@@ -45,57 +46,42 @@ def work_key(
 
 
 class Journal:
-    """An append-only file of results, one JSON line a batch; read back when a run starts again.
+    """Append-only files of results, one JSON line a batch; read back when a run starts again.
 
     directory: the work directory, or None to keep nothing on disk.
-    key: from :func:`work_key`.
-    ranks: each process appends to a file of its own and reads those of all, so
-        a run may go on with another number of processes.
+    key: gives the key, from :func:`work_key`; called where it is needed.
+    ranks: the main process reads what earlier runs left, in whatever number of processes, and tells the others, so
+        that all go on from the same place even where the file system shows it to one later than to another.
 
-    ``done`` maps the index of a batch to its result. A last line that was cut
-    off by a kill is dropped.
+    ``done`` maps the index of a batch to its result. A last line that was cut off by a kill is dropped. Every process
+    of every run appends to a file of its own, which nobody else has ever written to.
     """
 
-    def __init__(self, directory: str | Path | None, key: str, ranks: Ranks = ALONE):
+    def __init__(self, directory: str | Path | None, key: Callable[[], str], ranks: Ranks = ALONE):
         self.done: dict[int, Any] = {}
-        self._file = None
+        self._path = None
         if directory is None:
             return
-        directory, stem = Path(directory), key[:16]
-        directory.mkdir(parents=True, exist_ok=True)
-        for path in sorted(directory.glob(f"{stem}.*.jsonl")):
-            self._read(path)
-        ranks.barrier()
-        own = directory / f"{stem}.{ranks.rank}.jsonl"
-        _drop_torn_line(own)
-        self._file = open(own, "ab")
-
-    def _read(self, path: Path) -> None:
-        for line in path.read_bytes().split(b"\n")[:-1]:
-            entry = json.loads(line)
-            self.done[entry["index"]] = entry["result"]
+        stem, run, self.done = ranks.decide(lambda: _open(Path(directory), key()[:16]))
+        self._path = Path(directory) / f"{stem}.{run}.{ranks.rank}.jsonl"
 
     def add(self, index: int, result: Any) -> None:
         """Keep the result of batch ``index``; it is on the disk when this returns."""
-        result = json.loads(json.dumps(result))
-        self.done[index] = result
-        if self._file is not None:
-            line = json.dumps({"index": index, "result": result}, ensure_ascii=False)
-            self._file.write(line.encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Close the file; ``done`` stays readable."""
-        if self._file is not None:
-            self._file.close()
+        line = json.dumps({"index": index, "result": result}, ensure_ascii=False)
+        self.done[index] = json.loads(line)["result"]
+        if self._path is not None:
+            with open(self._path, "ab") as file:
+                file.write(line.encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
 
 
-def _drop_torn_line(path: Path) -> None:
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole != len(content):
-        with open(path, "r+b") as file:
-            file.truncate(whole)
+def _open(directory: Path, stem: str) -> tuple[str, str, dict[int, Any]]:
+    """(``stem``, a name that no run has had, what all runs so far have done)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    done = {}
+    for path in sorted(directory.glob(f"{stem}.*.jsonl")):
+        for line in path.read_bytes().split(b"\n")[:-1]:
+            entry = json.loads(line)
+            done[entry["index"]] = entry["result"]
+    return stem, secrets.token_hex(4), done

@@ -14,18 +14,16 @@ import torch
 
 from comflp.data.batching import AudioBatch
 from comflp.data.training import required_frames
-from comflp.inference.decode import evaluation, greedy_labels, load_batches, plan_batches, track
 from comflp.errors import ComflpError
+from comflp.inference.decode import best_paths, labels_of
+from comflp.inference.loop import Pass
+from comflp.inference.prefix_tree import PrefixTree
 from comflp.inference.speech import Speech
 from comflp.models.layered import LayeredModel, Output
-from comflp.inference.prefix_tree import PrefixTree
 from comflp.proposal import PruningProposal
-from comflp.inference.journal import Journal, work_key
 
 
-def output_changes(
-    speech: Speech, proposals: Sequence[PruningProposal], kind: str, progress: Callable | None = None
-) -> dict[PruningProposal, float]:
+def output_changes(speech: Speech, proposals: Sequence[PruningProposal], kind: str) -> dict[PruningProposal, float]:
     """How far each proposal moves the output of ``speech.model``; 0 for one that changes nothing.
 
     kind: a name of ``CHANGES``, which says what is measured and in which unit.
@@ -38,19 +36,13 @@ def output_changes(
     proposals = sorted(set(proposals) - {nothing})
     # The deep model's own path comes first, so that its output is there when the others' are compared with it.
     tree = PrefixTree([nothing, *proposals], model.path)
-    batches = plan_batches(model, data, speech.max_seconds)
     names = [str(proposal) for proposal in proposals]
-    key = work_key(model, data, batches, kind=kind, proposals=names) if speech.work else ""
-    journal = Journal(speech.work, key)
-    pending = [index for index in range(len(batches)) if index not in journal.done]
-    with evaluation(model):
-        audio = load_batches(model, [batches[index] for index in pending], speech.allow_pipes)
-        for index, batch in track(zip(pending, audio), progress, f"{len(proposals)} pruned models", len(pending)):
-            journal.add(index, _changes_of_batch(model, batch, tree, CHANGES[kind]))
-    journal.close()
+    results = Pass(speech, kind=kind, proposals=names).run(
+        lambda _, audio: _changes_of_batch(model, audio, tree, CHANGES[kind]), f"{len(proposals)} pruned models"
+    )
     totals, weights = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
-    for index in range(len(batches)):
-        for name, (total, weight) in journal.done[index].items():
+    for result in results:
+        for name, (total, weight) in result.items():
             totals[name] += total
             weights[name] += weight
     if proposals and not all(weights.values()):
@@ -92,7 +84,7 @@ def divergence(model: LayeredModel, batch: AudioBatch, deep: Output) -> Callable
 def own_path(model: LayeredModel, batch: AudioBatch, deep: Output) -> Callable[[Output], tuple[float, int]]:
     """Rise of the CTC loss of what the deep model's best path spells, in nats a label."""
     blank = model.tokenizer.blank_id
-    return _rise_of_loss(deep, greedy_labels(deep.logits, deep.num_frames, blank), blank)
+    return _rise_of_loss(deep, labels_of(best_paths(deep.logits, deep.num_frames).cpu(), blank), blank)
 
 
 def own_text(model: LayeredModel, batch: AudioBatch, deep: Output) -> Callable[[Output], tuple[float, int]]:

@@ -1,32 +1,52 @@
-"""What the measures of a model's output work on."""
+"""A model and the utterances that it runs on: what dumps, searches, decoding and the measures of the output work on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Callable, Iterable, TypedDict
 
 from comflp.data import MAX_SECONDS
 from comflp.data.data_dir import DataDir, subset
 from comflp.errors import ComflpError
+from comflp.processes import ALONE, Ranks
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch takes seconds to import, and not everything that names this class runs a model
     from comflp.models.layered import LayeredModel
+
+Progress = Callable[..., Iterable[Any]]
+"""``progress(iterable, desc=..., total=...)``: the iterable again, shown to the user while it is read, as tqdm does."""
+
+
+class How(TypedDict, total=False):
+    """The fields of :class:`Speech` beside the model and the data, as functions take them by keyword."""
+
+    max_seconds: float
+    work: str | Path | None
+    ranks: Ranks
+    allow_pipes: bool
+    progress: Progress | None
 
 
 @dataclass(frozen=True)
 class Speech:
-    """A deep model and the utterances that its output is looked at on.
+    """A model, the utterances that it runs on, and how it runs over them. No result depends on the how.
 
-    data: a probe set; its texts are read by ``skip_ctc_labelled`` only. max_seconds: padded seconds of audio in a batch.
+    data: the utterances; their texts are read only by what is measured against texts.
+    max_seconds: padded seconds of audio in a batch.
     work: a directory for partial results; with it a killed run goes on.
+    ranks: the processes that share the batches; each of them gets all results.
+    allow_pipes: whether commands of wav.scp entries that are pipes may run.
+    progress: shows the utterances that are done.
     """
 
     model: LayeredModel
     data: DataDir
     max_seconds: float = MAX_SECONDS
     work: str | Path | None = None
+    ranks: Ranks = ALONE
     allow_pipes: bool = False
+    progress: Progress | None = None
 
     def drawn(self, num_utterances: int, seed: int) -> Speech:
         """The same with ``num_utterances`` of the utterances, drawn with ``seed``; all of them where there are fewer."""

@@ -1,6 +1,7 @@
 """Correlation measures: how alike the outputs of any two layers are (Section 2.1 of the paper).
 
-One file a measure, one registry, one call:
+One file a measure (the skip measures share one), one table, one call for what works on hidden states and one for what
+works on the model:
 
 >>> import numpy as np
 >>> hidden = np.random.default_rng(0).normal(size=(40, 4, 6))
@@ -15,40 +16,12 @@ from typing import Callable, Sequence
 import numpy as np
 
 from comflp.errors import ComflpError
-from comflp.measures.angular import angular
-from comflp.measures.cka import cka
-from comflp.measures.cosine import cosine
-from comflp.measures.dc import dc
-from comflp.measures.dc_released import dc_released
-from comflp.measures.dc_unbiased import dc_unbiased
-from comflp.measures.layers import Layers
-from comflp.measures.pwcca import pwcca
-from comflp.measures.registry import COST, HIDDEN, MODEL, SIMILARITY, Measure
-from comflp.measures.skip_ctc import skip_ctc
-from comflp.measures.skip_ctc_labelled import skip_ctc_labelled
-from comflp.measures.skip_kl import skip_kl
 from comflp.inference.speech import Speech
-from comflp.measures.svcca import svcca
-from comflp.measures.svcca_released import svcca_released
+from comflp.measures.layers import Layers
+from comflp.measures.table import COST, HIDDEN, MEASURES, MODEL, SIMILARITY, Measure, measure_named
 
 __all__ = ["COST", "HIDDEN", "MEASURES", "MODEL", "Measure", "SIMILARITY", "Speech", "correlation_matrix",
            "measure_named", "skip_matrix"]
-
-MEASURES: dict[str, Measure] = {
-    function.__name__: Measure(function.__name__, function)
-    for function in (dc, svcca, dc_released, svcca_released, dc_unbiased, pwcca, cka, cosine, angular)
-} | {
-    function.__name__: Measure(function.__name__, function, kind=COST, unit_interval=False, source=MODEL)
-    for function in (skip_kl, skip_ctc, skip_ctc_labelled)
-}
-"""The measures, by name: similarities of hidden states, and costs of skipping layers of a model."""
-
-
-def measure_named(name: str) -> Measure:
-    """The measure of that name; ComflpError lists those there are."""
-    if name not in MEASURES:
-        raise ComflpError(f"there is no measure {name!r}; choose one of {', '.join(MEASURES)}")
-    return MEASURES[name]
 
 
 def correlation_matrix(
@@ -65,7 +38,7 @@ def correlation_matrix(
         (n, D_i), whose widths may differ. Row k of each is one utterance's time average.
     measure: a name of ``MEASURES`` that works on hidden states; ``options`` are that measure's own
         (``MEASURES[measure].options``).
-    seed: of what the measure draws at random (the batches of distance correlation).
+    seed: for what the measure draws at random (the batches of distance correlation).
     utt_ids: n names, for error messages.
 
     Returns (L+1, L+1) float64, symmetric, in [0, 1], with a diagonal of 1. A layer that is the same for all
@@ -77,20 +50,18 @@ def correlation_matrix(
     return chosen.function(Layers(hidden, utt_ids), seed=seed, progress=progress, **chosen.resolve(**options))
 
 
-def skip_matrix(
-    speech: Speech, measure: str = "skip_kl", seed: int = 0, progress: Callable | None = None, **options
-) -> np.ndarray:
+def skip_matrix(speech: Speech, measure: str = "skip_kl", seed: int = 0, **options) -> np.ndarray:
     """The matrix S of what skipping costs: S[i, j] is what the output loses without layers i+1..j.
 
     speech: the deep model and a probe set. measure: ``skip_kl``, ``skip_ctc`` or ``skip_ctc_labelled``; ``options`` are
-        that measure's own. seed: of the utterances that are drawn from the probe set.
+        that measure's own. seed: for the random draw of utterances from the probe set.
 
     Returns (L+1, L+1) float64, symmetric, 0 on the diagonal, infinite for blocks that may not be removed. The costs of
     a proposal's blocks add up, as far as blocks do not interact: coarse search minimises their sum.
     Raises ComflpError for an unknown measure or option, and where an output is not finite.
     """
     chosen = _measure_of(measure, MODEL, "correlation_matrix")
-    return chosen.function(speech, seed=seed, progress=progress, **chosen.resolve(**options))
+    return chosen.function(speech, seed=seed, **chosen.resolve(**options))
 
 
 def _measure_of(name: str, source: str, other: str) -> Measure:

@@ -6,7 +6,7 @@ import numpy as np
 
 from comflp.measures.cosine import unit_vectors
 from comflp.measures.layers import Layers
-from comflp.measures.registry import as_similarity
+from comflp.measures.similarity import as_similarity
 
 
 def angular(layers: Layers, seed: int = 0, progress=None) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from comflp.errors import ComflpError
 from comflp.measures.covariance import cross_products, moments
 from comflp.measures.layers import Layers
-from comflp.measures.registry import as_similarity, ratio, warn_constant
+from comflp.measures.similarity import as_similarity, ratio, warn_constant
 
 
 def cka(layers: Layers, seed: int = 0, progress=None, *, debiased: bool = False) -> np.ndarray:

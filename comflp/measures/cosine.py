@@ -6,7 +6,7 @@ import numpy as np
 
 from comflp.errors import ComflpError
 from comflp.measures.layers import Layers
-from comflp.measures.registry import as_similarity
+from comflp.measures.similarity import as_similarity
 
 
 def cosine(layers: Layers, seed: int = 0, progress=None) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from comflp.measures.batches import draw_batches
 from comflp.measures.distances import centre, squared_distances
 from comflp.measures.layers import Layers
-from comflp.measures.registry import as_similarity
+from comflp.measures.similarity import as_similarity
 
 
 def dc_released(layers: Layers, seed: int = 0, progress=None, *, batch_size: int = 32, num_batch: int = 10) -> np.ndarray:

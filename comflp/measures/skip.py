@@ -2,11 +2,13 @@
 
 One deep pass gives H_0..H_L and the deep model's output. For every end j and every start i < j, layers j+1..L then run
 on H_i. That is L(L^2 - 1)/6 layer runs a batch besides the deep ones, 24 encoder passes at L=12, and no decoding.
+
+All measures here share their options. num_utterances: how many are drawn from the probe set; all of it where it has fewer.
+max_block: layers of the longest block that is measured, for deep models; longer ones, the block of all layers, and those with
+a layer that must stay cost infinity.
 """
 
 from __future__ import annotations
-
-from typing import Callable
 
 import numpy as np
 
@@ -17,19 +19,34 @@ from comflp.proposal import PruningProposal
 NUM_UTTERANCES = 16
 
 
-def skip_costs(
-    speech: Speech,
-    kind: str,
-    seed: int,
-    num_utterances: int,
-    max_block: int | None = None,
-    progress: Callable | None = None,
+def skip_kl(
+    speech: Speech, seed: int = 0, *, num_utterances: int = NUM_UTTERANCES, max_block: int | None = None
 ) -> np.ndarray:
-    """S (L+1, L+1) float64, symmetric, 0 on the diagonal: the :func:`output_changes` of every single block.
+    """KL(deep model's posteriors || posteriors without layers i+1..j alone), in nats a frame; 0 and up. Without labels."""
+    return skip_costs(speech, "kl", seed, num_utterances, max_block)
 
-    kind: a name of ``comflp.inference.output_change.CHANGES``. num_utterances: drawn from the probe set with ``seed``;
-        all of it where it has fewer. max_block: layers of the longest block that is measured; longer ones, the block
-        of all layers, and those with a layer that must stay cost infinity.
+
+def skip_ctc(
+    speech: Speech, seed: int = 0, *, num_utterances: int = NUM_UTTERANCES, max_block: int | None = None
+) -> np.ndarray:
+    """Rise of the CTC loss of the deep model's own best path without layers i+1..j alone, in nats a label.
+
+    Without labels, but blind to how sure the deep model was.
+    """
+    return skip_costs(speech, "ctc", seed, num_utterances, max_block)
+
+
+def skip_ctc_labelled(
+    speech: Speech, seed: int = 0, *, num_utterances: int = NUM_UTTERANCES, max_block: int | None = None
+) -> np.ndarray:
+    """Rise of the CTC loss of the probe set's text without layers i+1..j alone, in nats a label; can be negative."""
+    return skip_costs(speech, "ctc_labelled", seed, num_utterances, max_block)
+
+
+def skip_costs(speech: Speech, kind: str, seed: int, num_utterances: int, max_block: int | None) -> np.ndarray:
+    """S (L+1, L+1) float64, symmetric, 0 on the diagonal: the output change of every single block.
+
+    kind: a name of ``comflp.inference.output_change.CHANGES``. seed: for the random draw of utterances.
     """
     # torch takes seconds to import, and only these measures need it.
     from comflp.inference.output_change import output_changes
@@ -48,7 +65,7 @@ def skip_costs(
     }
     matrix = np.full((num_layers + 1, num_layers + 1), np.inf)
     np.fill_diagonal(matrix, 0.0)
-    for proposal, cost in output_changes(speech, list(blocks), kind, progress).items():
+    for proposal, cost in output_changes(speech, list(blocks), kind).items():
         start, end = blocks[proposal]
         matrix[start, end] = matrix[end, start] = cost
     return matrix

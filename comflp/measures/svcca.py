@@ -8,7 +8,7 @@ import numpy as np
 
 from comflp.measures.covariance import cross_products, moments
 from comflp.measures.layers import Layers
-from comflp.measures.registry import as_similarity, warn_constant, warn_few
+from comflp.measures.similarity import as_similarity, warn_constant, warn_few
 from comflp.measures.subspaces import check_share, leading, principal_subspace
 
 

@@ -10,7 +10,8 @@ from typing import Callable, Iterator
 from comflp.data.batching import AudioBatch
 from comflp.data.data_dir import DataDir, subset
 from comflp.errors import ComflpError
-from comflp.inference.decode import evaluation, load_batches, plan_batches
+from comflp.inference.device import evaluation
+from comflp.inference.loop import load_batches, plan_batches
 from comflp.inference.speech import Speech
 from comflp.models.layered import LayeredModel
 from comflp.proposal import NOTHING, Proposal, PruningProposal

@@ -7,7 +7,7 @@ from typing import Callable, Sequence
 
 import torch
 
-from comflp.inference.decode import track
+from comflp.inference.loop import track
 from comflp.models.layered import ENTER, LayeredModel, State, Step
 from comflp.proposal import Proposal
 from comflp.repair.fit import NormalEquations, fitted_readers, fitted_writer

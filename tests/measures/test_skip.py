@@ -1,6 +1,7 @@
 """Skip costs: each block removed by itself, against the same thing done the long way, utterance by utterance."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from fixtures.models import FAMILIES, SAMPLE_RATE, make_model as make_family
 
 import comflp.models
 from comflp.data.data_dir import DataDir, Utterance, subset
-from comflp.inference.decode import evaluation, load_batches
+from comflp.inference.device import evaluation
+from comflp.inference.loop import load_batches, plan_batches
 from comflp.errors import ComflpError
 from comflp.measures import COST, MEASURES, MODEL, Speech, correlation_matrix, skip_matrix
 from comflp.inference.output_change import output_changes
@@ -150,15 +152,17 @@ def test_a_killed_run_goes_on_from_its_batches(make_model, make_data, tmp_path):
     model, data = make_model(num_layers=4), make_data(12)
     undisturbed = skip_matrix(Speech(model, data, max_seconds=2.0), "skip_kl")
 
-    def killed(batches, **_):
-        for number, batch in enumerate(batches):
-            if number == 2:
+    first, second = (len(batch) for batch in plan_batches(model, data, 2.0)[:2])
+
+    def killed(utterances, **_):
+        for number, utterance in enumerate(utterances, start=1):
+            yield utterance
+            if number == first + second:
                 raise KeyboardInterrupt
-            yield batch
 
     speech = Speech(model, data, max_seconds=2.0, work=tmp_path / "work")
     with pytest.raises(KeyboardInterrupt):
-        skip_matrix(speech, "skip_kl", progress=killed)
+        skip_matrix(replace(speech, progress=killed), "skip_kl")
     fronts = []
     model.features.register_forward_hook(lambda *_: fronts.append(1))
     assert np.array_equal(skip_matrix(speech, "skip_kl"), undisturbed)
@@ -193,6 +197,6 @@ def test_texts_that_no_utterance_is_long_enough_for(make_model, make_data):
         skip_matrix(Speech(model, long), "skip_ctc_labelled")
 
 
-def test_the_registry_tells_them_from_similarities():
+def test_the_table_tells_them_from_similarities():
     skip = {name for name, measure in MEASURES.items() if measure.source == MODEL}
     assert skip == {"skip_kl", "skip_ctc", "skip_ctc_labelled"} == {n for n, m in MEASURES.items() if m.kind == COST}

@@ -11,7 +11,9 @@ import torch
 
 from comflp.data.batching import make_batches
 from comflp.data.data_dir import DataDir
-from comflp.inference.decode import decode, evaluation, load_batches
+from comflp.inference.decode import decode
+from comflp.inference.device import evaluation
+from comflp.inference.loop import load_batches
 from comflp.errors import ComflpError
 from comflp.inference.prefix_tree import PrefixTree
 from comflp.proposal import PruningProposal

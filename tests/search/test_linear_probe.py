@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from comflp.inference.decode import evaluation, load_batches
+from comflp.inference.device import evaluation
+from comflp.inference.loop import load_batches
 from comflp.search.baselines.linear_probe import LinearProbes, ProbeResult, linear_probe
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Collection
 
+from comflp.data import MAX_SECONDS
 from comflp.data.data_dir import DataDir
-from comflp.inference.decode import MAX_SECONDS, plan_batches
+from comflp.inference.loop import plan_batches
 from comflp.models.layered import LayeredModel
 from comflp.proposal import PruningProposal
 from comflp.search.baselines.fixed import removable

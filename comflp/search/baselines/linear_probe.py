@@ -16,7 +16,8 @@ import torch
 from comflp.data.batching import make_batches
 from comflp.data.data_dir import DataDir
 from comflp.data.training import LabelledBatch, LabelledDataset
-from comflp.inference.decode import device_of, evaluation, track
+from comflp.inference.device import device_of, evaluation
+from comflp.inference.loop import track
 from comflp.models.layered import LayeredModel
 from comflp.proposal import PruningProposal
 from comflp.search.baselines.fixed import removable

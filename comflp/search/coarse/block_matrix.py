@@ -12,7 +12,7 @@ import numpy as np
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
 from comflp.measures.matrix_file import read_matrix
-from comflp.measures.registry import COST
+from comflp.measures.table import COST
 from comflp.proposal import PruningProposal
 
 _ROUNDING = 1e-6

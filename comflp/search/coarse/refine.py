@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 from comflp.inference.speech import Speech
 from comflp.search.coarse.block_matrix import BlockMatrix
@@ -46,7 +46,6 @@ class Refinement:
         matrix: BlockMatrix,
         num_prunes: Sequence[int],
         beam_size: int = 10,
-        progress: Callable | None = None,
         **options: Any,
     ) -> dict[int, list[Candidate]]:
         """N -> the ``beam_size`` best by true cost of the best by the matrix.
@@ -58,13 +57,11 @@ class Refinement:
         for num_prune in num_prunes:
             count = min(max(self.num_proposals, beam_size), math.comb(matrix.num_layers, num_prune))
             found |= coarse_searches(matrix, [num_prune], count, **options)
-        ordered = refine(speech.drawn(self.num_utterances, self.seed), found, self.kind, progress)
+        ordered = refine(speech.drawn(self.num_utterances, self.seed), found, self.kind)
         return {num_prune: candidates[:beam_size] for num_prune, candidates in ordered.items()}
 
 
-def refine(
-    speech: Speech, found: Mapping[int, Sequence[Candidate]], kind: str = "ctc", progress: Callable | None = None
-) -> dict[int, list[Candidate]]:
+def refine(speech: Speech, found: Mapping[int, Sequence[Candidate]], kind: str = "ctc") -> dict[int, list[Candidate]]:
     """N -> the candidates of each N by their true cost, best first; their quality is minus that cost.
 
     found: N -> candidates of coarse search. kind: of change, a name of ``comflp.inference.output_change.CHANGES``.
@@ -72,7 +69,7 @@ def refine(
     """
     from comflp.inference.output_change import output_changes  # loads torch, which a search by a matrix alone can do without
 
-    costs = output_changes(speech, [c.proposal for group in found.values() for c in group], kind, progress)
+    costs = output_changes(speech, [c.proposal for group in found.values() for c in group], kind)
     return {
         num_prune: sorted((Candidate(c.proposal, -costs[c.proposal]) for c in group), key=lambda c: (-c.quality, c.proposal))
         for num_prune, group in found.items()

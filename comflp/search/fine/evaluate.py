@@ -10,21 +10,25 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Callable, Sequence
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 import numpy as np
+import torch
 
+from comflp.data.batching import AudioBatch
 from comflp.data.data_dir import DataDir, Utterance
-from comflp.inference.decode import MAX_SECONDS, evaluation, greedy_search, load_batches, plan_batches, synchronise, track
-from comflp.processes import ALONE, Ranks
 from comflp.errors import ComflpError
+from comflp.inference.decode import best_paths, texts_of
+from comflp.inference.loop import Pass
+from comflp.inference.prefix_tree import PrefixTree, StateCache
+from comflp.inference.speech import How, Speech
 from comflp.models.layered import LayeredModel
 from comflp.proposal import PruningProposal
-from comflp.inference.journal import Journal, work_key
 from comflp.scoring import UNITS, ErrorRate, utterances_errors
 from comflp.search.fine.bootstrap import difference_intervals
-from comflp.inference.prefix_tree import PrefixTree, StateCache
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 RACE_SHARES = (0.25, 0.5, 0.75)
 """Shares of the batches after which a race drops those that are behind."""
@@ -40,7 +44,7 @@ class Evaluation:
     texts: proposal -> utterance id -> decoded text.
     dropped: proposal -> number of utterances after which a race dropped it.
     layer_runs, frontend_runs: modules executed, over all batches. num_batches: of them.
-    seconds: of reading, computing and decoding, added over processes.
+    seconds: of computing and decoding, without reading audio, added over processes.
     """
 
     unit: str
@@ -70,50 +74,42 @@ def evaluate(
     proposals: Sequence[PruningProposal],
     data: DataDir,
     unit: str = "char",
-    max_seconds: float = MAX_SECONDS,
     race: Sequence[Sequence[PruningProposal]] = (),
     seed: int = 0,
-    work: str | Path | None = None,
-    caches: dict[int, StateCache] | None = None,
-    ranks: Ranks = ALONE,
-    allow_pipes: bool = False,
-    progress: Callable | None = None,
+    caches: Mapping[int, StateCache] | None = None,
+    **how: Unpack[How],
 ) -> Evaluation:
     """Decode ``data`` with every proposal and count the errors.
 
     race: groups of proposals that compete. After each of RACE_SHARES of the
         batches (drawn in an order given by ``seed``), a proposal is dropped that
         is behind the best of each of its groups with 95% confidence. No groups: no race.
-    work: a directory for partial results; with it a killed run goes on.
     caches: batch index -> StateCache, to reuse states between calls on the same data and ``max_seconds``.
+    how: of :class:`comflp.inference.speech.Speech`.
 
     Raises ComflpError where a proposal is for another number of layers.
     """
     proposals = sorted(set(proposals))
     _check(model, proposals, unit)
-    batches = plan_batches(model, data, max_seconds)
-    options = {
-        "proposals": [str(proposal) for proposal in proposals],
-        "race": [[str(proposal) for proposal in group] for group in race],
-        "seed": seed if race else None,
-    }
-    journal = Journal(work, work_key(model, data, batches, **options) if work else "", ranks)
+    batches = Pass(
+        Speech(model, data, **how),
+        proposals=[str(proposal) for proposal in proposals],
+        race=[[str(proposal) for proposal in group] for group in race],
+        seed=seed if race else None,
+    )
     result = Evaluation(
         unit,
         [utterance.utt_id for utterance in data.utterances],
         counts={proposal: np.zeros((len(data), 4), dtype=np.int64) for proposal in proposals},
         texts={proposal: {} for proposal in proposals},
-        num_batches=len(batches),
+        num_batches=len(batches.batches),
     )
     active = list(proposals)
-    for number, indices in enumerate(_rounds(len(batches), race, seed)):
+    for number, indices in enumerate(_rounds(len(batches.batches), race, seed)):
         if number:
             _drop(result, active, race, seed)
-        _run_round(model, batches, indices, active, journal, caches, ranks, allow_pipes, progress)
-        done = {index: entry for share in ranks.gather(journal.done) for index, entry in share.items()}
-        for index in indices:
-            _add(result, batches[index], done[index])
-    journal.close()
+        for index, entry in zip(indices, _run_round(batches, indices, active, caches or {})):
+            _add(result, batches.batches[index], entry)
     return result
 
 
@@ -132,33 +128,31 @@ def _rounds(num_batches: int, race: Sequence, seed: int) -> list[list[int]]:
     return [part.tolist() for part in np.split(order, cuts) if len(part)]
 
 
-def _run_round(model, batches, indices, active, journal, caches, ranks, allow_pipes, progress) -> None:
-    tree = PrefixTree(active, model.path)
-    pending = ranks.share([index for index in indices if index not in journal.done])
-    kept = {index: caches[index].start(tree) for index in pending} if caches is not None else {}
-    to_read = [batches[index] for index in pending if kept.get(index) is None]
-    with evaluation(model):
-        audio = load_batches(model, to_read, allow_pipes)
-        for index in track(pending, progress if ranks.is_main else None, f"{len(active)} pruned models", len(pending)):
-            start = time.perf_counter()
-            cache = caches[index] if caches is not None else None
-            state = kept.pop(index, None)
-            entry = {"frontend_runs": 0, "layer_runs": 0, "texts": {}}
-            if state is None:
-                state = model.begin(next(audio))
-                entry["frontend_runs"] = 1
-                if cache:
-                    cache.put_root(tree, state)
-            for proposal, output, runs in tree.walk(model, state, cache):
-                found = model.finish(output)
-                texts = greedy_search(found.logits, found.num_frames, model.tokenizer)
-                entry["texts"][str(proposal)] = texts
-                entry["layer_runs"] = runs
+def _run_round(
+    batches: Pass, indices: Sequence[int], active: Sequence[PruningProposal], caches: Mapping[int, StateCache]
+) -> list[dict]:
+    """Texts of the proposals in a race still, modules run and seconds, of each of the batches."""
+    model, tree = batches.speech.model, PrefixTree(active, model.path)
+    kept = {index: state for index in indices if index in caches and (state := caches[index].start(tree)) is not None}
+
+    def work(index: int, audio: AudioBatch | None) -> dict:
+        start, cache, state, runs = time.perf_counter(), caches.get(index), kept.pop(index, None), 0
+        if audio is not None:
+            state = model.begin(audio)
             if cache:
-                cache.finish()
-            synchronise(model)
-            entry["seconds"] = time.perf_counter() - start
-            journal.add(index, entry)
+                cache.put_root(tree, state)
+        decoded, paths = [], []
+        for proposal, last, runs in tree.walk(model, state, cache):
+            output = model.finish(last)
+            decoded.append(str(proposal))
+            paths.append(best_paths(output.logits, output.num_frames))
+        if cache:
+            cache.finish()
+        texts = {name: texts_of(path, model.tokenizer) for name, path in zip(decoded, torch.stack(paths).cpu())}
+        seconds = time.perf_counter() - start
+        return {"frontend_runs": int(audio is not None), "layer_runs": runs, "texts": texts, "seconds": seconds}
+
+    return batches.run(work, f"{len(active)} pruned models", only=indices, unread=set(kept))
 
 
 def _add(result: Evaluation, batch: Sequence[Utterance], entry: dict) -> None:
