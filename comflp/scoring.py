@@ -19,9 +19,8 @@ import jiwer
 from comflp.errors import ComflpError
 from comflp.text import letter_cases, plain_text
 
-UNITS = ("char", "word")
-METRIC_OF_UNIT = {"char": "cer", "word": "wer"}
-UNIT_OF_METRIC = {"cer": "char", "wer": "word"}
+METRICS = ("cer", "wer")
+"""Error rates of characters and of words."""
 
 NORMALISERS = ("none", "basic", "english")
 """What texts are put through before they are compared. ``basic`` and ``english`` are those of Whisper: small letters, no
@@ -96,56 +95,56 @@ class ErrorRate:
         )
 
 
-def error_rate(refs: Texts, hyps: Texts, unit: str = "char", normaliser: str = "none") -> ErrorRate:
-    """Character (``unit="char"``) or word error rate of a whole set: errors added up over the total length.
+def error_rate(refs: Texts, hyps: Texts, metric: str = "cer", normaliser: str = "none") -> ErrorRate:
+    """Error rate of a whole set: errors added up over the total length.
 
-    refs, hyps: lists of texts in the same order, or dicts by utterance id. normaliser: one of ``NORMALISERS``.
+    refs, hyps: lists of texts in the same order, or dicts by utterance id. metric: ``cer`` or ``wer``. normaliser: one of ``NORMALISERS``.
 
-    >>> error_rate(["the cat sat"], ["the  bat"], unit="word")
+    >>> error_rate(["the cat sat"], ["the  bat"], metric="wer")
     ErrorRate(substitutions=1, deletions=1, insertions=0, hits=1)
 
     Raises ComflpError where utterances are missing on one side, or where the
-    references hold not one unit.
+    references hold no character.
     """
-    return total_of(utterances_errors(*_paired(refs, hyps), unit, normaliser))
+    return total_of(utterances_errors(*_paired(refs, hyps), metric, normaliser))
 
 
 def total_of(errors: Sequence[ErrorRate]) -> ErrorRate:
-    """Counts of all utterances together; ComflpError where their references hold not one unit."""
+    """Counts of all utterances together; ComflpError where their references hold no character."""
     total = sum(errors, ErrorRate())
     if total.ref_length == 0:
         raise ComflpError("no error rate can be given: the references are all empty")
     return total
 
 
-def utterance_errors(ref: str, hyp: str, unit: str = "char", normaliser: str = "none") -> ErrorRate:
+def utterance_errors(ref: str, hyp: str, metric: str = "cer", normaliser: str = "none") -> ErrorRate:
     """Counts for one utterance.
 
     >>> utterance_errors("four", "for")
     ErrorRate(substitutions=0, deletions=1, insertions=0, hits=3)
-    >>> utterance_errors("It's Twenty-One!", "it is 21", "word", "english").errors
+    >>> utterance_errors("It's Twenty-One!", "it is 21", "wer", "english").errors
     0
     """
-    return utterances_errors([ref], [hyp], unit, normaliser)[0]
+    return utterances_errors([ref], [hyp], metric, normaliser)[0]
 
 
 def utterances_errors(
-    refs: Sequence[str], hyps: Sequence[str], unit: str = "char", normaliser: str = "none"
+    refs: Sequence[str], hyps: Sequence[str], metric: str = "cer", normaliser: str = "none"
 ) -> list[ErrorRate]:
     """Counts for each of many utterances, in order."""
-    return [_counts(chunks) for chunks in align(refs, hyps, unit, normaliser).alignments]
+    return [_counts(chunks) for chunks in align(refs, hyps, metric, normaliser).alignments]
 
 
 def align(
-    refs: Sequence[str], hyps: Sequence[str], unit: str = "char", normaliser: str = "none"
+    refs: Sequence[str], hyps: Sequence[str], metric: str = "cer", normaliser: str = "none"
 ) -> jiwer.WordOutput | jiwer.CharacterOutput:
     """jiwer's alignment of each pair of texts; ``jiwer.visualize_alignment`` prints it."""
-    if unit not in UNITS:
-        raise ComflpError(f"unit {unit!r} is not known; give one of {', '.join(UNITS)}")
+    if metric not in METRICS:
+        raise ComflpError(f"metric {metric!r} is not known; give one of {', '.join(METRICS)}")
     if len(refs) != len(hyps):
         raise ComflpError(f"{len(refs)} references but {len(hyps)} hypotheses")
     references, hypotheses = ([normalise(text, normaliser) for text in texts] for texts in (refs, hyps))
-    if unit == "char":
+    if metric == "cer":
         return jiwer.process_characters(references, hypotheses, _CHARACTERS, _CHARACTERS)
     return jiwer.process_words(references, hypotheses, _WORDS, _WORDS)
 

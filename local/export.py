@@ -18,7 +18,7 @@ from comflp.data.audio import read_audio
 from comflp.data.data_dir import read_data_dir, subset
 from comflp.errors import ComflpError
 from comflp.experiment import export_directory
-from comflp.scoring import UNIT_OF_METRIC, error_rate, normalise
+from comflp.scoring import METRICS, error_rate, normalise
 from comflp.record import Stage
 
 
@@ -29,7 +29,7 @@ def parse_options():
     arguments.add_argument("--num-utterances", type=int, default=200, help="how many of its utterances, drawn at random; 0: all")
     arguments.add_argument("--formats", default=" ".join(export.FORMATS), help=f"any of: {' '.join(export.FORMATS)}")
     arguments.add_argument("--out", help="directory; MODEL/export if left out")
-    arguments.add_argument("--metric", choices=tuple(UNIT_OF_METRIC), default="cer", help="error rate to compare")
+    arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate to compare")
     arguments.add_argument("--seed", type=int, default=0, help="of the draw of utterances")
     arguments.add_argument("--trust-hyperparams", action="store_true",
                            help="allow a model's HyperPyYAML file, which can run code")
@@ -57,14 +57,13 @@ def main():
         return
     model = comflp.models.load(source, trust_hyperparams=options.trust_hyperparams)
     texts, _ = recognise(recognition.of_model(model), data)
-    unit = UNIT_OF_METRIC[options.metric]
     references = {utterance.utt_id: utterance.text for utterance in data}
-    expected = error_rate(references, texts, unit)
+    expected = error_rate(references, texts, options.metric)
     for name in wanted:
         directory = out / name
         make(name, model, out)
         found, seconds = recognise(recognition.load(directory), data)
-        errors = error_rate(references, found, unit)
+        errors = error_rate(references, found, options.metric)
         write_text(directory / "hyp", "".join(f"{utt_id} {text}".rstrip() + "\n" for utt_id, text in found.items()))
         same = sum(normalise(found[utt_id]) == normalise(text) for utt_id, text in texts.items())
         write_json(directory / export.DESCRIPTION, {

@@ -18,7 +18,7 @@ from comflp.data.data_dir import subset
 from comflp.errors import ComflpError
 from comflp.experiment import Layout
 from comflp.processes import processes
-from comflp.scoring import UNIT_OF_METRIC
+from comflp.scoring import METRICS
 from comflp.search import BlockMatrix
 from comflp.search.baselines import baseline
 from comflp.search.baselines.greedy import glp
@@ -40,7 +40,7 @@ def parse_options():
     arguments.add_argument("--data", default="data/valid", help="Kaldi data directory to decode")
     arguments.add_argument("--train", default="data/train", help="data that linear_probe trains its probes on")
     arguments.add_argument("--probe-utterances", type=int, default=1000, help="how many of them it uses")
-    arguments.add_argument("--metric", choices=tuple(UNIT_OF_METRIC), default="cer", help="error rate to rank by")
+    arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate to rank by")
     arguments.add_argument("--race", action="store_true",
                            help="drop candidates that are behind with 95%% confidence after a share of the utterances")
     arguments.add_argument("--seed", type=int, default=0, help="seed for the random draw, the intervals and the race")
@@ -148,7 +148,7 @@ def greedily(model, entries, data, stacks, quality, options, ranks):
 
 def common(options, ranks):
     return {
-        "unit": UNIT_OF_METRIC[options.metric],
+        "metric": options.metric,
         "seed": options.seed,
         "work": work_directory(options),
         **how(options, ranks),

@@ -32,8 +32,8 @@ from comflp.processes import Ranks, processes, training_backend
 from comflp.proposal import PruningProposal
 from comflp.record import Stage
 from comflp.result_names import FineTuned, ProposalName, Pruned, Scratch
-from comflp.scoring import UNIT_OF_METRIC
-from comflp.target import LayerCounts, layer_counts
+from comflp.scoring import METRICS
+from comflp.target import layer_counts
 from comflp.train.distillation import KINDS, Distillation
 from comflp.train.fit import FitResult, fit
 
@@ -53,7 +53,7 @@ def parse_options():
     arguments.add_argument("--train", type=Path, default="data/train", help="data directory to train on")
     arguments.add_argument("--dev", type=Path, default="data/dev", help="data directory that the best epochs are chosen by")
     arguments.add_argument("--probe", type=Path, default="data/probe", help="data directory for correlation snapshots")
-    arguments.add_argument("--metric", choices=tuple(UNIT_OF_METRIC), default="cer", help="error rate on the dev set")
+    arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate on the dev set")
     arguments.add_argument("--distill", choices=KINDS, default="none", help="also learn from the deep model")
     arguments.add_argument("--tag", default="", help="appended to the directory's name, to keep several trainings")
     arguments.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
@@ -220,7 +220,7 @@ class Job:
             self.dev,
             training,
             values,
-            UNIT_OF_METRIC[self.metric],
+            self.metric,
             distillation=Distillation.of_kind(
                 self.state.distill,
                 self.deep,

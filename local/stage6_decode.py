@@ -24,7 +24,7 @@ from comflp.inference.speech import How
 from comflp.models.layered import LayeredModel
 from comflp.processes import processes
 from comflp.record import Stage
-from comflp.scoring import UNIT_OF_METRIC
+from comflp.scoring import METRICS
 
 
 def parse_options():
@@ -33,7 +33,7 @@ def parse_options():
     arguments.add_argument("--models", default="", help="model directories to decode, separated by spaces")
     arguments.add_argument("--data", default="dev test",
                            help="Kaldi data directories, separated by spaces; a plain name is taken in data/")
-    arguments.add_argument("--metric", choices=tuple(UNIT_OF_METRIC), default="cer", help="error rate to report first")
+    arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate to report first")
     arguments.add_argument("--decoder", choices=("greedy", "beam"), default="greedy", help="CTC search")
     arguments.add_argument("--lm", help="KenLM file (arpa or binary) for the beam search")
     arguments.add_argument("--lm-weight", type=float, default=0.5, help="weight of the language model")

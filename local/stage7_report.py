@@ -9,6 +9,7 @@ from comflp import report
 from comflp.artifacts import atomic_directory
 from comflp.errors import ComflpError
 from comflp.record import Stage
+from comflp.scoring import METRICS
 
 
 def main():
@@ -17,7 +18,7 @@ def main():
     arguments.add_argument("--out", help="directory of the report, made anew; EXP/report if left out")
     arguments.add_argument("--title", default="", help="of the report; one with the model's name if left out")
     arguments.add_argument("--note", default="", help="what a reader has to know of the data, such as that it is synthetic")
-    arguments.add_argument("--metric", choices=("cer", "wer"), default="cer", help="error rate of the searches and scores")
+    arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate of the searches and scores")
     arguments.add_argument("--max-cer-increase", type=float, default=1.0,
                            help="increase of the error rate that the recommended model may have, in percentage points")
     options = arguments.parse_args()

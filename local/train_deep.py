@@ -19,7 +19,7 @@ from comflp.models.own.tokenizer import SentencePieceTokenizer
 from comflp.models.own.transformer_ctc import TransformerCTC
 from comflp.processes import processes, training_backend
 from comflp.record import Stage
-from comflp.scoring import UNIT_OF_METRIC
+from comflp.scoring import METRICS
 from comflp.train.fit import fit
 
 
@@ -29,7 +29,7 @@ def parse_options():
     arguments.add_argument("config", help="HyperPyYAML file; any of its keys may follow as --key value")
     arguments.add_argument("--train", type=Path, required=True, help="data directory to train on")
     arguments.add_argument("--dev", type=Path, required=True, help="data directory that the best epoch is chosen by")
-    arguments.add_argument("--metric", choices=tuple(UNIT_OF_METRIC), default="cer", help="error rate on the dev set")
+    arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate on the dev set")
     arguments.add_argument("--out", type=Path, required=True, help="experiment directory; gets deep/ and train_deep/")
     arguments.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     options, overrides = arguments.parse_known_args()
@@ -77,7 +77,7 @@ def train_deep(options, configuration, ranks):
         dev,
         training,
         values,
-        UNIT_OF_METRIC[options.metric],
+        options.metric,
         run_opts=configuration.run_opts,
         report=report,
         goes_on=report.goes_on,

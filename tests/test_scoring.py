@@ -23,7 +23,7 @@ def test_the_rate_of_a_set_is_over_all_units_and_not_a_mean_of_rates():
 def test_runs_of_white_space_are_one_space_and_a_space_is_a_character():
     assert utterance_errors(" one\t two ", "one two").errors == 0
     assert utterance_errors("one two", "onetwo") == ErrorRate(deletions=1, hits=6)
-    assert utterance_errors("one  two", "one two", unit="word") == ErrorRate(hits=2)
+    assert utterance_errors("one  two", "one two", metric="wer") == ErrorRate(hits=2)
 
 
 def test_dicts_are_matched_by_utterance_and_not_by_order():
@@ -38,20 +38,20 @@ def test_empty_hypothesis_and_empty_reference():
 
 
 @pytest.mark.parametrize(
-    "refs, hyps, unit, said",
+    "refs, hyps, metric, said",
     [
-        ({"a": "x"}, {}, "char", "no hypothesis, the first is a"),
-        ({}, {"b": "x"}, "char", "no reference, the first is b"),
-        (["x"], ["x", "y"], "char", "1 references but 2 hypotheses"),
-        (["x"], {"a": "x"}, "char", "both be lists"),
-        (["", " "], ["a", ""], "char", "all empty"),
-        (["x"], ["x"], "phone", "unit 'phone' is not known"),
-        (["\N{ZERO WIDTH SPACE}"], ["a"], "char", "all empty"),
+        ({"a": "x"}, {}, "cer", "no hypothesis, the first is a"),
+        ({}, {"b": "x"}, "cer", "no reference, the first is b"),
+        (["x"], ["x", "y"], "cer", "1 references but 2 hypotheses"),
+        (["x"], {"a": "x"}, "cer", "both be lists"),
+        (["", " "], ["a", ""], "cer", "all empty"),
+        (["x"], ["x"], "per", "metric 'per' is not known"),
+        (["\N{ZERO WIDTH SPACE}"], ["a"], "cer", "all empty"),
     ],
 )
-def test_what_cannot_be_scored_says_why(refs, hyps, unit, said):
+def test_what_cannot_be_scored_says_why(refs, hyps, metric, said):
     with pytest.raises(ComflpError, match=said):
-        error_rate(refs, hyps, unit)
+        error_rate(refs, hyps, metric)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,14 @@ def test_a_joiner_that_shows_is_a_character():
     ],
 )
 def test_a_normaliser_brings_both_sides_to_one_form(normaliser, ref, hyp, errors):
-    assert error_rate([ref], [hyp], "word", normaliser).errors == errors
+    assert error_rate([ref], [hyp], "wer", normaliser).errors == errors
 
 
 def test_capped_counts_stop_at_100_percent_of_an_utterance():
-    endless = utterance_errors("one two", "one " * 100, "word")
+    endless = utterance_errors("one two", "one " * 100, "wer")
     assert endless.rate > 1000 and endless.capped.rate == 100.0
-    assert utterance_errors("one two", "one", "word").capped == utterance_errors("one two", "one", "word")
-    assert utterance_errors("", "one", "word").capped.errors == 0
+    assert utterance_errors("one two", "one", "wer").capped == utterance_errors("one two", "one", "wer")
+    assert utterance_errors("", "one", "wer").capped.errors == 0
 
 
 class Letters:
@@ -128,14 +128,14 @@ def test_references_in_the_other_case_than_the_vocabulary(vocabulary, references
 texts = st.text(alphabet="ab 中", max_size=8)
 
 
-@given(st.lists(st.tuples(texts, texts), min_size=1, max_size=5), st.sampled_from(["char", "word"]))
-def test_per_utterance_counts_agree_with_jiwer(pairs, unit):
+@given(st.lists(st.tuples(texts, texts), min_size=1, max_size=5), st.sampled_from(["cer", "wer"]))
+def test_per_utterance_counts_agree_with_jiwer(pairs, metric):
     refs, hyps = zip(*pairs)
-    counted = utterances_errors(refs, hyps, unit)
+    counted = utterances_errors(refs, hyps, metric)
     for ref, hyp, errors in zip(refs, hyps, counted):
         ref, hyp = " ".join(ref.split()), " ".join(hyp.split())
-        units = len(ref) if unit == "char" else len(ref.split())
+        units = len(ref) if metric == "cer" else len(ref.split())
         assert errors.ref_length == units
         if units:
-            expected = (jiwer.cer if unit == "char" else jiwer.wer)(ref, hyp)
+            expected = (jiwer.cer if metric == "cer" else jiwer.wer)(ref, hyp)
             assert errors.rate == pytest.approx(100 * expected)

@@ -151,7 +151,7 @@ def test_stage6_scores_every_model_of_an_experiment(recipe):
         assert lines == {utt_id: text.strip() for utt_id, text in hypotheses.items()}
         score = read(out / "score.json")
         assert score["error_rate"] == error_rate(references, hypotheses).rate == score["cer"]
-        assert score["wer"] == error_rate(references, hypotheses, "word").rate
+        assert score["wer"] == error_rate(references, hypotheses, "wer").rate
         assert (score["num_layers"], score["num_parameters"]) == (num_layers, load(directory).num_parameters)
         assert score["rtf"] == score["decode_seconds"] / score["audio_seconds"] > 0
         rows = (out / "per_speaker.tsv").read_text().splitlines()

@@ -13,7 +13,7 @@ from comflp.artifacts import write_json, write_text
 from comflp.data.data_dir import DataDir
 from comflp.inference.decode import Hypotheses
 from comflp.models.layered import LayeredModel
-from comflp.scoring import METRIC_OF_UNIT, UNIT_OF_METRIC, ErrorRate, align, error_rate, normalise, utterances_errors
+from comflp.scoring import METRICS, ErrorRate, align, error_rate, normalise, utterances_errors
 
 
 def write_results(
@@ -26,8 +26,7 @@ def write_results(
     """
     references = {utterance.utt_id: normalise(utterance.text) for utterance in data}
     texts = {utt_id: normalise(text) for utt_id, text in hypotheses.items()}
-    rates = {name: error_rate(references, texts, unit) for unit, name in METRIC_OF_UNIT.items()}
-    unit = UNIT_OF_METRIC[metric]
+    rates = {name: error_rate(references, texts, name) for name in METRICS}
     asked = rates[metric]
     score = {
         "metric": metric,
@@ -49,10 +48,10 @@ def write_results(
     files = {
         "hyp": kaldi_text(texts),
         "ref": kaldi_text(references),
-        "hyp.trn": trn(data, texts, unit),
-        "ref.trn": trn(data, references, unit),
+        "hyp.trn": trn(data, texts, metric),
+        "ref.trn": trn(data, references, metric),
         "per_speaker.tsv": per_speaker(data, references, texts),
-        "worst.txt": worst(data, references, texts, unit, num_worst),
+        "worst.txt": worst(data, references, texts, metric, num_worst),
     }
     for name, content in files.items():
         write_text(out / name, content)
@@ -65,12 +64,12 @@ def kaldi_text(texts: Mapping[str, str]) -> str:
     return "".join(f"{utt_id} {text}".rstrip() + "\n" for utt_id, text in sorted(texts.items()))
 
 
-def trn(data: DataDir, texts: Mapping[str, str], unit: str) -> str:
+def trn(data: DataDir, texts: Mapping[str, str], metric: str) -> str:
     """sclite's trn: ``<text> (<speaker>-<utt>)``; characters are separated by spaces where CER counts them."""
     lines = []
     for utterance in data:
         text = texts[utterance.utt_id]
-        if unit == "char":
+        if metric == "cer":
             text = " ".join("<space>" if character == " " else character for character in text)
         lines.append(f"{text} ({utterance.speaker}-{utterance.utt_id})".lstrip() + "\n")
     return "".join(lines)
@@ -84,23 +83,23 @@ def per_speaker(data: DataDir, references: Mapping[str, str], hypotheses: Mappin
     lines = ["speaker\tutterances\tcer\tcharacters\twer\twords\n"]
     for speaker, utt_ids in [*sorted(speakers.items()), ("all", list(references))]:
         row = [speaker, str(len(utt_ids))]
-        for unit in ("char", "word"):
-            counts = utterances_errors([references[i] for i in utt_ids], [hypotheses[i] for i in utt_ids], unit)
+        for metric in METRICS:
+            counts = utterances_errors([references[i] for i in utt_ids], [hypotheses[i] for i in utt_ids], metric)
             total = sum(counts, ErrorRate())
             row += [f"{total.rate:.2f}", str(total.ref_length)]
         lines.append("\t".join(row) + "\n")
     return "".join(lines)
 
 
-def worst(data: DataDir, references: Mapping[str, str], hypotheses: Mapping[str, str], unit: str, count: int) -> str:
+def worst(data: DataDir, references: Mapping[str, str], hypotheses: Mapping[str, str], metric: str, count: int) -> str:
     """The ``count`` utterances with most errors, reference above hypothesis."""
     utt_ids = list(references)
-    counts = utterances_errors([references[i] for i in utt_ids], [hypotheses[i] for i in utt_ids], unit)
+    counts = utterances_errors([references[i] for i in utt_ids], [hypotheses[i] for i in utt_ids], metric)
     chosen = sorted(zip(utt_ids, counts), key=lambda pair: (-pair[1].errors, pair[0]))[:count]
     parts = []
     for utt_id, errors in chosen:
         if errors.errors:
-            alignment = align([references[utt_id]], [hypotheses[utt_id]], unit)
+            alignment = align([references[utt_id]], [hypotheses[utt_id]], metric)
             shown = jiwer.visualize_alignment(alignment, show_measures=False, skip_correct=False)
             lines = same_width(shown.partition("\n")[2].strip("\n").split("\n"))
             head = f"{utt_id} ({data[utt_id].speaker}): {errors.errors} errors, {errors.rate:.1f}%"

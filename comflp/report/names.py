@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Union
 
-from comflp.proposal import PruningProposal
 from comflp.result_names import FineTuned, ListName, ProposalName, Scratch, Start
 
 _WORDS = {
@@ -40,6 +39,7 @@ Name = Union[str, ListName, ProposalName, Start]
 def label(name: Name, settings: FineTuned | None = None) -> str:
     """The written name; with the settings of a training where they are not the usual ones.
 
+    >>> from comflp.proposal import PruningProposal
     >>> label("dc"), label(ListName("svcca", reverse=True)), label(ProposalName("top"))
     ('DC', 'rev. SVCCA', 'Top drop')
     >>> label(ProposalName("dc", "fine"), FineTuned(distill="both", tag="e2")), label(PruningProposal.parse("1,3-4", 12))

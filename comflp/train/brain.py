@@ -119,7 +119,7 @@ class CTCBrain(sb.Brain):
             self.train_loss = float(stage_loss)
             return
         h = self.hparams
-        rate = error_rate(self.references, self.hypotheses, unit=h.unit).rate
+        rate = error_rate(self.references, self.hypotheses, metric=h.metric).rate
         row = {
             "epoch": epoch,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
@@ -175,7 +175,7 @@ class CTCBrain(sb.Brain):
         with evaluation(self.modules):
             for batch in loader:
                 self.compute_objectives(self.compute_forward(batch, sb.Stage.VALID), batch, sb.Stage.VALID)
-        return error_rate(self.references, self.hypotheses, unit=self.hparams.unit).rate
+        return error_rate(self.references, self.hypotheses, metric=self.hparams.metric).rate
 
 
 def ctc_loss(output: Output, batch: LabelledBatch, blank_id: int) -> tuple[torch.Tensor, int]:

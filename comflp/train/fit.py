@@ -46,7 +46,7 @@ def fit(
     valid: Sequence,
     directory: str | Path,
     hparams: Mapping[str, Any],
-    unit: str = "char",
+    metric: str = "cer",
     distillation: Distillation | None = None,
     take_snapshot: Callable[[LayeredModel, int], None] | None = None,
     run_opts: Mapping[str, Any] | None = None,
@@ -59,7 +59,7 @@ def fit(
     train, valid: utterances with text. directory: gets ``save/`` (checkpoints) and
     ``train_log.csv``; a directory with checkpoints is continued from the last one.
     hparams: what conf/finetune.yaml holds (number_of_epochs, optimizer, scheduler,
-    layerdrop, batch sizes, average, ...). unit: ``char`` or ``word``, for the error
+    layerdrop, batch sizes, average, ...). metric: ``cer`` or ``wer``, the error
     rate. take_snapshot(model, epoch): called at hparams ``snapshot_epochs``.
     run_opts: SpeechBrain's (device, precision, ckpt_interval_minutes, ...), which go before ``hparams`` of the same name. Inside
     ``comflp.processes.processes`` the batches are shared out, and a step is as many
@@ -92,7 +92,7 @@ def fit(
             "epoch_counter": counter,
             "distillation": distillation,
             "directory": directory,
-            "unit": unit,
+            "metric": metric,
             "report": report,
             "goes_on": goes_on,
             "sorting": "by the batch sampler",

@@ -39,16 +39,16 @@ def references(data):
     return {utterance.utt_id: utterance.text for utterance in data}
 
 
-@pytest.mark.parametrize("unit", ["char", "word"])
-def test_texts_and_counts_are_those_of_each_pruned_model_by_itself(make_model, make_data, unit):
+@pytest.mark.parametrize("metric", ["cer", "wer"])
+def test_texts_and_counts_are_those_of_each_pruned_model_by_itself(make_model, make_data, metric):
     model, data, candidates = make_model(num_layers=5), make_data(), all_candidates()
-    found = fine_search(model, candidates, data, unit=unit, max_seconds=2.5)
+    found = fine_search(model, candidates, data, metric=metric, max_seconds=2.5)
     texts = []
     for candidate in candidates:
         alone = decode(model.prune(candidate.proposal), data)
         texts.append(tuple(alone.values()))
         assert found.evaluation.texts[candidate.proposal] == alone
-        assert found.of(candidate.proposal).errors == error_rate(references(data), alone, unit)
+        assert found.of(candidate.proposal).errors == error_rate(references(data), alone, metric)
     assert len(set(texts)) > len(candidates) // 2, "the candidates must differ for this test to mean anything"
 
 

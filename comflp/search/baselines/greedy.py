@@ -28,7 +28,7 @@ def glp(
     model: LayeredModel,
     num_prune: int,
     data: DataDir,
-    unit: str = "char",
+    metric: str = "cer",
     seed: int = 0,
     max_seconds: float = MAX_SECONDS,
     cache_bytes: float = CACHE_BYTES,
@@ -49,7 +49,7 @@ def glp(
     for _ in range(num_prune):
         left = [layer for layer in layers if layer not in removed]
         proposals = [PruningProposal.from_layers((*removed, layer), model.num_layers) for layer in left]
-        evaluation = evaluate(model, proposals, data, unit, max_seconds=max_seconds, caches=caches, **options)
+        evaluation = evaluate(model, proposals, data, metric, max_seconds=max_seconds, caches=caches, **options)
         cost = {
             "models": cost["models"] + len(proposals),
             "layer_runs": cost["layer_runs"] + evaluation.layer_runs,

@@ -24,7 +24,7 @@ from comflp.inference.prefix_tree import PrefixTree, StateCache
 from comflp.inference.speech import How, Speech
 from comflp.models.layered import LayeredModel
 from comflp.proposal import PruningProposal
-from comflp.scoring import UNITS, ErrorRate, utterances_errors
+from comflp.scoring import METRICS, ErrorRate, utterances_errors
 from comflp.search.fine.bootstrap import difference_intervals
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Evaluation:
     seconds: of computing and decoding, without reading audio, added over processes.
     """
 
-    unit: str
+    metric: str
     utt_ids: list[str]
     counts: dict[PruningProposal, np.ndarray]
     texts: dict[PruningProposal, dict[str, str]]
@@ -73,7 +73,7 @@ def evaluate(
     model: LayeredModel,
     proposals: Sequence[PruningProposal],
     data: DataDir,
-    unit: str = "char",
+    metric: str = "cer",
     race: Sequence[Sequence[PruningProposal]] = (),
     seed: int = 0,
     caches: Mapping[int, StateCache] | None = None,
@@ -90,7 +90,7 @@ def evaluate(
     Raises ComflpError where a proposal is for another number of layers.
     """
     proposals = sorted(set(proposals))
-    _check(model, proposals, unit)
+    _check(model, proposals, metric)
     batches = Pass(
         Speech(model, data, **how),
         proposals=[str(proposal) for proposal in proposals],
@@ -98,7 +98,7 @@ def evaluate(
         seed=seed if race else None,
     )
     result = Evaluation(
-        unit,
+        metric,
         [utterance.utt_id for utterance in data.utterances],
         counts={proposal: np.zeros((len(data), 4), dtype=np.int64) for proposal in proposals},
         texts={proposal: {} for proposal in proposals},
@@ -113,9 +113,9 @@ def evaluate(
     return result
 
 
-def _check(model: LayeredModel, proposals: Sequence[PruningProposal], unit: str) -> None:
-    if unit not in UNITS:
-        raise ComflpError(f"unit {unit!r} is not known; give one of {', '.join(UNITS)}")
+def _check(model: LayeredModel, proposals: Sequence[PruningProposal], metric: str) -> None:
+    if metric not in METRICS:
+        raise ComflpError(f"metric {metric!r} is not known; give one of {', '.join(METRICS)}")
     if not proposals:
         raise ComflpError("there is no proposal to evaluate")
 
@@ -163,7 +163,7 @@ def _add(result: Evaluation, batch: Sequence[Utterance], entry: dict) -> None:
         if texts is None:
             continue
         result.texts[proposal].update((utterance.utt_id, text) for utterance, text in zip(batch, texts))
-        errors = utterances_errors(references, texts, result.unit)
+        errors = utterances_errors(references, texts, result.metric)
         counts[rows] = [(e.substitutions, e.deletions, e.insertions, e.hits) for e in errors]
     result.layer_runs += entry["layer_runs"]
     result.frontend_runs += entry["frontend_runs"]

@@ -9,7 +9,7 @@ from typing import Callable, Mapping, Sequence
 from comflp.data.data_dir import DataDir
 from comflp.models.layered import LayeredModel
 from comflp.proposal import PruningProposal
-from comflp.scoring import METRIC_OF_UNIT, ErrorRate
+from comflp.scoring import ErrorRate
 from comflp.search.coarse.candidate import Candidate
 from comflp.search.fine.evaluate import Evaluation, evaluate
 
@@ -60,7 +60,7 @@ class FineSearchResult:
         """The content of ranked.json (docs/artifacts.md)."""
         best = self.best.proposal
         return {
-            "metric": METRIC_OF_UNIT[self.evaluation.unit],
+            "metric": self.evaluation.metric,
             "num_layers": best.num_layers,
             "num_prune": best.num_removed,
             "num_utterances": len(self.evaluation.utt_ids),
@@ -91,7 +91,7 @@ def fine_search(
     model: LayeredModel,
     candidates: Sequence[Candidate],
     data: DataDir,
-    unit: str = "char",
+    metric: str = "cer",
     race: bool = False,
     seed: int = 0,
     **options,
@@ -104,7 +104,7 @@ def fine_search(
     """
     proposals = [candidate.proposal for candidate in candidates]
     groups = [proposals] if race else ()
-    evaluation = evaluate(model, proposals, data, unit, race=groups, seed=seed, **options)
+    evaluation = evaluate(model, proposals, data, metric, race=groups, seed=seed, **options)
     return rank(evaluation, candidates, seed)
 
 
