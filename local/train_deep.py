@@ -68,7 +68,7 @@ def train_deep(options, configuration, ranks):
         return
     values = configuration.values
     torch.manual_seed(values["seed"])
-    tokenizer = SentencePieceTokenizer.train(utterance.text for utterance in train)
+    tokenizer = SentencePieceTokenizer.train((utterance.text for utterance in train), values["unit"], values["vocab_size"])
     model = TransformerCTC(tokenizer, values["architecture"], origin={"source": "trained by local/train_deep.py"})
     report = EpochReport(training / "tensorboard", options.metric)
     result = fit(

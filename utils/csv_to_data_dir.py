@@ -4,7 +4,7 @@
     . ./path.sh && python utils/csv_to_data_dir.py --csv train.csv --out data/train
 
 The first line names the columns. Relative paths start from the file's own folder. Without an id column an utterance is
-named by its audio file, without a speaker column each is its own speaker.
+named by its audio file (so files of different folders must not share a name), without a speaker column each is its own speaker.
 """
 
 import csv
@@ -19,7 +19,7 @@ from comflp.data.tables import DataError, Fault, stop_at_faults
 
 def read_rows(path, columns, delimiter):
     """[(utterance, audio path, text, speaker)] of the table. Raises DataError with file and line."""
-    rows, seen, faults = [], {}, []
+    rows, seen, repeated, faults = [], {}, [], []
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file, delimiter=delimiter, strict=True)
@@ -35,7 +35,7 @@ def read_rows(path, columns, delimiter):
                 elif not (path.parent / wav).is_file():
                     faults.append(Fault(str(path), table.line_num, f"there is no file {path.parent / wav}"))
                 elif utt_id in seen:
-                    faults.append(Fault(str(path), table.line_num, f"duplicate id {utt_id!r}, first on line {seen[utt_id]}"))
+                    repeated.append((table.line_num, utt_id))
                 else:
                     seen[utt_id] = table.line_num
                     rows.append((utt_id, path.parent / wav, text, (row.get(columns["speaker"]) or utt_id).strip()))
@@ -43,6 +43,12 @@ def read_rows(path, columns, delimiter):
         raise DataError(f"{path} cannot be read as a table in UTF-8: {error}") from error
     if not rows and not faults:
         faults.append(Fault(str(path), 1, "there are no rows"))
+    if repeated:
+        line, utt_id = repeated[0]
+        told = "" if columns["id"] in header else "; an utterance is named by its audio file here, and files of several " \
+            f"folders have the same name: add a column {columns['id']} whose values differ, such as folder_{utt_id}"
+        faults.append(Fault(str(path), line, f"duplicate id {utt_id!r}, first on line {seen[utt_id]} "
+                                             f"({len(repeated):,} rows repeat an id){told}"))
     stop_at_faults(f"{path} is not usable", faults)
     return rows
 

@@ -84,6 +84,7 @@ def test_tsv_with_columns_of_its_own(write_wav, script, tmp_path, monkeypatch):
         ("wav,text\na.wav,\n", "t.csv:2: the row has no text"),
         ("wav,text\n,x\n", "t.csv:2: the row has no audio path"),
         ("wav,text\na.wav,x\na.wav,y\n", "t.csv:3: duplicate id 'a', first on line 2"),
+        ("wav,text\na.wav,x\na.wav,y\na.wav,z\n", "(2 rows repeat an id); an utterance is named by its audio file here"),
         ("wav,text\n", "t.csv:1: there are no rows"),
         ('wav,text\na.wav,"x\n', "t.csv cannot be read as a table"),
         ("wav,text\nbad.wav,x\n", "bad.wav cannot be read as audio"),

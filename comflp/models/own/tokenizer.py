@@ -1,8 +1,9 @@
-"""A sentencepiece character tokenizer whose id 0 is the CTC blank."""
+"""A sentencepiece tokenizer of characters or pieces of words, whose id 0 is the CTC blank."""
 
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Iterable, Sequence
 
@@ -13,10 +14,12 @@ from comflp.text import plain_text
 
 FILE_NAME = "tokenizer.model"
 _BLANK = "<blank>"
+_SPECIAL = (_BLANK, "<unk>", "\u2581")
+UNITS = ("char", "bpe", "unigram")
 
 
 class SentencePieceTokenizer:
-    """Characters to ids and back; spaces are sentencepiece's ``▁``.
+    """Text to ids and back; spaces are sentencepiece's ``▁``.
 
     model: the bytes of a sentencepiece model whose padding piece is the blank.
     """
@@ -30,29 +33,47 @@ class SentencePieceTokenizer:
             raise ComflpError(f"{FILE_NAME} was not made for CTC: its piece 0 is not {_BLANK}")
 
     @classmethod
-    def train(cls, texts: Iterable[str]) -> SentencePieceTokenizer:
-        """A tokenizer with every character that occurs in ``texts``, as :func:`comflp.text.plain_text` has them."""
+    def train(cls, texts: Iterable[str], unit: str = "char", vocab_size: int = 0) -> SentencePieceTokenizer:
+        """A tokenizer of the units of ``texts``, as :func:`comflp.text.plain_text` has them.
+
+        unit: ``char`` (every character that occurs), ``bpe`` or ``unigram`` (pieces of words).
+        vocab_size: number of labels of ``bpe`` and ``unigram``, blank and unknown included. ``char`` has as many as there
+            are characters and takes none.
+
+        Raises ComflpError where there is no text, or where it does not have ``vocab_size`` pieces.
+        """
+        if unit not in UNITS:
+            raise ComflpError(f"unit {unit}: choose {', '.join(UNITS)}")
         texts = list(map(plain_text, texts))
         characters = {character for text in texts for character in text if not character.isspace()}
         if not characters:
             raise ComflpError("there is no text to take a vocabulary from")
+        smallest = len(characters) + len(_SPECIAL)
+        if unit != "char" and vocab_size <= smallest:
+            raise ComflpError(f"vocab_size {vocab_size} is too small for {unit}: {smallest} labels are needed for the characters alone")
+        settings = {"vocab_size": smallest, "hard_vocab_limit": False, "add_dummy_prefix": False}
+        if unit != "char":  # a word has the same pieces at the beginning of a text and in it; one thread, for equal results
+            settings = {"vocab_size": vocab_size, "add_dummy_prefix": True, "num_threads": 1}
         written = io.BytesIO()
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
-            model_writer=written,
-            model_type="char",
-            vocab_size=len(characters) + 3,
-            hard_vocab_limit=False,
-            character_coverage=1.0,
-            normalization_rule_name="identity",
-            add_dummy_prefix=False,
-            pad_id=cls.blank_id,
-            pad_piece=_BLANK,
-            unk_id=1,
-            bos_id=-1,
-            eos_id=-1,
-            minloglevel=2,
-        )
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(texts),
+                model_writer=written,
+                model_type=unit,
+                character_coverage=1.0,
+                normalization_rule_name="identity",
+                pad_id=cls.blank_id,
+                pad_piece=_BLANK,
+                unk_id=1,
+                bos_id=-1,
+                eos_id=-1,
+                minloglevel=2,
+                **settings,
+            )
+        except RuntimeError as error:
+            most = re.search(r"<= (\d+)", str(error))
+            reason = f"the training texts have {most[1]} pieces at most" if most else str(error)
+            raise ComflpError(f"vocab_size {vocab_size} does not suit {unit}: {reason}") from None
         return cls(written.getvalue())
 
     @classmethod
