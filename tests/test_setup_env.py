@@ -17,7 +17,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PYTHON = """#!/usr/bin/env bash
 if [ "$1 $2" = "-m venv" ]; then
   mkdir -p "$3/bin"
-  printf '%s\\n' '#!/usr/bin/env bash' 'printf "%s\\\\n" "$*" >>"$LOG"' 'sleep "${PIP_SECONDS:-0}"' '[ ! -e "$FAIL" ]' >"$3/bin/python"
+  printf '%s\\n' '#!/usr/bin/env bash' 'printf "%s\\\\n" "$*" >>"$LOG"' \\
+    'case $* in *"index versions"*) for v in $VERSIONS; do case $v in "$5=="*) echo "Available versions: 9, ${v#*==}, 8" ;; esac; done ;; esac' \\
+    'sleep "${PIP_SECONDS:-0}"' '[ ! -e "$FAIL" ]' >"$3/bin/python"
   chmod +x "$3/bin/python"
 else
   exec "$REAL_PYTHON" "$@"
@@ -49,11 +51,12 @@ def repository(tmp_path):
 def environment(repository, **more):
     parent = repository.parent
     return {
-        **{name: value for name, value in os.environ.items() if name not in ("COMFLP_PYTHON", "VIRTUAL_ENV")},
+        **{name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV" and not name.startswith("COMFLP_")},
         "PATH": os.pathsep.join([str(parent / "bin"), "/usr/bin", "/bin"]),
         "REAL_PYTHON": sys.executable,
         "LOG": str(parent / "pip.log"),
         "FAIL": str(parent / "fail"),
+        "VERSIONS": "",
         **more,
     }
 
@@ -84,9 +87,58 @@ def test_the_environment_is_made_once_and_recognised(repository):
     assert "installing comflp" in done.stderr
     (command,) = installations(repository)
     assert f"--constraint {repository}/constraints.txt" in command
-    assert command.endswith(f"--editable {repository}[test,synthetic,export]")
+    assert command.endswith(f"--editable {repository}[synthetic,export]")
+    assert "6.2 GB" in done.stderr and "COMFLP_TORCH=cpu makes it 1.7 GB" in done.stderr
     again = source(repository)
     assert (again.returncode, again.stderr, len(installations(repository))) == (0, "", 1)
+
+
+def test_what_only_tests_need_is_added_when_it_is_asked_for(repository):
+    source(repository)
+    assert source(repository, COMFLP_EXTRAS="test").returncode == 0
+    assert [command.split("[")[1] for command in installations(repository)] == ["synthetic,export]", "synthetic,export,test]"]
+    for extras in ("test", ""):
+        assert source(repository, COMFLP_EXTRAS=extras).returncode == 0
+    assert len(installations(repository)) == 2
+
+
+PINNED = "torch==2.14.1\ntorchaudio==2.11.0 ; python_version >= '3.11'\nnumpy==2\n"
+
+
+@pytest.mark.parametrize(
+    "versions, torch, audio",
+    [
+        ("torch==2.15.0+cpu torch==2.14.1+cpu torchaudio==2.11.0+cpu", "torch==2.14.1+cpu", "torchaudio==2.11.0+cpu"),
+        ("torch==2.13.0+cpu torch==2.14.1", "torch==2.13.0+cpu", "torchaudio==2.11.0 ; python_version >= '3.11'"),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="PyTorch has CUDA on Linux only")
+def test_pytorch_for_the_cpu(repository, versions, torch, audio):
+    (repository / "constraints.txt").write_text(PINNED)
+    compiled = repository / ".venv" / "lib" / "python3.11" / "site-packages" / "torchaudio" / "lib" / "_torchaudio.abi3.so"
+    compiled.parent.mkdir(parents=True)
+    compiled.touch()
+    done = source(repository, COMFLP_TORCH="cpu", VERSIONS=versions)
+    assert done.returncode == 0, done.stderr
+    assert "1.7 GB" in done.stderr and "6.2 GB" not in done.stderr
+    assert sorted((repository / ".venv" / "constraints.txt").read_text().splitlines()) == sorted(["numpy==2", torch, audio])
+    first, second = installations(repository)
+    assert first.endswith(" torch torchaudio") and second.endswith("[synthetic,export]")
+    assert all(f"--constraint {repository}/.venv/constraints.txt" in command for command in (first, second))
+    assert compiled.exists() == ("+cpu" in audio), "a torchaudio for CUDA cannot load its compiled part"
+    for kind in ("cpu", None):  # it stays what it is until something else is asked for
+        more = {"COMFLP_TORCH": kind} if kind else {}
+        assert source(repository, **more).stderr == ""
+    again = source(repository, COMFLP_TORCH="default")
+    assert again.returncode == 0 and "PyTorch for another processor" in again.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PyTorch has CUDA on Linux only")
+def test_where_there_is_no_pytorch_for_the_cpu_that_is_said(repository):
+    done = source(repository, COMFLP_TORCH="cpu", VERSIONS="torch==2.14.1")
+    assert done.returncode == 1 and not installations(repository)
+    assert "no index that pip knows has wheels of torch for the CPU" in done.stderr and "PIP_EXTRA_INDEX_URL" in done.stderr
+    assert "can be cpu or default" in source(repository, COMFLP_TORCH="gpu").stderr
 
 
 @pytest.mark.parametrize("name", ["setup.py", "constraints.txt"])

@@ -1,4 +1,4 @@
-"""docs/new_corpus.md, followed to the letter: every block of commands in it is run, in order, in one shell."""
+"""docs/new_corpus.md, followed to the letter: the blocks of commands of each of its paths are run, in order, in one shell."""
 
 import csv
 import json
@@ -9,13 +9,21 @@ import subprocess
 
 import pytest
 
-from fixtures.corpora import ROOT, lay_out_librispeech
+from fixtures.corpora import ROOT, WORDS, lay_out_librispeech
+from fixtures.models import make_model
 from fixtures.recipe import environment
 
 
-def commands_of(page):
-    """The ```bash blocks of a Markdown page, joined."""
-    return "\n".join(re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL))
+PAGE = (ROOT / "docs" / "new_corpus.md").read_text(encoding="utf-8")
+BLOCKS = {"A": (0, 2, 3, 5), "B": (1, 2, 4, 6)}
+"""Which blocks of commands belong to each path."""
+
+
+def commands_of(path):
+    """The ```bash blocks of a path of the page, joined."""
+    blocks = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert len(blocks) == 7
+    return "\n".join(blocks[number] for number in BLOCKS[path])
 
 
 def lay_out_phrases(folder):
@@ -45,34 +53,59 @@ def clone(tmp_path):
     made = shutil.ignore_patterns("data", "exp", "downloads", "__pycache__", ".tmp-*")
     for name in ("comflp", "local", "utils"):
         shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "recipes" / "mini", clone / "recipes" / "mini", symlinks=True, ignore=made)
+    for name in ("mini", "librispeech"):
+        shutil.copytree(ROOT / "recipes" / name, clone / "recipes" / name, symlinks=True, ignore=made)
     for name in ("setup.py", "constraints.txt"):
         shutil.copy(ROOT / name, clone / name)
     return clone
 
 
-def test_the_page_makes_a_recipe_that_runs(clone):
-    commands = commands_of(ROOT / "docs" / "new_corpus.md")
-    assert "cp -R recipes/mini recipes/phrases" in commands and "./run.sh --model tryout" in commands
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", commands], cwd=clone, env=environment(), text=True,
+def follow(clone, path):
+    """Run a path's commands; returns the new recipe and what they said."""
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", commands_of(path)], cwd=clone, env=environment(), text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == 0, done.stdout
     assert "folder that holds train.csv, dev.csv and test.csv [../../../phrases]" in done.stdout
-
     recipe = clone / "recipes" / "phrases"
     assert (recipe / "run.sh").read_text().startswith("#!/usr/bin/env bash\n# Layer pruning on the phrases corpus.\n")
     assert sorted(os.listdir(recipe / "local")) == ["prepare.sh"]
     report = (recipe / "exp" / "tryout" / "report" / "RESULTS.md").read_text()
-    assert "Layer pruning on phrases" in report and "WER" in report and "ynthetic" not in report
+    assert "Layer pruning on phrases" in report and "WER" in report
+    assert not re.search("ynthetic|LibriSpeech|train-clean", report)
+    for made in ("mini", "librispeech"):
+        assert not list((clone / "recipes" / made).glob("exp"))
+    return recipe, done.stdout
+
+
+def test_a_copy_of_mini_trains_a_model_of_its_own(clone):
+    recipe, _ = follow(clone, "A")
     ranked = json.loads((recipe / "exp" / "tryout" / "prune6" / "dc" / "ranked.json").read_text())
     assert ranked["metric"] == "wer" and ranked["num_utterances"] == 8
-    assert not list((clone / "recipes" / "mini").glob("exp"))
+
+
+def test_a_copy_of_librispeech_prunes_a_model_that_is_there(clone):
+    make_model(clone.parent / "model", "hubert", "".join(sorted({" ", *"".join(WORDS).lower()})))
+    recipe, said = follow(clone, "B")
+    assert "train-parts" not in said and "letter-case" not in said
+    assert (recipe / "exp" / "tryout" / "report" / "report.html").exists()
+    scores = sorted({path.parent.name for path in (recipe / "exp" / "tryout").glob("**/decode_*/score.json")})
+    assert scores == ["decode_dev", "decode_test"]
 
 
 def test_the_page_names_what_exists():
-    page = (ROOT / "docs" / "new_corpus.md").read_text(encoding="utf-8")
-    for path in re.findall(r"`((?:utils|recipes|tests)/[\w./]+)`", page):
+    for path in re.findall(r"`((?:utils|recipes|tests)/[\w./]+)`", PAGE):
         assert (ROOT / path).exists(), path
-    options = (ROOT / "recipes" / "mini" / "run.sh").read_text(encoding="utf-8")
-    for variable in ("num_train", "metric", "num_valid", "num_probe", "model"):
-        assert re.search(rf"(?m)^{variable}=", options), variable
+    for recipe, variables in (
+        ("mini", ("num_train", "metric", "num_valid", "num_probe", "model", "decode_sets")),
+        ("librispeech", ("train_parts", "letter_case", "metric", "num_valid", "num_probe", "model", "decode_sets")),
+    ):
+        options = (ROOT / "recipes" / recipe / "run.sh").read_text(encoding="utf-8")
+        for variable in variables:
+            assert re.search(rf"(?m)^{variable}=", options), (recipe, variable)
+            assert f"`{variable}`" in PAGE
+
+
+@pytest.mark.parametrize("recipe, rate", [("mini", 16000), ("fsdd", 8000)])
+def test_one_sampling_rate_in_the_configuration(recipe, rate):
+    configuration = (ROOT / "recipes" / recipe / "conf" / "deep.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"(?m)^ *(?:\w+_)?(?:rate|freq): *(\S.*)$", configuration) == [str(rate), "!ref <sample_rate>", "!ref <sample_rate>"]
