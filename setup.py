@@ -22,6 +22,7 @@ setup(
         "huggingface_hub",
         "hyperpyyaml",
         "ruamel.yaml",
+        "PyYAML",
         "tensorboard",  # torch.utils.tensorboard writes its events
         "safetensors",
         "sentencepiece",

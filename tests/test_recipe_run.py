@@ -37,6 +37,15 @@ def test_every_stage_echoes_itself_and_leaves_its_artifacts(finished, exp):
     assert (recipe / "data" / "valid" / "wav.scp").exists()
 
 
+def test_what_a_stage_said_is_in_its_log_file(finished, exp):
+    said = finished[1].stdout.splitlines()
+    for stage in range(8):
+        log = (exp / "log" / f"stage{stage}.log").read_text(encoding="utf-8")
+        assert f"stage {stage}: " in log and "%|" not in log
+    logged = "".join(path.read_text(encoding="utf-8") for path in (exp / "log").glob("*.log")).splitlines()
+    assert said and set(said) <= set(logged)
+
+
 def test_the_report_shows_the_numbers_of_this_run(exp):
     results = (exp / "report" / "RESULTS.md").read_text()
     for model in ("deep", "prune2/dc_fine/pruned", "prune2/dc_fine/finetuned"):
