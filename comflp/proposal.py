@@ -105,10 +105,6 @@ class PruningProposal:
                 raise ProposalError(f"layer numbers are whole numbers, not {layer!r}")
         return cls(num_layers, _merged((layer, layer) for layer in layers))
 
-    def of(self, stack):
-        """What is removed of one stack: of a model with one stack, this proposal."""
-        return self
-
     @property
     def removed(self) -> tuple[int, ...]:
         """The removed layers, ascending."""

@@ -106,7 +106,7 @@ def test_a_damaged_configuration_is_named_with_its_line(directory):
 
 def test_damaged_weights_are_refused(directory):
     (directory / "model.safetensors").write_bytes(b"\0" * 100)
-    with pytest.raises(ComflpError, match="cannot be loaded as a CTC model"):
+    with pytest.raises(ComflpError, match="cannot be loaded as a recogniser"):
         comflp.models.load(directory)
 
 
@@ -124,7 +124,7 @@ def test_a_pickle_from_outside_does_not_run(directory, tmp_path):
     (directory / "model.safetensors").unlink()
     (tmp_path / "payload").mkdir()
     torch.save({"weight": Payload(tmp_path / "payload")}, directory / "pytorch_model.bin")
-    with pytest.raises(ComflpError, match="cannot be loaded as a CTC model"):
+    with pytest.raises(ComflpError, match="cannot be loaded as a recogniser"):
         comflp.models.load(directory)
     assert not (tmp_path / "payload.ran").exists()
 
@@ -167,17 +167,17 @@ def test_a_prefix_before_every_weight_is_named(directory, prefix):
         ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}, "quantised weights .bitsandbytes."),
         ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantised weights .gptq."),
         ({"_attn_implementation": "kernels-community/flash-attn"}, "code from the hub"),
-        ({"attn_implementation": "flash_attention_2"}, "cannot be loaded as a CTC model"),
-        ({"hidden_act": "no_such_activation"}, "cannot be loaded as a CTC model: .*no_such_activation"),
+        ({"attn_implementation": "flash_attention_2"}, "cannot be loaded as a recogniser"),
+        ({"hidden_act": "no_such_activation"}, "cannot be loaded as a recogniser: .*no_such_activation"),
         ({"hidden_size": 10**9}, "hidden_size in config.json is 1000000000, beyond"),
         ({"num_hidden_layers": 10**5}, "num_hidden_layers in config.json is 100000, beyond 1000"),
         ({"intermediate_size": 9 * 10**6}, "describes a model of [0-9,]+ parameters, its weights are [0-9,]+ bytes"),
         ({"hidden_size": "32"}, "hidden_size"),
-        ({"hidden_size": 0}, "cannot be loaded as a CTC model"),
-        ({"num_attention_heads": 5}, "cannot be loaded as a CTC model: .*divisible"),
+        ({"hidden_size": 0}, "cannot be loaded as a recogniser"),
+        ({"num_attention_heads": 5}, "cannot be loaded as a recogniser: .*divisible"),
         ({"conv_dim": 7}, "conv_dim"),
-        ({"vocab_size": 9}, "cannot be loaded as a CTC model"),
-        ({"vocab_size": None}, "cannot be loaded as a CTC model"),
+        ({"vocab_size": 9}, "cannot be loaded as a recogniser"),
+        ({"vocab_size": None}, "cannot be loaded as a recogniser"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_one_line(directory, values, said):

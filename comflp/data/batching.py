@@ -15,18 +15,32 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class AudioBatch:
-    """``waveforms`` (B, T) float32, zero after each utterance's end; ``num_samples`` (B,) int64; ``utterances`` of length B."""
+    """``waveforms`` (B, T) float32, zero after each utterance's end; ``num_samples`` (B,) int64; ``utterances`` of length B.
+
+    ``targets`` (B, U) int64 and ``num_targets`` (B,) int64: the tokens that a decoder reads in a teacher-forced pass,
+    padded with zeros; None where there are none.
+    """
 
     utterances: tuple
     waveforms: torch.Tensor
     num_samples: torch.Tensor
+    targets: torch.Tensor | None = None
+    num_targets: torch.Tensor | None = None
 
     def __len__(self):
         return len(self.utterances)
 
     def to(self, device):
         """The same batch with its tensors on ``device``."""
-        return AudioBatch(self.utterances, self.waveforms.to(device), self.num_samples.to(device))
+        targets = (None, None) if self.targets is None else (self.targets.to(device), self.num_targets.to(device))
+        return AudioBatch(self.utterances, self.waveforms.to(device), self.num_samples.to(device), *targets)
+
+    def with_targets(self, targets):
+        """The same batch with a list of token ids for each utterance, in order."""
+        rows = [torch.tensor(row, dtype=torch.int64) for row in targets]
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        lengths = torch.tensor([len(row) for row in rows])
+        return AudioBatch(self.utterances, self.waveforms, self.num_samples, padded, lengths).to(self.waveforms.device)
 
 
 def make_batches(utterances, max_seconds=60.0, max_utterances=64, max_padding=0.05):

@@ -1,8 +1,9 @@
-"""CTC models as a front end, layers and a head: loading, pruning and saving."""
+"""Recognisers as stacks of layers: loading, pruning and saving."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
@@ -11,25 +12,25 @@ from comflp.models.layered import LayeredModel, Output, Stack, State, Step, Toke
 __all__ = ["LayeredModel", "Output", "Stack", "State", "Step", "Tokenizer", "load"]
 
 
-def load(name_or_dir: str | Path, trust_hyperparams: bool = False) -> LayeredModel:
-    """Load a CTC model of any supported kind, in evaluation mode.
+def load(
+    model: str | Path | Any, processor: Any = None, *, trust_hyperparams: bool = False, language: str | None = None
+) -> LayeredModel:
+    """A recogniser of any supported kind, in evaluation mode.
 
-    Parameters
-    ----------
-    name_or_dir
-        A model directory, or a name on the Hugging Face hub. What it holds decides: a recipe's own model
+    model: a model directory, or a name on the Hugging Face hub. What it holds decides: a recipe's own model
         (``config.json`` of type comflp_transformer_ctc), a SpeechBrain model (``hyperparams.yaml``), or a model of
-        transformers (``config.json`` of one of the families in ``huggingface_families.FAMILIES``).
-    trust_hyperparams
-        Let a SpeechBrain ``hyperparams.yaml`` be executed; without it such a model is refused.
+        transformers of one of the families in docs/models.md. Or a model of transformers in memory, with its processor.
+    trust_hyperparams: let a SpeechBrain ``hyperparams.yaml`` be executed; without it such a model is refused.
+    language: which language a multilingual model such as Whisper is to recognise; a saved directory knows its own.
 
-    Raises
-    ------
-    ComflpError
-        The directory or name does not exist, is of another kind, or lacks a part.
+    Raises ComflpError where the directory or name does not exist, is of another kind, or lacks a part.
     """
     # Each kind imports its library only when it is needed: transformers alone takes seconds.
-    directory = Path(name_or_dir)
+    if not isinstance(model, (str, Path)):
+        from comflp.models.transformers.loading import layered
+
+        return layered(model, processor, language)
+    directory = Path(model)
     if directory.is_dir():
         if (directory / "hyperparams.yaml").exists():
             return _load_speechbrain(directory, trust_hyperparams)
@@ -37,17 +38,17 @@ def load(name_or_dir: str | Path, trust_hyperparams: bool = False) -> LayeredMod
             raise ComflpError(f"{directory} is not a model directory: it has neither config.json nor hyperparams.yaml")
         config = read_json(directory / "config.json")
     else:
-        config = _hub_config(str(name_or_dir))
+        config = _hub_config(str(model))
         if config is None or "speechbrain_interface" in config:
-            return _load_speechbrain(str(name_or_dir), trust_hyperparams)
+            return _load_speechbrain(str(model), trust_hyperparams)
     model_type = config.get("model_type")
     if model_type == "comflp_transformer_ctc":
         from comflp.models.own.transformer_ctc import TransformerCTC
 
         return TransformerCTC.load(directory)
-    from comflp.models.transformers.loading import load_huggingface
+    from comflp.models.transformers.loading import load_transformers
 
-    return load_huggingface(name_or_dir, model_type)
+    return load_transformers(model, model_type, language)
 
 
 def _hub_config(name: str) -> dict | None:

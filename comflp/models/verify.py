@@ -31,7 +31,7 @@ def verify_saved(model: LayeredModel, directory: str | Path, tolerance: float = 
         raise ComflpError(
             f"{directory} holds a model of {reloaded.num_layers} layers, the one that was saved has {model.num_layers}"
         )
-    batch = noise_batch(model.sample_rate, _SECONDS).to(device)
+    batch = _example(model, _SECONDS)
     training = model.training
     model.eval()
     with torch.no_grad():
@@ -51,7 +51,7 @@ def refuse_unless_equal_to_library(model: LayeredModel, what: str, tolerance: fl
     A new version of a library may move things; then this is an error and never a wrong number. Raises ComflpError
     where a logit is off by more than ``tolerance`` times the range of the library's. what: names the model.
     """
-    batch = noise_batch(model.sample_rate, (1.0,)).to(model.device)
+    batch = _example(model, (1.0,))
     with torch.no_grad():
         expected, found = model.library_logits(batch), model(batch).logits
     if expected.shape == found.shape:
@@ -65,6 +65,14 @@ def refuse_unless_equal_to_library(model: LayeredModel, what: str, tolerance: fl
         f"{what}: run layer by layer, the model does not compute what the forward pass of its library does ({fault}); "
         f"this version of the library ({_versions()}) is not supported for this family"
     )
+
+
+def _example(model: LayeredModel, seconds: tuple[float, ...]) -> AudioBatch:
+    """Noise of these lengths, with tokens drawn at random where a decoder reads some."""
+    batch = noise_batch(model.sample_rate, seconds)
+    if len(model.stacks) > 1:
+        batch = batch.with_targets(model.example_targets(len(seconds)))
+    return batch.to(model.device)
 
 
 def noise_batch(sample_rate: int, seconds: tuple[float, ...], seed: int = 0) -> AudioBatch:

@@ -24,7 +24,7 @@ _SMALL = 5 * 10**8
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
-def check_directory(directory: Path) -> None:
+def check_directory(directory: Path, auto_class: type = AutoModelForCTC) -> None:
     """Refuse a brought directory whose files lead out of it, or whose configuration could not be of its weights.
 
     Raises ComflpError for a symbolic link out of the directory (into the blobs of the Hugging Face cache is allowed),
@@ -36,7 +36,7 @@ def check_directory(directory: Path) -> None:
         _check_index(index)
     config = read_json(directory / "config.json")
     check_config(str(directory), config)
-    _check_weights(directory)
+    _check_weights(directory, auto_class)
 
 
 def check_links(directory: Path) -> None:
@@ -55,7 +55,7 @@ def check_config(name: str, config: dict) -> None:
     if quantised is not None:
         method = quantised.get("quant_method", "unknown method") if isinstance(quantised, dict) else quantised
         raise ComflpError(
-            f"{name} cannot be loaded as a CTC model: its configuration asks for quantised weights ({method}); layers are "
+            f"{name} cannot be loaded as a recogniser: its configuration asks for quantised weights ({method}); layers are "
             f"pruned and trained in float32, so take the model that was not quantised"
         )
     for key, value in _entries(config):
@@ -94,15 +94,15 @@ def _check_index(path: Path) -> None:
             raise ComflpError(f"{path} names the file {json.dumps(file)}, which is not in the model's directory")
 
 
-def _check_weights(directory: Path) -> None:
+def _check_weights(directory: Path, auto_class: type) -> None:
     """Build the model without memory, and ComflpError for a large one with more parameters than the weights have bytes."""
     size = sum(path.stat().st_size for pattern in _WEIGHTS for path in directory.glob(pattern))
     try:
         with quiet(), torch.device("meta"), torch.random.fork_rng(devices=[]):
             config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
-            model = AutoModelForCTC.from_config(config, trust_remote_code=False)
+            model = auto_class.from_config(config, trust_remote_code=False)
     except Exception as error:  # a configuration can be wrong in any way, and the library checks little of it
-        raise ComflpError(f"{directory} cannot be loaded as a CTC model: {one_line(error)}") from error
+        raise ComflpError(f"{directory} cannot be loaded as a recogniser: {one_line(error)}") from error
     count = sum(parameter.numel() for parameter in model.parameters())
     if count > max(size, _SMALL):
         raise ComflpError(

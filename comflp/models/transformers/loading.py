@@ -1,4 +1,4 @@
-"""Load a CTC model of transformers from a directory, the hub or memory, and refuse what would load wrongly."""
+"""Load a recogniser of transformers from a directory, the hub or memory, and refuse what would load wrongly."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from pathlib import Path
 import torch
 import transformers
 from huggingface_hub import hf_hub_download
-from transformers import AutoModelForCTC, FeatureExtractionMixin, PreTrainedModel, ProcessorMixin
+from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq, FeatureExtractionMixin, PreTrainedModel, ProcessorMixin
 
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
+from comflp.models.layered import LayeredModel
 from comflp.models.transformers import head as normed_head
 from comflp.models.transformers.directory import check_config, check_directory
 from comflp.models.transformers.families import FAMILIES, Kind
 from comflp.models.transformers.logging import one_line, quiet
 from comflp.models.transformers.model import TransformersCTC
+from comflp.models.transformers.seq2seq import Seq2SeqFamily, TransformersSeq2Seq
+from comflp.models.transformers.seq2seq_families import SEQ2SEQ
 from comflp.models.transformers.split import Family
 from comflp.models.transformers.tokenizer_files import load_tokenizer
 from comflp.models.verify import refuse_unless_equal_to_library
@@ -30,8 +33,10 @@ _MAY_BE_LEFT_OVER = ("quantizer.", "project_q.", "project_hid.", *_SPEC_AUGMENT)
 _SAMPLE_RATES = range(1000, 400_000)
 
 
-def load_huggingface(name_or_dir: str | Path, model_type: str) -> TransformersCTC:
+def load_transformers(name_or_dir: str | Path, model_type: str, wanted_language: str | None = None) -> LayeredModel:
     """The model and its processor, in evaluation mode, in float32.
+
+    wanted_language: which language a multilingual encoder-decoder model is to recognise.
 
     No code comes with a model: trust_remote_code is off, and weights are read
     from safetensors or with torch.load(weights_only=True), which is what the
@@ -42,21 +47,21 @@ def load_huggingface(name_or_dir: str | Path, model_type: str) -> TransformersCT
     :func:`comflp.models.transformers.directory.check_directory` refuses.
     """
     name = str(name_or_dir)
-    kind = _kind(name, model_type)
+    family, auto_class = _family(name, model_type)
     if Path(name).is_dir():
-        check_directory(Path(name))
+        check_directory(Path(name), auto_class)
     else:
         check_config(name, read_json(hf_hub_download(name, "config.json")))
     tokenizer, language = load_tokenizer(name)
-    model = _load_model(name)
+    model = _load_model(name, auto_class)
     if language is not None:
         _load_language(model, name, language, len(tokenizer.encoder))
-    family = kind.family(model.config)
-    processor = getattr(transformers, family.processor)(_load_extractor(family, name), tokenizer)
-    return _cut(kind, model, processor, getattr(model.config, "comflp", None) or _origin(name), name)
+    parts = family.family(model.config) if isinstance(family, Kind) else family.family
+    processor = getattr(transformers, parts.processor)(_load_extractor(parts, name), tokenizer)
+    return _cut(model, processor, getattr(model.config, "comflp", None) or _origin(name), name, wanted_language)
 
 
-def layered(model: PreTrainedModel, processor: ProcessorMixin) -> TransformersCTC:
+def layered(model: PreTrainedModel, processor: ProcessorMixin, language: str | None = None) -> LayeredModel:
     """A model and a processor in memory as a layered model; the weights are shared, in evaluation mode from here on.
 
     Raises ComflpError for an unknown family, and for weights in another type than float32.
@@ -66,23 +71,30 @@ def layered(model: PreTrainedModel, processor: ProcessorMixin) -> TransformersCT
     if types != {torch.float32}:
         raise ComflpError(f"{name} has weights in {', '.join(sorted(map(str, types)))}; call model.float() first")
     origin = getattr(model.config, "comflp", None) or {"source": os.path.basename(name)}
-    return _cut(_kind(name, model.config.model_type), model, processor, origin, name)
+    return _cut(model, processor, origin, name, language)
 
 
-def _cut(kind: Kind, model: PreTrainedModel, processor: ProcessorMixin, origin: dict, name: str) -> TransformersCTC:
-    split = kind.split(model.base_model, kind.family(model.config))
-    made = TransformersCTC(model, split, processor, origin).eval()
-    refuse_unless_equal_to_library(made, f"{name} (family {model.config.model_type})")
+def _cut(
+    model: PreTrainedModel, processor: ProcessorMixin, origin: dict, name: str, language: str | None
+) -> LayeredModel:
+    family, _ = _family(name, model.config.model_type)
+    if isinstance(family, Kind):
+        made = TransformersCTC(model, family.split(model.base_model, family.family(model.config)), processor, origin)
+    else:
+        made = TransformersSeq2Seq(model, processor, family, origin, language)
+    refuse_unless_equal_to_library(made.eval(), f"{name} (family {model.config.model_type})")
     return made
 
 
-def _kind(name: str, model_type: str) -> Kind:
-    kind = FAMILIES.get(model_type)
-    if kind is None:
-        raise ComflpError(
-            f"{name} is a {model_type!r} model; CTC models of these families can be loaded: {', '.join(FAMILIES)}"
-        )
-    return kind
+def _family(name: str, model_type: str) -> tuple[Kind | Seq2SeqFamily, type]:
+    """How a family is cut, and the library's class that loads it."""
+    if model_type in FAMILIES:
+        return FAMILIES[model_type], AutoModelForCTC
+    if model_type in SEQ2SEQ:
+        return SEQ2SEQ[model_type], AutoModelForSpeechSeq2Seq
+    raise ComflpError(
+        f"{name} is a {model_type!r} model; models of these families can be loaded: {', '.join([*FAMILIES, *SEQ2SEQ])}"
+    )
 
 
 def _origin(name: str) -> dict:
@@ -93,8 +105,8 @@ def _origin(name: str) -> dict:
     return {"source": name, "revision": snapshot.name}
 
 
-def _load_model(name: str) -> PreTrainedModel:
-    model, report = _from_pretrained(AutoModelForCTC, name)
+def _load_model(name: str, auto_class: type) -> PreTrainedModel:
+    model, report = _from_pretrained(auto_class, name)
     if normed_head.recognise(report["unexpected_keys"]):
         model, report = _from_pretrained(normed_head.NormedHeadForCTC, name)
     missing = [key for key in report["missing_keys"] if not key.endswith(_SPEC_AUGMENT)]
@@ -103,7 +115,7 @@ def _load_model(name: str) -> PreTrainedModel:
         if keys:
             shown = ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
             raise ComflpError(
-                f"{name}: the checkpoint {fault} the weights {shown}, so it is not the CTC model that its config.json "
+                f"{name}: the checkpoint {fault} the weights {shown}, so it is not the model that its config.json "
                 f"describes; {_cause(missing, left_over)}"
             )
     return normed_head.from_library_form(model)
@@ -129,7 +141,7 @@ def _from_pretrained(model_class: type, name: str) -> tuple[PreTrainedModel, dic
                 name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
             )
     except Exception as error:  # a missing package, an unknown activation, damaged weights: the library raises anything
-        raise ComflpError(f"{name} cannot be loaded as a CTC model: {one_line(error)}") from error
+        raise ComflpError(f"{name} cannot be loaded as a recogniser: {one_line(error)}") from error
 
 
 def _load_language(model: PreTrainedModel, name: str, language: str, num_tokens: int) -> None:

@@ -1,0 +1,78 @@
+"""Text to tokens and back for models that write text token by token after a prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Sequence
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from comflp.errors import ComflpError
+
+
+class TokenTokenizer:
+    """The tokens of an encoder-decoder model, and what its hypotheses begin with.
+
+    tokenizer: the library's. model: whose generation settings say what starts and ends a hypothesis.
+    language: of a multilingual model, as a code or name that it knows; kept in the model's generation settings, so
+        that a saved directory recognises the same language. Needed where the model knows several and names none.
+
+    prompt: token ids before a hypothesis. end: the token id that ends it. vocab_size: tokens that the head tells apart.
+    generation_options: what the library's ``generate`` is told.
+    Raises ComflpError for a language that the model does not know.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, language: str | None):
+        self.tokenizer = tokenizer
+        generation = model.generation_config
+        self.vocab_size = model.config.vocab_size
+        self.end = generation.eos_token_id
+        self.generation_options: dict[str, Any] = {}
+        known = getattr(generation, "lang_to_id", None)
+        if known:
+            language = language or getattr(generation, "language", None)
+            generation.language, generation.task = _code(language, known), "transcribe"
+            tokenizer.set_prefix_tokens(language=generation.language, task="transcribe", predict_timestamps=False)
+        elif language is not None and hasattr(tokenizer, "set_prefix_tokens"):
+            raise ComflpError(f"this model recognises one language only; leave the language {language!r} out")
+        if hasattr(tokenizer, "set_prefix_tokens"):
+            self.prompt = [token for token in tokenizer.prefix_tokens if token is not None]
+        else:
+            self.prompt = [model.config.decoder_start_token_id or generation.decoder_start_token_id]
+        if None in self.prompt:
+            raise ComflpError("the tokenizer lacks a token of the prompt; use the tokenizer that the model was trained with")
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of ``text``, without prompt and end."""
+        return self.tokenizer(" ".join(text.split()), add_special_tokens=False)["input_ids"]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids; special tokens are left out."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True).strip()
+
+    def without_special(self, ids: Sequence[int]) -> list[int]:
+        """``ids`` up to the first end, without special tokens."""
+        ids = list(ids)
+        while ids and ids[0] in self.prompt:
+            ids.pop(0)
+        if self.end in ids:
+            ids = ids[: ids.index(self.end)]
+        special = set(self.tokenizer.all_special_ids)
+        return [token for token in ids if token not in special]
+
+    def save(self, directory: str | Path) -> None:
+        """Write the tokenizer's own files into ``directory``."""
+        self.tokenizer.save_pretrained(directory)
+
+
+def _code(language: str | None, known: dict[str, int]) -> str:
+    """The code of a language of the model, from a code or an English name; ComflpError lists those there are."""
+    from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
+
+    codes = sorted(token.strip("<|>") for token in known)
+    if language is None:
+        raise ComflpError(f"this model recognises several languages; say which one with --language: {', '.join(codes)}")
+    code = TO_LANGUAGE_CODE.get(language.lower(), language.lower())
+    if code not in codes:
+        raise ComflpError(f"this model does not know the language {language!r}; it knows {', '.join(codes)}")
+    return code

@@ -1,0 +1,230 @@
+"""TransformersSeq2Seq: a model of two stacks, an encoder and a decoder that attends to it, such as Whisper."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Iterator, Mapping, Sequence
+
+import torch
+from transformers import PreTrainedModel, ProcessorMixin
+from transformers.modeling_outputs import BaseModelOutput
+
+from comflp.artifacts import atomic_directory
+from comflp.data.batching import AudioBatch
+from comflp.errors import ComflpError
+from comflp.models.layered import ENTER, LayeredModel, Output, Stack, State, Step
+from comflp.models.model_card import model_card
+from comflp.models.transformers.catching import catch, without_random_skipping
+from comflp.models.transformers.logging import quiet
+from comflp.models.transformers.prompt import TokenTokenizer
+from comflp.models.transformers.split import Family, Split, module_at
+from comflp.proposal import Proposal
+
+
+@dataclass(frozen=True)
+class Seq2SeqFamily:
+    """Where the parts of an encoder-decoder family are. Paths start from the whole model.
+
+    encoder: the encoder. family: how it is cut at its layers. decoder: the module that owns the decoder's layers.
+    tail: what follows the last decoder layer, up to the head. head: what makes logits.
+    counts: stack -> the key of the configuration that counts its layers.
+    frames: (feature extractor, samples (B,)) -> frames (B,) of the encoder that the utterances fill.
+    seconds: audio that the model takes at most, None for any length.
+    """
+
+    encoder: str
+    family: Family
+    decoder: str
+    tail: tuple[str, ...]
+    head: str
+    counts: Mapping[str, str]
+    frames: Callable[[Any, torch.Tensor], torch.Tensor]
+    seconds: float | None = None
+
+
+class TransformersSeq2Seq(LayeredModel):
+    """An encoder-decoder model of transformers, its two stacks cut at their layers.
+
+    Passes are teacher-forced: the decoder reads ``batch.targets``, the tokens of a hypothesis, after the prompt; a row
+    of logits says what comes next, and the last one that the hypothesis ends. So the rows of :meth:`finish` are tokens.
+    The frames of encoder states are an utterance's own, those of decoder states its tokens.
+
+    model: the library's model, in float32. processor: the library's. family: where its parts are.
+    origin: see :class:`LayeredModel`. language: of multilingual models, such as ``it``; None for models of one.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, processor: ProcessorMixin, family: Seq2SeqFamily, origin: dict, language: str | None = None
+    ):
+        super().__init__()
+        self.model = model
+        self.processor = processor
+        self.parts = family
+        self.family = model.config.model_type
+        self.origin = dict(origin)
+        self.split = Split(module_at(model, family.encoder), family.family)
+        self.tokenizer = TokenTokenizer(processor.tokenizer, model, language)
+        self.sample_rate = processor.feature_extractor.sampling_rate
+
+    @property
+    def library_note(self) -> str:
+        return (
+            "or with transformers alone:\n\n```python\nfrom transformers import pipeline\n\n"
+            'recognise = pipeline("automatic-speech-recognition", "path/to/this/directory")\n```\n'
+        )
+
+    @property
+    def decoder(self) -> torch.nn.Module:
+        """The module that owns the decoder's layers."""
+        return module_at(self.model, self.parts.decoder)
+
+    @property
+    def stacks(self) -> Mapping[str, Stack]:
+        return {"encoder": self.split.stack, "decoder": Stack("decoder", self.decoder.layers)}
+
+    def num_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
+        """(B,) int64 frames of the encoder that utterances of ``num_samples`` samples fill."""
+        return self.parts.frames(self.processor.feature_extractor, num_samples)
+
+    def begin(self, batch: AudioBatch) -> State:
+        self._refuse_too_long(batch)
+        rows = [
+            self.processor.feature_extractor(
+                row[:samples].cpu().numpy(), sampling_rate=self.sample_rate, return_tensors="pt"
+            )["input_features"][0]
+            for row, samples in zip(batch.waveforms, batch.num_samples.tolist())
+        ]
+        features = torch.stack(rows).to(self.device)
+        with without_random_skipping(self.model.config):
+            caught = catch(lambda: self.split.base(features), self.split.owner, "layers")
+        args, kwargs = self.split.arguments(caught, caught.hidden)
+        context = {"args": args, "kwargs": kwargs, "own": None, "targets": batch.targets, "num_targets": batch.num_targets}
+        return State(caught.hidden, self.num_frames(batch.num_samples).clamp_max(caught.hidden.shape[1]), context)
+
+    def _refuse_too_long(self, batch: AudioBatch) -> None:
+        for utterance, samples in zip(batch.utterances, batch.num_samples.tolist()):
+            if self.parts.seconds is not None and samples > self.parts.seconds * self.sample_rate:
+                raise ComflpError(
+                    f"utterance {utterance.utt_id} lasts {samples / self.sample_rate:.1f} s, and this model takes "
+                    f"{self.parts.seconds:g} s at a time; cut it (Kaldi: segments), or leave it out"
+                )
+
+    def run(self, state: State, step: Step) -> State:
+        if step == Step("decoder", ENTER):
+            return self._enter_decoder(state)
+        if step.stack == "encoder":
+            return self.split.run(state, step.layer)
+        layer = self.decoder.layers[step.layer - 1]
+        hidden = layer(state.hidden, *state.context["args"], **state.context["kwargs"])
+        return state.with_hidden(hidden[0] if isinstance(hidden, tuple) else hidden)
+
+    def _enter_decoder(self, state: State) -> State:
+        targets, num_targets = state.context["targets"], state.context["num_targets"]
+        if targets is None:
+            raise ComflpError("a teacher-forced pass of an encoder-decoder model needs hypotheses: batches with targets")
+        prompt = torch.tensor(self.tokenizer.prompt, device=self.device)
+        tokens = torch.cat([prompt.expand(len(targets), -1), targets.to(self.device)], dim=1)
+        encoded = BaseModelOutput(self.split.tail(state))
+        with without_random_skipping(self.model.config):
+            caught = catch(
+                lambda: self.model(encoder_outputs=encoded, decoder_input_ids=tokens, use_cache=False), self.decoder, "layers"
+            )
+        # A row says what follows it: the prompt's last the first token, and the last token that the text ends.
+        context = {"args": caught.args, "kwargs": caught.kwargs, "own": None}
+        return State(caught.hidden, len(prompt) + num_targets.to(self.device), context)
+
+    def finish(self, state: State) -> Output:
+        hidden = state.hidden
+        for path in self.parts.tail:
+            hidden = module_at(self.model, path)(hidden)
+        first = len(self.tokenizer.prompt) - 1
+        return Output(module_at(self.model, self.parts.head)(hidden[:, first:]), state.num_frames - first)
+
+    def recognition_path(self, proposal: Proposal | None = None) -> tuple[Step, ...]:
+        """The steps that recognition shares: the encoder's. The decoder runs token by token in the library's own search."""
+        return tuple(step for step in self.path(proposal) if step.stack == "encoder")
+
+    def recognise_labels(
+        self, state: State, proposal: Proposal | None = None, most_tokens: int | None = None
+    ) -> list[list[int]]:
+        """The tokens of each utterance's text, prompt and end left out, by the library's own greedy search.
+
+        state: the end of the encoder. proposal: what its decoder lacks. most_tokens: where a search that does not end
+        is cut off; the decoder's positions, where it is left out.
+        """
+        encoded = BaseModelOutput(self.split.tail(state))
+        most = self.model.config.max_target_positions - len(self.tokenizer.prompt) - 1
+        with self._decoder_of(proposal), quiet():
+            found = self.model.generate(
+                encoder_outputs=encoded, max_new_tokens=min(most, most_tokens or most), num_beams=1, do_sample=False,
+                **self.tokenizer.generation_options,
+            )
+        return [self.tokenizer.without_special(row) for row in found.tolist()]
+
+    @contextlib.contextmanager
+    def _decoder_of(self, proposal: Proposal | None) -> Iterator[None]:
+        """Within the block the decoder has the layers that a proposal keeps, numbered for its cache."""
+        layers = self.decoder.layers
+        kept = range(1, len(layers) + 1) if proposal is None else proposal.of("decoder").kept
+        self._set_decoder([layers[layer - 1] for layer in kept])
+        try:
+            yield
+        finally:
+            self._set_decoder(layers)
+
+    def _set_decoder(self, layers: Sequence[torch.nn.Module]) -> None:
+        self.decoder.layers = torch.nn.ModuleList(layers)
+        for index, layer in enumerate(layers):
+            for module in layer.modules():
+                if hasattr(module, "layer_idx"):
+                    module.layer_idx = index
+        setattr(self.model.config, self.parts.counts["decoder"], len(layers))
+
+    def library_logits(self, batch: AudioBatch) -> torch.Tensor:
+        """(1, U, V): the library's own teacher-forced forward pass on a batch of one utterance with targets."""
+        features = self.processor.feature_extractor(
+            batch.waveforms[0].cpu().numpy(), sampling_rate=self.sample_rate, return_tensors="pt"
+        )["input_features"].to(self.device)
+        prompt = torch.tensor([self.tokenizer.prompt], device=self.device)
+        tokens = torch.cat([prompt, batch.targets.to(self.device)], dim=1)
+        return self.model(input_features=features, decoder_input_ids=tokens, use_cache=False).logits[:, prompt.shape[1] - 1 :]
+
+    def example_targets(self, size: int, length: int = 6, seed: int = 0) -> list[list[int]]:
+        """``size`` lists of ``length`` tokens drawn at random, for a comparison of models."""
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randint(0, self.tokenizer.vocab_size, (size, length), generator=generator).tolist()
+
+    def keep_layers(self, kept: Mapping[str, Sequence[int]]) -> None:
+        encoder, decoder = self.split.stack.layers, self.decoder.layers
+        self.split.owner.layers = torch.nn.ModuleList(encoder[layer - 1] for layer in kept["encoder"])
+        setattr(self.model.config, self.parts.counts["encoder"], len(kept["encoder"]))
+        self._set_decoder([decoder[layer - 1] for layer in kept["decoder"]])
+        generation = self.model.generation_config
+        heads = getattr(generation, "alignment_heads", None)
+        if heads is not None:
+            number = {layer - 1: index for index, layer in enumerate(kept["decoder"])}
+            left = [[number[layer], head] for layer, head in heads if layer in number]
+            generation.alignment_heads = left or None  # without any the library cannot time words, and says so
+
+    def reinitialize(self, seed: int, keep_frontend: bool) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            fresh = type(self.model)(copy.deepcopy(self.model.config)).state_dict()
+        front = tuple(f"{self.parts.encoder}.{part}." for part in self.parts.family.front) if keep_frontend else ()
+        self.model.load_state_dict({k: v for k, v in fresh.items() if not k.startswith(front)}, strict=not front)
+
+    def freeze_feature_extractor(self) -> None:
+        """Take the convolutions before the encoder out of training."""
+        for part in self.parts.family.front:
+            module_at(self.split.base, part).requires_grad_(False)
+
+    def save(self, directory: str | Path) -> None:
+        """Write configuration, weights, generation settings, processor and model card, for the library to load alone."""
+        self.model.config.comflp = self.origin
+        with atomic_directory(directory) as temporary, quiet():
+            self.model.save_pretrained(temporary)
+            self.processor.save_pretrained(temporary)
+            (temporary / "README.md").write_text(model_card(self), encoding="utf-8")
