@@ -28,19 +28,26 @@ class TokenTokenizer:
         self.vocab_size = model.config.vocab_size
         self.end = generation.eos_token_id
         self.generation_options: dict[str, Any] = {}
+        start = generation.decoder_start_token_id
+        self.prompt = [model.config.decoder_start_token_id if start is None else start]
         known = getattr(generation, "lang_to_id", None)
         if known:
-            language = language or getattr(generation, "language", None)
-            generation.language, generation.task = _code(language, known), "transcribe"
-            tokenizer.set_prefix_tokens(language=generation.language, task="transcribe", predict_timestamps=False)
-        elif language is not None and hasattr(tokenizer, "set_prefix_tokens"):
+            generation.language = _code(language or getattr(generation, "language", None), known)
+            generation.task = "transcribe"
+            self.prompt += [self._checked(f"<|{generation.language}|>", known), self._checked("transcribe", generation.task_to_id)]
+        elif language is not None:
             raise ComflpError(f"this model recognises one language only; leave the language {language!r} out")
-        if hasattr(tokenizer, "set_prefix_tokens"):
-            self.prompt = [token for token in tokenizer.prefix_tokens if token is not None]
-        else:
-            self.prompt = [model.config.decoder_start_token_id or generation.decoder_start_token_id]
-        if None in self.prompt:
-            raise ComflpError("the tokenizer lacks a token of the prompt; use the tokenizer that the model was trained with")
+        if getattr(generation, "no_timestamps_token_id", None) is not None:
+            self.prompt.append(generation.no_timestamps_token_id)
+
+    def _checked(self, name: str, ids: dict[str, int]) -> int:
+        """The id of a token of the prompt; ComflpError where the tokenizer has another token there, or none."""
+        if name not in ids or self.tokenizer.convert_ids_to_tokens(ids[name]) != f"<|{name.strip('<|>')}|>":
+            raise ComflpError(
+                f"the tokenizer has no token {name} where the model's generation settings say it is; use the tokenizer "
+                f"that the model was trained with"
+            )
+        return ids[name]
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``, without prompt and end."""

@@ -32,7 +32,6 @@ class Seq2SeqFamily:
     tail: what follows the last decoder layer, up to the head. head: what makes logits.
     counts: stack -> the key of the configuration that counts its layers.
     frames: (feature extractor, samples (B,)) -> frames (B,) of the encoder that the utterances fill.
-    seconds: audio that the model takes at most, None for any length.
     """
 
     encoder: str
@@ -42,7 +41,6 @@ class Seq2SeqFamily:
     head: str
     counts: Mapping[str, str]
     frames: Callable[[Any, torch.Tensor], torch.Tensor]
-    seconds: float | None = None
 
 
 class TransformersSeq2Seq(LayeredModel):
@@ -105,11 +103,13 @@ class TransformersSeq2Seq(LayeredModel):
         return State(caught.hidden, self.num_frames(batch.num_samples).clamp_max(caught.hidden.shape[1]), context)
 
     def _refuse_too_long(self, batch: AudioBatch) -> None:
+        """ComflpError for an utterance beyond the window that the feature extractor would cut it to."""
+        window = self.processor.feature_extractor.n_samples
         for utterance, samples in zip(batch.utterances, batch.num_samples.tolist()):
-            if self.parts.seconds is not None and samples > self.parts.seconds * self.sample_rate:
+            if samples > window:
                 raise ComflpError(
                     f"utterance {utterance.utt_id} lasts {samples / self.sample_rate:.1f} s, and this model takes "
-                    f"{self.parts.seconds:g} s at a time; cut it (Kaldi: segments), or leave it out"
+                    f"{window / self.sample_rate:g} s at a time; cut it (Kaldi: segments), or leave it out"
                 )
 
     def run(self, state: State, step: Step) -> State:

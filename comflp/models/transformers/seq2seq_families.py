@@ -17,7 +17,6 @@ SEQ2SEQ: dict[str, Seq2SeqFamily] = {
         head="proj_out",
         counts={"encoder": "encoder_layers", "decoder": "decoder_layers"},
         frames=lambda extractor, samples: -(-samples // (2 * extractor.hop_length)),
-        seconds=30.0,
     ),
 }
 """``model_type`` of config.json -> where the parts of a model of it are."""

@@ -1,0 +1,176 @@
+"""Whisper as two stacks: the pieces compute what the library does, whole and pruned, teacher-forced and generating."""
+
+import json
+
+import pytest
+import torch
+from fixtures.whisper import SAMPLE_RATE, WINDOW, make_whisper
+from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, WhisperForConditionalGeneration, pipeline
+
+import comflp.models
+from comflp.data.batching import AudioBatch
+from comflp.data.data_dir import Utterance
+from comflp.errors import ComflpError
+from comflp.models.verify import noise_batch, verify_saved
+from comflp.proposal import PruningProposal
+
+DEPTHS = {"encoder": 4, "decoder": 4}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return comflp.models.load(make_whisper(tmp_path_factory.mktemp("whisper")), language="it")
+
+
+def batch(lengths=(0.5, 1.0, 0.731), tokens=((0, 1, 2), (3,), (4, 4, 1, 0))):
+    return noise_batch(SAMPLE_RATE, lengths).with_targets(tokens[: len(lengths)])
+
+
+def at_the_end_of_the_encoder(model, audio, proposal=None):
+    state = model.begin(audio)
+    for step in model.recognition_path(proposal):
+        state = model.run(state, step)
+    return state
+
+
+def by_hand(model, proposal):
+    """The library's own model whose layers were taken out by hand."""
+    library_model = comflp.models.load(model.directory, language="it").model
+    for stack, key in (("encoder", "encoder_layers"), ("decoder", "decoder_layers")):
+        owner = library_model.get_submodule(f"model.{stack}")
+        owner.layers = torch.nn.ModuleList(owner.layers[layer - 1] for layer in proposal.of(stack).kept)
+        setattr(library_model.config, key, len(owner.layers))
+    for index, layer in enumerate(library_model.model.decoder.layers):
+        layer.self_attn.layer_idx = layer.encoder_attn.layer_idx = index
+    return library_model.eval()
+
+
+def library_rows(model, library_model, audio):
+    """Rows of logits of each utterance alone, by the library's own forward pass."""
+    rows = []
+    for waveform, samples, targets, length in zip(audio.waveforms, audio.num_samples, audio.targets, audio.num_targets):
+        features = model.processor.feature_extractor(
+            waveform[:samples].numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt"
+        )["input_features"]
+        tokens = torch.tensor([[*model.tokenizer.prompt, *targets[:length].tolist()]])
+        with torch.no_grad():
+            logits = library_model(input_features=features, decoder_input_ids=tokens, use_cache=False).logits[0]
+        rows.append(logits[len(model.tokenizer.prompt) - 1 :])
+    return rows
+
+
+def test_two_stacks_in_their_order(model):
+    assert {name: stack.num_layers for name, stack in model.stacks.items()} == DEPTHS
+    path = [str(step.stack)[0] + str(step.layer) for step in model.path()]
+    assert path == ["e1", "e2", "e3", "e4", "d0", "d1", "d2", "d3", "d4"]
+
+
+@pytest.mark.parametrize("removed", ["none", "encoder=1", "decoder=1-2", "encoder=2-3+decoder=4"])
+def test_every_utterance_gets_what_the_library_gives_it_alone(model, tmp_path, removed):
+    proposal = PruningProposal.parse(removed, DEPTHS)
+    model.save(tmp_path / "deep")
+    model.directory = tmp_path / "deep"
+    expected = library_rows(model, by_hand(model, proposal), batch())
+    with torch.no_grad():
+        state = model.begin(batch())
+        for step in model.path(proposal):
+            state = model.run(state, step)
+        for output in (model.finish(state), model.prune(proposal)(batch())):
+            assert output.num_frames.tolist() == [4, 2, 5]
+            for ours, frames, theirs in zip(output.logits, output.num_frames, expected):
+                torch.testing.assert_close(ours[:frames], theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("removed", ["none", "decoder=1", "decoder=2-3", "encoder=2+decoder=4"])
+def test_generation_with_a_cache_is_the_librarys_own_of_the_pruned_directory(model, tmp_path, removed):
+    """Teacher-forced logits would not notice a wrong index of a decoder layer's cache; generation does."""
+    proposal = PruningProposal.parse(removed, DEPTHS)
+    audio = noise_batch(SAMPLE_RATE, (0.5, 1.0))
+    with torch.no_grad():
+        in_search = model.recognise_labels(at_the_end_of_the_encoder(model, audio, proposal), proposal, most_tokens=12)
+        again = model.recognise_labels(at_the_end_of_the_encoder(model, audio), most_tokens=12)
+    pruned = model.prune(proposal)
+    pruned.save(tmp_path / "pruned")
+    verify_saved(pruned, tmp_path / "pruned")
+    library_model = AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path / "pruned").eval()
+    processor = AutoProcessor.from_pretrained(tmp_path / "pruned")
+    for waveform, samples, found in zip(audio.waveforms, audio.num_samples, in_search):
+        inputs = processor(waveform[:samples].numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        tokens = library_model.generate(**inputs, max_new_tokens=12, num_beams=1)
+        assert model.tokenizer.without_special(tokens[0].tolist()) == found
+    if removed == "none":
+        assert in_search == again
+    assert model.model.config.decoder_layers == 4 and len(model.decoder.layers) == 4, "the deep model is as it was"
+
+
+def test_what_is_saved_counts_its_layers_and_keeps_language_and_heads(model, tmp_path):
+    pruned = model.prune(PruningProposal.parse("encoder=1+decoder=2-3", DEPTHS))
+    pruned.save(tmp_path / "pruned")
+    config = json.loads((tmp_path / "pruned" / "config.json").read_text())
+    generation = json.loads((tmp_path / "pruned" / "generation_config.json").read_text())
+    assert (config["encoder_layers"], config["decoder_layers"]) == (3, 2)
+    assert generation["alignment_heads"] == [[1, 2]], "head 2 of layer 4, which is layer 2 now"
+    assert generation["language"] == "it"
+    assert comflp.models.load(tmp_path / "pruned").tokenizer.prompt == model.tokenizer.prompt
+    assert config["comflp"]["pruning"] == [{"num_layers": DEPTHS, "removed": "encoder=1+decoder=2-3"}]
+    assert "automatic-speech-recognition" in (tmp_path / "pruned" / "README.md").read_text()
+    without = model.prune(PruningProposal.parse("decoder=2,4", DEPTHS))
+    assert without.model.generation_config.alignment_heads is None
+
+
+def test_the_librarys_pipeline_reads_long_audio_with_a_pruned_directory(model, tmp_path):
+    model.prune(PruningProposal.parse("encoder=1+decoder=2", DEPTHS)).save(tmp_path / "pruned")
+    recognise = pipeline("automatic-speech-recognition", str(tmp_path / "pruned"), chunk_length_s=WINDOW)
+    waveform = noise_batch(SAMPLE_RATE, (3.5 * WINDOW,)).waveforms[0].numpy()
+    assert isinstance(recognise(waveform, generate_kwargs={"max_new_tokens": 8})["text"], str)
+
+
+def test_a_model_in_memory(model):
+    again = comflp.models.load(model.model, model.processor, language="it")
+    with torch.no_grad():
+        assert torch.equal(again(batch()).logits, model(batch()).logits)
+
+
+def test_languages_are_checked(tmp_path):
+    directory = make_whisper(tmp_path / "deep")
+    with pytest.raises(ComflpError, match="several languages; say which one with --language: en, it"):
+        comflp.models.load(directory)
+    with pytest.raises(ComflpError, match="does not know the language 'klingon'; it knows en, it"):
+        comflp.models.load(directory, language="klingon")
+    assert comflp.models.load(directory, language="Italian").model.generation_config.language == "it"
+
+
+def test_a_tokenizer_that_lacks_the_token_of_the_language_is_refused(tmp_path):
+    directory = make_whisper(tmp_path / "deep")
+    settings = json.loads((directory / "generation_config.json").read_text())
+    settings["lang_to_id"]["<|it|>"] = 1
+    (directory / "generation_config.json").write_text(json.dumps(settings))
+    with pytest.raises(ComflpError, match=r"no token <\|it\|> where the model's generation settings say"):
+        comflp.models.load(directory, language="it")
+
+
+def test_audio_beyond_the_window_is_refused_by_name(model):
+    audio = noise_batch(SAMPLE_RATE, (WINDOW + 0.5,))
+    named = AudioBatch((Utterance("long one", "", "", "", 2.5),), audio.waveforms, audio.num_samples)
+    with pytest.raises(ComflpError, match="utterance long one lasts 2.5 s, and this model takes 2 s at a time"):
+        model.begin(named)
+
+
+def test_a_teacher_forced_pass_needs_hypotheses(model):
+    with pytest.raises(ComflpError, match="needs hypotheses"):
+        model(noise_batch(SAMPLE_RATE, (0.5,)))
+
+
+def test_at_least_one_layer_stays_in_each_stack():
+    with pytest.raises(ComflpError, match="at least one"):
+        PruningProposal.parse("decoder=1-4", DEPTHS)
+
+
+def test_gradients_reach_both_stacks_and_the_front_end(model, tmp_path):
+    model.save(tmp_path / "deep")
+    trained = comflp.models.load(tmp_path / "deep").train()
+    trained(batch()).logits.square().mean().backward()
+    library_model: WhisperForConditionalGeneration = trained.model
+    for module in (library_model.model.encoder.conv1, trained.stacks["encoder"].layers[0], trained.stacks["decoder"].layers[0]):
+        gradient = next(module.parameters()).grad
+        assert gradient is not None and gradient.abs().sum() > 0
