@@ -119,6 +119,7 @@ def _check(model: LayeredModel, proposals: Sequence[PruningProposal], metric: st
     if not proposals:
         raise ComflpError("there is no proposal to evaluate")
 
+
 def _rounds(num_batches: int, race: Sequence, seed: int) -> list[list[int]]:
     """The batches between two decisions of a race; all of them where there is none."""
     if not race:
@@ -132,7 +133,8 @@ def _run_round(
     batches: Pass, indices: Sequence[int], active: Sequence[PruningProposal], caches: Mapping[int, StateCache]
 ) -> list[dict]:
     """Texts of the proposals in a race still, modules run and seconds, of each of the batches."""
-    model, tree = batches.speech.model, PrefixTree(active, model.path)
+    model = batches.speech.model
+    tree = PrefixTree(active, model.path)
     kept = {index: state for index in indices if index in caches and (state := caches[index].start(tree)) is not None}
 
     def work(index: int, audio: AudioBatch | None) -> dict:
