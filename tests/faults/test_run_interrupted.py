@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 
 from faults.artifacts_compared import leftovers
 from fixtures import recipe as small
