@@ -17,7 +17,7 @@ from pathlib import Path
 import hparams
 import numpy as np
 from cli import parser, run
-from training_log import EpochReport
+from training_log import EpochReport, left_out
 
 import comflp.models
 from comflp.artifacts import atomic_path, fingerprint_model, require, write_text
@@ -267,7 +267,7 @@ class Job:
         )
         print(f"wrote {out}: {model.num_layers} of {self.deep.num_layers} layers ({self.chosen.description}), "
               f"dev {self.metric.upper()} {fitted.error_rate_before:.2f}% before and {fitted.error_rate:.2f}% after, "
-              f"epochs averaged: {fitted.averaged_epochs}")
+              f"epochs averaged: {fitted.averaged_epochs}{left_out(fitted.skipped, len(self.train))}")
 
 
 run(main)

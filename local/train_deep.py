@@ -10,7 +10,7 @@ from pathlib import Path
 import hparams
 import torch
 from cli import parser, run
-from training_log import EpochReport
+from training_log import EpochReport, left_out
 
 from comflp.artifacts import write_text
 from comflp.data.data_dir import read_data_dir
@@ -85,9 +85,9 @@ def train_deep(options, configuration, ranks):
     )
     if ranks.is_main:
         result.model.save(deep)
-        stage.finish([deep], epochs=result.log, averaged_epochs=result.averaged_epochs, skipped=len(result.skipped))
+        stage.finish([deep], epochs=result.log, averaged_epochs=result.averaged_epochs, skipped_utterances=result.skipped)
         print(f"wrote {deep}: {model.num_layers} layers, {model.num_parameters:,} parameters, "
-              f"dev {options.metric.upper()} {result.error_rate:.2f}%")
+              f"dev {options.metric.upper()} {result.error_rate:.2f}%{left_out(result.skipped, len(train))}")
 
 
 run(main)

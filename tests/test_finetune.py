@@ -1,5 +1,6 @@
 """Training: what it learns, that it goes on where it was killed, what it refuses, what it averages."""
 
+import dataclasses
 import functools
 import math
 import subprocess
@@ -12,12 +13,13 @@ import torch
 
 from comflp.train.brain import ctc_loss
 from comflp.train.checkpoints import AtomicCheckpointer, average_best
+from comflp.data.data_dir import DataDir
 from comflp.data.training import DurationBatchSampler, LabelledDataset
 from comflp.inference.decode import decode
 from comflp.train.distillation import Distillation, posterior_divergence
 from comflp.errors import ComflpError
 from comflp.train.fit import fit
-from comflp.models.layered import CTCOutput
+from comflp.models.layered import Output
 from comflp.proposal import PruningProposal
 from comflp.scoring import error_rate
 
@@ -129,6 +131,34 @@ def test_utterances_too_short_for_their_text_are_skipped_and_counted(make_model,
         LabelledDataset(long_text, make_model())
 
 
+def test_the_dev_error_rate_is_over_all_of_dev_and_that_of_decoding(make_model, make_data, tmp_path):
+    """Whatever the loss cannot use: a text too long for its audio, a character that is no label."""
+    data = make_data()
+    texts = {"u000": "a" * 200, "u001": "abz"}
+    dev = DataDir(
+        data.path, [dataclasses.replace(utterance, text=texts.get(utterance.utt_id, utterance.text)) for utterance in data]
+    )
+    result = fit(make_model(), data, dev, tmp_path / "out", hparams(number_of_epochs=1), run_opts={"noprogressbar": True})
+    expected = error_rate([u.text for u in dev], [decode(result.model, dev)[u.utt_id] for u in dev])
+    assert result.error_rate == expected.rate and expected.ref_length > 200
+    assert result.skipped == [] and math.isfinite(result.log[0]["valid_loss"])
+
+
+def test_a_dev_set_in_the_other_letter_case_is_refused(make_model, make_data, tmp_path):
+    data = make_data()
+    dev = [dataclasses.replace(utterance, text=utterance.text.upper()) for utterance in data]
+    with pytest.raises(ComflpError, match="small letters only"):
+        fit(make_model(), data, dev, tmp_path / "out", hparams())
+
+
+def test_as_many_processes_as_batches_train(tmp_path):
+    script = Path(__file__).with_name("train_distributed.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--rdzv-backend=c10d",
+               "--rdzv-endpoint=localhost:0", str(script), str(tmp_path), "3"]
+    subprocess.run(command, check=True, timeout=300)
+    assert len(np.loadtxt(tmp_path / "2.csv", delimiter=",")) == 4
+
+
 def test_a_character_outside_the_vocabulary_names_utterance_and_character(make_model, make_data):
     utterance = list(make_data(1))[0]
     odd = type(utterance)(utterance.utt_id, utterance.wav, "abz", utterance.speaker, utterance.duration)
@@ -143,7 +173,7 @@ def test_ctc_loss_by_hand_and_repeats_need_a_blank(make_model, make_data):
     batch = type(batch)(batch.audio, a, torch.tensor([2, 1]))
     assert batch.required_frames().tolist() == [3, 1]
     # one label "2" in two frames of even odds over 4 labels: paths 22, 20, 02 of 16
-    output = CTCOutput(torch.zeros(2, 2, 4), torch.tensor([2, 2]))
+    output = Output(torch.zeros(2, 2, 4), torch.tensor([2, 2]))
     loss, too_short = ctc_loss(output, batch, blank_id=0)
     assert too_short == 1
     assert loss.item() == pytest.approx(-math.log(3 / 16))

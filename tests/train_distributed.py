@@ -1,4 +1,7 @@
-"""Run by test_finetune.py, alone or under torch's launcher: trains a small model and writes its loss curve as <processes>.csv."""
+"""Run by test_finetune.py, alone or under torch's launcher: trains a small model and writes its loss curve as <processes>.csv.
+
+Usage: train_distributed.py DIRECTORY [NUMBER OF UTTERANCES]
+"""
 
 import functools
 import os
@@ -20,10 +23,10 @@ from comflp.models.own.transformer_ctc import Architecture, TransformerCTC
 RATE = 8000
 
 
-def utterances(directory):
-    """Sixteen utterances of one length, so that every batch holds as many frames and weighs as much."""
+def utterances(directory, count):
+    """Utterances of one length, so that every batch holds as many frames and weighs as much."""
     rng, made = np.random.default_rng(0), []
-    for number in range(16):
+    for number in range(count):
         wav = directory / f"{number:02d}.wav"
         if not wav.exists():
             soundfile.write(wav, rng.standard_normal(RATE) * 0.1, RATE)
@@ -67,7 +70,7 @@ def main():
         "scheduler": functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=10),
         "monitor": "loss", "average": 1, "early_stopping": None, "snapshot_epochs": [],
     }
-    data = utterances(directory)
+    data = utterances(directory, int(sys.argv[2]) if len(sys.argv) > 2 else 16)
     result = fit(model, data, data, directory / f"run{processes}", hparams, run_opts=run_opts)
     if sb.utils.distributed.if_main_process():
         np.savetxt(directory / f"{processes}.csv", [row["valid_loss"] for row in result.log], delimiter=",")

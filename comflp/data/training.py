@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from typing import Sequence
 
 import torch
-from speechbrain.dataio.sampler import DynamicBatchSampler
-from torch.utils.data import Dataset
+from speechbrain.dataio.sampler import DistributedSamplerWrapper, DynamicBatchSampler
+from torch.utils.data import Dataset, DistributedSampler
 
 from comflp.data.batching import AudioBatch, load_batch
 from comflp.data.data_dir import Utterance
 from comflp.errors import ComflpError
 
 _BUCKETS = 20
+_ONE = torch.zeros(1, dtype=torch.int64)  # padded with the targets of a batch, which may all be empty
 
 
 @dataclass(frozen=True)
 class LabelledBatch:
-    """A padded batch with CTC targets: ``labels`` (B, U) int64, zero padded, ``num_labels`` (B,) int64."""
+    """A padded batch with CTC targets: ``labels`` (B, U) int64, zero padded, ``num_labels`` (B,) int64, 0 where there are none."""
 
     audio: AudioBatch
     labels: torch.Tensor
@@ -49,9 +50,12 @@ class LabelledDataset(Dataset):
 
     Utterances too short for their text under CTC are left out; ``skipped`` has their ids.
     A character outside the vocabulary is a ComflpError that names the utterance.
+
+    for_error_rate: keep every utterance. An error rate needs no labels: those whose text cannot be a target, for its
+        length or for a character, have none, and only the loss leaves them out.
     """
 
-    def __init__(self, utterances: Sequence[Utterance], model, allow_pipes: bool = False):
+    def __init__(self, utterances: Sequence[Utterance], model, allow_pipes: bool = False, for_error_rate: bool = False):
         self.sample_rate = model.sample_rate
         self.allow_pipes = allow_pipes
         self.utterances, self.labels, self.skipped = [], [], []
@@ -59,12 +63,16 @@ class LabelledDataset(Dataset):
             try:
                 labels = model.tokenizer.encode(utterance.text)
             except ComflpError as error:
-                raise ComflpError(f"utterance {utterance.utt_id}: {error}") from None
+                if not for_error_rate:
+                    raise ComflpError(f"utterance {utterance.utt_id}: {error}") from None
+                labels = []
             samples = torch.tensor([round(utterance.duration * model.sample_rate)])
             needed = len(labels) + sum(a == b for a, b in zip(labels, labels[1:]))
             if not labels or int(model.num_frames(samples)) < needed:
                 self.skipped.append(utterance.utt_id)
-                continue
+                if not for_error_rate:
+                    continue
+                labels = []
             self.utterances.append(utterance)
             self.labels.append(torch.tensor(labels, dtype=torch.int64))
         if not self.utterances:
@@ -84,7 +92,7 @@ class LabelledDataset(Dataset):
         utterances, labels = zip(*items)
         return LabelledBatch(
             load_batch(utterances, self.sample_rate, allow_pipes=self.allow_pipes),
-            torch.nn.utils.rnn.pad_sequence(labels, batch_first=True),
+            torch.nn.utils.rnn.pad_sequence([*labels, _ONE], batch_first=True)[:-1],
             torch.tensor([len(ids) for ids in labels]),
         )
 
@@ -116,3 +124,15 @@ class DurationBatchSampler(DynamicBatchSampler):
         if self.order == "sortagrad":
             self._batch_ordering = "ascending" if epoch <= 1 else "random"
         super().set_epoch(epoch)
+
+
+class SharedBatches(DistributedSamplerWrapper):
+    """The batches of a sampler shared out over the processes of a training.
+
+    Where there are fewer batches than processes, some processes get the same batch. (SpeechBrain's own wrapper fails
+    where a process gets a single batch.)
+    """
+
+    def __iter__(self):
+        batches = list(self.sampler)
+        return (batches[index] for index in DistributedSampler.__iter__(self))

@@ -119,7 +119,7 @@ class CTCBrain(sb.Brain):
             self.train_loss = float(stage_loss)
             return
         h = self.hparams
-        rate = error_rate(self.references, self.hypotheses, metric=h.metric).rate
+        rate = error_rate(self.references, self.hypotheses, h.metric, h.normaliser).rate
         row = {
             "epoch": epoch,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
@@ -175,7 +175,7 @@ class CTCBrain(sb.Brain):
         with evaluation(self.modules):
             for batch in loader:
                 self.compute_objectives(self.compute_forward(batch, sb.Stage.VALID), batch, sb.Stage.VALID)
-        return error_rate(self.references, self.hypotheses, metric=self.hparams.metric).rate
+        return error_rate(self.references, self.hypotheses, self.hparams.metric, self.hparams.normaliser).rate
 
 
 def ctc_loss(output: Output, batch: LabelledBatch, blank_id: int) -> tuple[torch.Tensor, int]:
@@ -183,14 +183,14 @@ def ctc_loss(output: Output, batch: LabelledBatch, blank_id: int) -> tuple[torch
 
     Mean over utterances of -log p(labels | audio) / number of labels, in nats.
     Speed perturbation can make an utterance too short after it was checked; such
-    a one counts as 0 instead of making the loss infinite.
+    a one counts as 0 instead of making the loss infinite, and so does one without labels.
     """
     log_probs = torch.log_softmax(output.logits.float(), dim=-1).transpose(0, 1)
     losses = torch.nn.functional.ctc_loss(
         log_probs, batch.labels, output.num_frames, batch.num_labels, blank=blank_id, reduction="none"
     )
-    fits = batch.required_frames() <= output.num_frames
-    losses = torch.where(fits, losses / batch.num_labels, 0.0)
+    fits = (batch.required_frames() <= output.num_frames) & (batch.num_labels > 0)
+    losses = torch.where(fits, losses / batch.num_labels.clamp_min(1), 0.0)
     return losses.sum() / fits.sum().clamp_min(1), int((~fits).sum())
 
 

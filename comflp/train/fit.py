@@ -12,14 +12,16 @@ from typing import Any, Callable, Mapping, Sequence
 
 import speechbrain as sb
 import torch
+from speechbrain.dataio.dataloader import make_dataloader
 from speechbrain.utils.epoch_loop import EpochCounter, EpochCounterWithStopper
 
 from comflp.train.brain import CTCBrain
 from comflp.train.checkpoints import AtomicCheckpointer, average_best
-from comflp.data.training import DurationBatchSampler, LabelledDataset
+from comflp.data.training import DurationBatchSampler, LabelledDataset, SharedBatches
 from comflp.train.distillation import Distillation
 from comflp.processes import training_backend
 from comflp.models.layered import LayeredModel
+from comflp.scoring import check_references
 
 
 @dataclass
@@ -47,6 +49,7 @@ def fit(
     directory: str | Path,
     hparams: Mapping[str, Any],
     metric: str = "cer",
+    normaliser: str = "none",
     distillation: Distillation | None = None,
     take_snapshot: Callable[[LayeredModel, int], None] | None = None,
     run_opts: Mapping[str, Any] | None = None,
@@ -59,20 +62,22 @@ def fit(
     train, valid: utterances with text. directory: gets ``save/`` (checkpoints) and
     ``train_log.csv``; a directory with checkpoints is continued from the last one.
     hparams: what conf/finetune.yaml holds (number_of_epochs, optimizer, scheduler,
-    layerdrop, batch sizes, average, ...). metric: ``cer`` or ``wer``, the error
-    rate. take_snapshot(model, epoch): called at hparams ``snapshot_epochs``.
+    layerdrop, batch sizes, average, ...). metric: ``cer`` or ``wer``, normaliser: one of ``comflp.scoring.NORMALISERS``,
+    for the error rate, which is over all of ``valid``. take_snapshot(model, epoch): called at hparams ``snapshot_epochs``.
     run_opts: SpeechBrain's (device, precision, ckpt_interval_minutes, ...), which go before ``hparams`` of the same name. Inside
     ``comflp.processes.processes`` the batches are shared out, and a step is as many
     batches as there are processes.
     report: called with each epoch's row of the log. goes_on: called with the epoch of the checkpoint that training is
     continued from, and the steps of it that are done, None where that is all of them.
 
-    Raises ComflpError at a loss that is not finite, and for unusable data.
+    Raises ComflpError at a loss that is not finite, for unusable data, and for a ``valid`` whose letters are of the other
+    case than the model's vocabulary.
     """
     directory = Path(directory)
     h = dict(hparams)
     train_set = LabelledDataset(train, model, allow_pipes)
-    valid_set = LabelledDataset(valid, model, allow_pipes)
+    check_references({utterance.utt_id: utterance.text for utterance in valid}, model.tokenizer, normaliser)
+    valid_set = LabelledDataset(valid, model, allow_pipes, for_error_rate=True)
     limits = h["max_batch_seconds"], h["max_batch_utterances"]
     sampler = DurationBatchSampler(train_set, *limits, h["batch_order"], h["seed"])
     counter = _epoch_counter(h)
@@ -93,9 +98,9 @@ def fit(
             "distillation": distillation,
             "directory": directory,
             "metric": metric,
+            "normaliser": normaliser,
             "report": report,
             "goes_on": goes_on,
-            "sorting": "by the batch sampler",
         },
         run_opts={
             **(run_opts or {}),
@@ -106,9 +111,9 @@ def fit(
     )
     if distillation is not None:
         distillation.teacher.to(brain.device)
-    loader = brain.make_dataloader(train_set, sb.Stage.TRAIN, batch_sampler=sampler, collate_fn=train_set.collate)
-    if brain.train_sampler is None:
-        brain.train_sampler = sampler
+    brain.train_sampler = SharedBatches(sampler, shuffle=False) if brain.distributed_launch else sampler
+    loader = make_dataloader(train_set, batch_sampler=brain.train_sampler, collate_fn=train_set.collate)
+    brain.checkpointer.add_recoverable("dataloader-TRAIN", loader)
     valid_sampler = DurationBatchSampler(valid_set, *limits, "ascending", h["seed"])
     valid_loader = brain.make_dataloader(
         valid_set, sb.Stage.VALID, ckpt_prefix=None, batch_sampler=valid_sampler, collate_fn=valid_set.collate
