@@ -35,7 +35,7 @@ from comflp.result_names import FineTuned, ProposalName, Pruned, Scratch
 from comflp.scoring import METRICS
 from comflp.target import layer_counts
 from comflp.train.distillation import KINDS, Distillation
-from comflp.train.fit import FitResult, fit
+from comflp.train.fit import FitResult, batch_limits, fit
 
 
 def parse_options():
@@ -214,6 +214,8 @@ class Job:
         if self.ranks.decide(begin):
             return
         report = EpochReport(training / "tensorboard", self.metric)
+        if self.ranks.is_main:
+            report.says_step(batch_limits(values), self.ranks.size, values["grad_accumulation_factor"])
         fitted = fit(
             self.student,
             self.train,

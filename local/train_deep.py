@@ -20,7 +20,7 @@ from comflp.models.own.transformer_ctc import TransformerCTC
 from comflp.processes import processes, training_backend
 from comflp.record import Stage
 from comflp.scoring import METRICS
-from comflp.train.fit import fit
+from comflp.train.fit import batch_limits, fit
 
 
 def parse_options():
@@ -71,6 +71,8 @@ def train_deep(options, configuration, ranks):
     tokenizer = SentencePieceTokenizer.train((utterance.text for utterance in train), values["unit"], values["vocab_size"])
     model = TransformerCTC(tokenizer, values["architecture"], origin={"source": "trained by local/train_deep.py"})
     report = EpochReport(training / "tensorboard", options.metric)
+    if ranks.is_main:
+        report.says_step(batch_limits(values), ranks.size, values["grad_accumulation_factor"])
     result = fit(
         model,
         train,

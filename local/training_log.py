@@ -23,6 +23,13 @@ class EpochReport:
         else:
             print(f"goes on in epoch {epoch}, from the checkpoint after step {step}", flush=True)
 
+    def says_step(self, limits: tuple[float, int], processes: int, accumulated: int) -> None:
+        """Say what a step is at most, where it is not one batch. limits: seconds and utterances of a process's batch."""
+        seconds, utterances = (limit * processes * accumulated for limit in limits)
+        if processes * accumulated > 1:
+            print(f"a step is at most {utterances} utterances and {seconds:g} s: {processes} processes with {accumulated} "
+                  f"batches of {limits[1]} utterances and {limits[0]:g} s each", flush=True)
+
     def __call__(self, row: dict) -> None:
         """Print the row and append it to the events; rows of a resumed epoch replace the older ones."""
         print(

@@ -64,7 +64,7 @@ def main():
     accumulation = 2 // processes
     hparams = {
         "seed": 1, "number_of_epochs": 4, "layerdrop": 0.0, "freeze_feature_extractor": False, "augmentation": None,
-        "max_batch_seconds": 100.0, "max_batch_utterances": 4, "batch_order": "random",
+        "max_batch_seconds": 100.0 * processes, "max_batch_utterances": 4 * processes, "batch_order": "random",
         "grad_accumulation_factor": accumulation, "max_grad_norm": float("inf"), "gradient_checkpointing": False,
         "optimizer": functools.partial(torch.optim.AdamW, lr=3e-3),
         "scheduler": functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=10),

@@ -23,6 +23,9 @@ from comflp.processes import training_backend
 from comflp.models.layered import LayeredModel
 from comflp.scoring import check_references
 
+_CHECKPOINT_MINUTES = 15
+"""Between two checkpoints within an epoch, where the caller says nothing."""
+
 
 @dataclass
 class FitResult:
@@ -65,8 +68,8 @@ def fit(
     layerdrop, batch sizes, average, ...). metric: ``cer`` or ``wer``, normaliser: one of ``comflp.scoring.NORMALISERS``,
     for the error rate, which is over all of ``valid``. take_snapshot(model, epoch): called at hparams ``snapshot_epochs``.
     run_opts: SpeechBrain's (device, precision, ckpt_interval_minutes, ...), which go before ``hparams`` of the same name. Inside
-    ``comflp.processes.processes`` the batches are shared out, and a step is as many
-    batches as there are processes.
+    ``comflp.processes.processes`` the batches are shared out; a step is a batch of each
+    process, which are together as large as one process's would be.
     report: called with each epoch's row of the log. goes_on: called with the epoch of the checkpoint that training is
     continued from, and the steps of it that are done, None where that is all of them.
 
@@ -78,7 +81,7 @@ def fit(
     train_set = LabelledDataset(train, model, allow_pipes)
     check_references({utterance.utt_id: utterance.text for utterance in valid}, model.tokenizer, normaliser)
     valid_set = LabelledDataset(valid, model, allow_pipes, for_error_rate=True)
-    limits = h["max_batch_seconds"], h["max_batch_utterances"]
+    limits = batch_limits(h)
     sampler = DurationBatchSampler(train_set, *limits, h["batch_order"], h["seed"])
     counter = _epoch_counter(h)
     if h["freeze_feature_extractor"]:
@@ -103,6 +106,7 @@ def fit(
             "goes_on": goes_on,
         },
         run_opts={
+            **({} if "ckpt_interval_steps" in (run_opts or {}) else {"ckpt_interval_minutes": _CHECKPOINT_MINUTES}),
             **(run_opts or {}),
             "distributed_backend": training_backend(),
             "find_unused_parameters": h["layerdrop"] > 0,  # a layer that layerdrop skipped has no gradient
@@ -125,6 +129,13 @@ def fit(
     after = brain.error_rate_on(valid_loader)
     epochs = [checkpoint.meta["epoch"] for checkpoint in best]
     return FitResult(model.cpu().eval(), brain.log, epochs, before, after, train_set.skipped)
+
+
+def batch_limits(hparams: Mapping[str, Any]) -> tuple[float, int]:
+    """Seconds and utterances of a process's batch at most: its share of the configuration's, so that a step has the same
+    size in any number of processes; one utterance at least."""
+    processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+    return hparams["max_batch_seconds"] / processes, max(hparams["max_batch_utterances"] // processes, 1)
 
 
 def _epoch_counter(h: Mapping[str, Any]) -> EpochCounter:
