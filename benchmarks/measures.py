@@ -65,7 +65,7 @@ class Model:
 
     def layer_runs(self, proposals, utterances):
         """Layers that a walk over ``proposals`` runs, once for each utterance."""
-        return PrefixTree(proposals).num_prefixes * utterances
+        return PrefixTree(proposals, lambda proposal: proposal.kept).num_prefixes * utterances
 
     def blocks(self):
         """All single blocks."""

@@ -98,7 +98,7 @@ def layer_runs(entry: SearchList) -> tuple[int | None, int | None]:
         return None, None
     proposals = [PruningProposal.parse(result["proposal"], num_layers=ranked["num_layers"]) for result in ranked["results"]]
     alone = sum(len(proposal.kept) for proposal in proposals)
-    return alone * ranked["num_batches"], PrefixTree(proposals).num_prefixes * ranked["num_batches"]
+    return alone * ranked["num_batches"], PrefixTree(proposals, lambda proposal: proposal.kept).num_prefixes * ranked["num_batches"]
 
 
 def _search(entry: SearchList) -> tuple:
