@@ -10,6 +10,7 @@ from comflp.inference import hidden_states
 from comflp.artifacts import fingerprint_model, require
 from comflp.processes import processes
 from comflp.record import Stage
+from comflp.target import ENCODER
 
 
 def main():
@@ -41,7 +42,8 @@ def dump(options, ranks):
     model = load_model(options.model, options)
     paths = hidden_states.dump(model, data, out, options.padded_mean, **how(options, ranks))
     if ranks.is_main:
-        stage.finish(paths, num_utterances=len(data), audio_seconds=data.seconds, num_processes=ranks.size)
+        stage.finish(paths, num_utterances=len(data), audio_seconds=data.seconds, num_processes=ranks.size,
+                     must_stay=dict(model.stacks[ENCODER].must_stay))
         print(f"wrote {out}/hidden.ark, hidden.scp and frame_cosine.npy: {len(data)} utterances")
 
 

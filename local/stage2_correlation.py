@@ -14,13 +14,14 @@ from inference_options import inference_parser, speech_of
 from plain_warnings import plain_warnings
 
 from comflp.inference import hidden_states
-from comflp.artifacts import atomic_path, fingerprint_file, require, write_json
+from comflp.artifacts import atomic_path, fingerprint_file, read_json, require, write_json
 from comflp.measures import COST, MEASURES, MODEL, correlation_matrix, measure_named, skip_matrix
 from comflp.measures.heat_map import heat_map
 from comflp.measures.matrix_file import read_matrix
 from comflp.measures.similarity import as_similarity
 from comflp.processes import processes
 from comflp.record import Stage
+from comflp.target import ENCODER
 
 MEASURE_OPTIONS = {
     "batch_size": (int, "B, utterances of a batch (dc, dc_released, dc_unbiased)"),
@@ -78,15 +79,15 @@ def correlate(options, ranks):
         return
     start = time.monotonic()
     with plain_warnings():
-        matrix, num_utterances = compute()
+        matrix, num_utterances, must_stay = compute()
     if ranks.is_main:
-        stage.finish(write(array, measure, options.seed, settings, matrix, num_utterances, time.monotonic() - start))
+        stage.finish(write(array, measure, options.seed, settings, matrix, num_utterances, must_stay, time.monotonic() - start))
         between = matrix[~np.eye(len(matrix), dtype=bool)]
         between = between[np.isfinite(between)]
         print(f"wrote {array}: {len(matrix)} x {len(matrix)}, {between.min():.4f} to {between.max():.4f} between layers")
 
 
-def write(array, measure, seed, settings, matrix, num_utterances, seconds):
+def write(array, measure, seed, settings, matrix, num_utterances, must_stay, seconds):
     """Write the matrix, what it is and how it looks; returns the paths."""
     description, picture = array.with_suffix(".json"), array.with_suffix(".png")
     with atomic_path(array) as temporary, open(temporary, "wb") as file:
@@ -99,6 +100,7 @@ def write(array, measure, seed, settings, matrix, num_utterances, seconds):
         "seed": seed,
         "num_layers": len(matrix) - 1,
         "num_utterances": num_utterances,
+        "must_stay": must_stay,
         "seconds": round(seconds, 3),
     })
     shown, name = (np.exp(-matrix), f"exp(-{measure.name})") if measure.kind == COST else (matrix, measure.name)
@@ -108,24 +110,27 @@ def write(array, measure, seed, settings, matrix, num_utterances, seconds):
 
 
 def of_hidden_states(options, measure, settings, ranks):
-    """(inputs, upstream records, function that gives the matrix and the number of utterances) of a correlation.
+    """(inputs, upstream records, function that gives the matrix, the number of utterances, and the layers that must
+    stay with the reasons) of a correlation.
 
     There is nothing in it for several processes: the main one works, and the others get None.
     """
     hidden = Path(options.hidden)
+    record = hidden / "record.json"
     # ShortGPT's cosine is a mean over frames, which stage 1 took; hidden states are means of frames already.
     frames = hidden / "frame_cosine.npy" if measure.name == "cosine" else None
     source = require(frames or hidden / "hidden.ark", "stage 1 (feature dump)")
 
     def compute():
         if not ranks.is_main:
-            return None, None
+            return None, None, None
         utt_ids, values = hidden_states.read(hidden)
+        must_stay = read_json(record).get("must_stay", {}) if record.exists() else {}
         if frames:
-            return as_similarity(read_matrix(frames)), len(utt_ids)
-        return correlation_matrix(values, measure.name, options.seed, utt_ids, progress, **settings), len(utt_ids)
+            return as_similarity(read_matrix(frames)), len(utt_ids), must_stay
+        return correlation_matrix(values, measure.name, options.seed, utt_ids, progress, **settings), len(utt_ids), must_stay
 
-    return {source.stem: fingerprint_file(source)}, [hidden / "record.json"], compute
+    return {source.stem: fingerprint_file(source)}, [record], compute
 
 
 def of_model(options, measure, settings, ranks):
@@ -135,7 +140,8 @@ def of_model(options, measure, settings, ranks):
     def compute():
         with speech() as on_speech:
             matrix = skip_matrix(on_speech, measure.name, options.seed, **settings)
-            return matrix, min(settings["num_utterances"], len(on_speech.data))
+            must_stay = dict(on_speech.model.stacks[ENCODER].must_stay)
+            return matrix, min(settings["num_utterances"], len(on_speech.data)), must_stay
 
     return inputs, [], compute
 

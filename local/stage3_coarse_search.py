@@ -14,10 +14,12 @@ from plain_warnings import plain_warnings
 
 from comflp.artifacts import fingerprint_file, read_json, require, write_json
 from comflp.errors import ComflpError
+from comflp.experiment import Layout
 from comflp.measures import measure_named
 from comflp.processes import processes
 from comflp.record import Stage
-from comflp.search import BlockMatrix, Constraints, coarse_searches
+from comflp.result_names import ListName
+from comflp.search import BlockMatrix, coarse_searches
 from comflp.search.coarse.refine import NUM_UTTERANCES, Refinement
 from comflp.search.coarse.search import METHODS, beam_against_exact
 from comflp.target import layer_counts
@@ -36,8 +38,7 @@ def parse_options():
     arguments.add_argument("--refine-utterances", type=int, default=NUM_UTTERANCES, help="number of utterances that --refine draws and runs on")
     arguments.add_argument("--model", default="", help="directory of the deep model, for --refine")
     arguments.add_argument("--data", default="data/probe", help="data directory of the probe set, for --refine")
-    arguments.add_argument("--keep", default="", help="layers that must stay, as 1,12")
-    arguments.add_argument("--max-block", type=int, help="number of layers of the longest block that may be removed")
+    arguments.add_argument("--keep", default="", help="layers that must stay, as 1,12, beside those that the model cannot do without")
     arguments.add_argument("--reverse", action="store_true", help="find the worst K; results go to <measure>_reverse/")
     arguments.add_argument("--compare", type=true_or_false, default=True,
                            help="run the other of beam and exact too, and record how many of the true best the beam finds")
@@ -55,29 +56,31 @@ def main():
 
 def search_for(options, ranks):
     """Search, and write what was found; with --refine the processes share the utterances that it runs on."""
-    exp = Path(options.exp)
-    path = Path(options.matrix or require(exp / "correlation" / f"{options.measure}.npy", "stage 2 (correlation)"))
-    matrix = BlockMatrix.read(path)
-    constraints = Constraints(parse_keep(options.keep), options.max_block)
-    search = {"method": options.method, "beam_size": options.beam_size, "reverse": options.reverse, "constraints": constraints}
+    layout = Layout(Path(options.exp))
+    path = Path(options.matrix or require(layout.correlation(options.measure), "stage 2 (correlation)"))
+    matrix = BlockMatrix.read(path).keeping(dict.fromkeys(parse_keep(options.keep), "--keep"))
+    search = {"method": options.method, "beam_size": options.beam_size, "reverse": options.reverse}
     refinement, inputs, speech = refinement_of(options, matrix, path, ranks)
-    settings = {**search, "constraints": constraints.keeping(matrix.must_stay).as_dict(),
-                **({"refined": refinement.as_dict()} if refinement else {})}
+    settings = {**search, "must_stay": sorted(matrix.must_stay), **({"refined": refinement.as_dict()} if refinement else {})}
+    files = {
+        counts.total: layout.list(counts, ListName(options.measure, options.reverse))
+        for counts in layer_counts(options.num_prune, matrix.num_layers)
+    }
     stages = {
-        counts.total: Stage(
-            exp / counts.directory / (options.measure + ("_reverse" if options.reverse else "")) / "stage3.record.json",
+        n: Stage(
+            files[n].candidates_record,
             "stage3_coarse_search",
             options={"compare": options.compare, **settings},
             inputs={f"correlation/{options.measure}": fingerprint_file(path), **inputs},
-            upstream=[] if options.matrix else [path.with_name(f"{options.measure}.record.json")],
+            upstream=[] if options.matrix else [layout.correlation(options.measure, ".record.json")],
             force=options.force,
         )
-        for counts in layer_counts(options.num_prune, matrix.num_layers)
+        for n in files
     }
     wanted = ranks.decide(lambda: [n for n, stage in stages.items() if not stage.up_to_date()])
     if not wanted:
         if ranks.is_main:
-            print(f"{exp}: coarse search by {options.measure} is up to date")
+            print(f"{options.exp}: coarse search by {options.measure} is up to date")
         return
     start = time.monotonic()
     if refinement:
@@ -92,7 +95,7 @@ def search_for(options, ranks):
         found = refined
     seconds = round(time.monotonic() - start, 3)
     for n in wanted:
-        candidates = stages[n].record.parent / "candidates.json"
+        candidates = files[n].candidates
         write_json(candidates, {
             "measure": options.measure,
             "num_layers": matrix.num_layers,

@@ -7,7 +7,6 @@ so that what they share is computed once.
 
 import functools
 import shutil
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli import progress, run
@@ -60,10 +59,9 @@ def search(options, ranks):
     model = load_model(options.model, options)
     matrix = first_matrix(layout, options.measures.split())
     quality = matrix.quality if matrix else lambda proposal: None
-    stacks = {ENCODER: Layers(model.num_layers, matrix.must_stay if matrix else {})}
-    baselines = [baseline_named(name, options, layout, stacks, model, matrix, data, ranks) for name in options.baselines.split()]
+    baselines = [baseline_named(name, options, layout, model, matrix, data, ranks) for name in options.baselines.split()]
     lists = []
-    for counts in layer_counts(options.num_prune, model.num_layers):
+    for counts in layer_counts(options.num_prune, {name: stack.num_layers for name, stack in model.stacks.items()}):
         lists += [measure_list(layout, counts, name) for name in options.measures.split()]
         lists += [measure_list(layout, counts, name, reverse=True) for name in options.reverse_measures.split()]
         lists += [baseline_list(entry, counts, quality) for entry in baselines]
@@ -78,7 +76,7 @@ def search(options, ranks):
     walked, greedy = [entry for entry in wanted if entry.find], [entry for entry in wanted if not entry.find]
     for entries, results in (
         (walked, walk_together(model, walked, data, options, ranks) if walked else []),
-        (greedy, greedily(model, greedy, data, stacks, quality, options, ranks) if greedy else []),
+        (greedy, greedily(model, greedy, data, quality, options, ranks) if greedy else []),
     ):
         for entry, result in zip(entries, results):
             if ranks.is_main:
@@ -93,22 +91,14 @@ def first_matrix(layout, measures):
     return BlockMatrix.read(path) if path and path.exists() else None
 
 
-@dataclass(frozen=True)
-class Layers:
-    """A stack as baselines look at it."""
-
-    num_layers: int
-    must_stay: dict = field(default_factory=dict)
-
-
-def baseline_named(name, options, layout, stacks, model, matrix, data, ranks):
+def baseline_named(name, options, layout, model, matrix, data, ranks):
     """A baseline with all that it looks at; ComflpError for a name that there is not."""
     if name in baseline.FIXED:
-        return baseline.fixed(name, stacks)
+        return baseline.fixed(name, model.stacks)
     if name == "random":
-        return baseline.random(stacks, options.seed)
+        return baseline.random(model.stacks, options.seed)
     if name == "glp":
-        return baseline.glp(stacks)
+        return baseline.glp(model.stacks)
     if name == "reverse":
         if not options.measures.split():
             raise ComflpError("--measures is empty; the reverse baseline needs one")
@@ -125,7 +115,7 @@ def baseline_named(name, options, layout, stacks, model, matrix, data, ranks):
                 model, drawn, data, seed=options.seed, allow_pipes=options.allow_pipes, progress=progress
             ))
 
-        return baseline.linear_probe(probe, train.fingerprint(), options.probe_utterances, stacks)
+        return baseline.linear_probe(probe, train.fingerprint(), options.probe_utterances, model.stacks)
     raise ComflpError(f"--baselines: {name} is not known; there are {', '.join(baseline.NAMES)}")
 
 
@@ -139,10 +129,10 @@ def walk_together(model, entries, data, options, ranks):
     return [rank(evaluation, entry.candidates, options.seed) for entry in entries]
 
 
-def greedily(model, entries, data, stacks, quality, options, ranks):
+def greedily(model, entries, data, quality, options, ranks):
     """GLP's steps on the way to the largest N hold its proposals for the smaller ones."""
     most = max(entry.counts.total for entry in entries)
-    steps = glp(model, most, data, must_stay=stacks[ENCODER].must_stay, **common(options, ranks))
+    steps = glp(model, most, data, must_stay=model.stacks[ENCODER].must_stay, **common(options, ranks))
     return [steps[entry.counts.total - 1].with_quality(quality) for entry in entries]
 
 

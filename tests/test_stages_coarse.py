@@ -84,12 +84,27 @@ def test_from_hidden_states_to_candidates(exp, values):
 def test_options_of_the_search(exp):
     assert correlation(exp, "svcca")[0] == 0
     options = ("--measure", "svcca", "--num-prune", 3, "--beam-size", 2)
-    status, said = search(exp, *options, "--reverse", "--method", "beam", "--keep", "1,6", "--max-block", 2, "--compare", "false")
+    status, said = search(exp, *options, "--reverse", "--method", "beam", "--keep", "1,6", "--compare", "false")
     assert status == 0, said
     found = json.loads((exp / "prune3" / "svcca_reverse" / "candidates.json").read_text())
-    assert found["constraints"] == {"keep": [1, 6], "max_block": 2}
+    assert found["must_stay"] == [1, 6]
     assert "beam_against_exact" not in found
     assert all(not {1, 6} & set(PruningProposal.parse(c["proposal"], 6).removed) for c in found["candidates"])
+
+
+def test_layers_that_must_stay_stay_by_themselves(exp):
+    """Stage 1's record says which; stage 2 hands it on, and stage 3 leaves them in."""
+    record = {"options": {}, "origin": {}, "outputs": {}, "must_stay": {"3": "it subsamples"}}
+    (exp / "hidden" / "record.json").write_text(json.dumps(record))
+    status, said = correlation(exp, "dc")
+    assert status == 0, said
+    assert json.loads((exp / "correlation" / "dc.json").read_text())["must_stay"] == {"3": "it subsamples"}
+    status, said = search(exp, "--num-prune", 2, "--keep", 5)
+    assert status == 0, said
+    found = json.loads((exp / "prune2" / "dc" / "candidates.json").read_text())
+    assert found["must_stay"] == [3, 5]
+    assert len(found["candidates"]) == 6
+    assert all(not {3, 5} & set(PruningProposal.parse(c["proposal"], 6).removed) for c in found["candidates"])
 
 
 def test_cosine_is_of_frames(exp):

@@ -2,7 +2,6 @@
 
 from comflp.search.coarse.block_matrix import BlockMatrix
 from comflp.search.coarse.candidate import Candidate
-from comflp.search.coarse.constraints import Constraints
 from comflp.search.coarse.search import coarse_search, coarse_searches
 
-__all__ = ["BlockMatrix", "Candidate", "Constraints", "coarse_search", "coarse_searches"]
+__all__ = ["BlockMatrix", "Candidate", "coarse_search", "coarse_searches"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from comflp.errors import ComflpError
 from comflp.proposal import PruningProposal
-from comflp.search import BlockMatrix, Constraints, coarse_search, coarse_searches
+from comflp.search import BlockMatrix, coarse_search, coarse_searches
 from comflp.search.coarse.search import METHODS, beam_against_exact, found_of_best
 from fixtures.every_proposal import best_of, every_proposal, random_matrix
 
@@ -20,37 +20,31 @@ def proposals(candidates):
 
 
 @st.composite
-def constraints_of(draw, num_layers):
-    keep = draw(st.sets(st.integers(1, num_layers), max_size=2))
-    return Constraints(tuple(keep), draw(st.none() | st.integers(1, 4)))
-
-
-@st.composite
 def searches(draw):
     num_layers = draw(st.integers(2, 8))
-    matrix = random_matrix(num_layers, draw(st.integers(0, 10**6)), draw(st.sampled_from([None, None, 2, 4])))
-    return (
-        BlockMatrix(matrix, is_cost=draw(st.booleans())),
-        draw(st.integers(1, num_layers - 1)),
-        draw(st.integers(1, 12)),
-        draw(st.booleans()),
-        draw(constraints_of(num_layers)),
-    )
+    values = random_matrix(num_layers, draw(st.integers(0, 10**6)), draw(st.sampled_from([None, None, 2, 4])))
+    is_cost = draw(st.booleans())
+    if is_cost:
+        longest = draw(st.integers(1, num_layers))
+        values[abs(np.subtract.outer(np.arange(num_layers + 1), np.arange(num_layers + 1))) > longest] = np.inf
+    must_stay = draw(st.sets(st.integers(1, num_layers), max_size=2))
+    matrix = BlockMatrix(values, is_cost, must_stay=dict.fromkeys(must_stay, "it subsamples"))
+    return matrix, draw(st.integers(1, num_layers - 1)), draw(st.integers(1, 12)), draw(st.booleans())
 
 
 @settings(max_examples=150, deadline=None)
 @given(searches())
 def test_exact_is_brute_force(case):
-    matrix, num_prune, count, reverse, constraints = case
-    scored = every_proposal(matrix.values, num_prune, matrix.is_cost, constraints)
+    matrix, num_prune, count, reverse = case
+    scored = every_proposal(matrix.values, num_prune, matrix.is_cost, matrix.must_stay)
     expected = best_of(scored, count, reverse)
     if not expected:
-        with pytest.raises(ComflpError, match="no proposal|allow no layer"):
-            coarse_search(matrix, num_prune, count, reverse=reverse, constraints=constraints)
+        with pytest.raises(ComflpError, match="no proposal|no layer may"):
+            coarse_search(matrix, num_prune, count, reverse=reverse)
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        found = coarse_search(matrix, num_prune, count, reverse=reverse, constraints=constraints)
+        found = coarse_search(matrix, num_prune, count, reverse=reverse)
     assert proposals(found) == expected
     quality = {proposal: value for value, proposal in scored}
     assert [candidate.quality for candidate in found] == pytest.approx([quality[p] for p in expected], abs=1e-9)
@@ -88,21 +82,20 @@ def test_beam_is_algorithm_1(num_layers, seed, beam_size, data):
 @settings(max_examples=60, deadline=None)
 @given(searches())
 def test_beam_step_by_step(case):
-    """With ties, costs and constraints: each step keeps the best of all allowed extensions of the last."""
-    matrix, num_prune, count, reverse, constraints = case
+    """With ties, costs, forbidden blocks and layers that must stay: each step keeps the best of all allowed extensions of the last."""
+    matrix, num_prune, count, reverse = case
     beam = {()}
     for size in range(1, num_prune + 1):
         extended = {frozenset(layers) | {new} for layers in beam for new in range(1, matrix.num_layers + 1) if new not in layers}
-        every = every_proposal(matrix.values, size, matrix.is_cost, constraints)
+        every = every_proposal(matrix.values, size, matrix.is_cost, matrix.must_stay)
         beam = [p.removed for p in best_of([pair for pair in every if set(pair[1].removed) in extended], count, reverse)]
-    options = {"reverse": reverse, "constraints": constraints}
     if not beam:
-        with pytest.raises(ComflpError, match="no proposal|allow no layer"):
-            coarse_search(matrix, num_prune, count, "beam", **options)
+        with pytest.raises(ComflpError, match="no proposal|no layer may"):
+            coarse_search(matrix, num_prune, count, "beam", reverse)
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        found = coarse_search(matrix, num_prune, count, "beam", **options)
+        found = coarse_search(matrix, num_prune, count, "beam", reverse)
     assert [proposal.removed for proposal in proposals(found)] == beam
 
 
@@ -172,21 +165,11 @@ def test_more_candidates_than_proposals_are_all_of_them(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_constraints_by_hand(method):
-    found = coarse_search(random_matrix(12, seed=5), 5, 10, method, constraints=Constraints(keep=(1, 12), max_block=2))
-    for proposal in proposals(found):
-        assert not {1, 12} & set(proposal.removed)
-        assert max(end - start + 1 for start, end in proposal.blocks) <= 2
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_layers_of_which_the_matrix_says_that_they_must_stay_do_stay(method):
-    values = random_matrix(8, seed=2)
-    matrix = BlockMatrix(values, must_stay={3: "it subsamples"})
-    for constraints, kept in ((Constraints(), (3,)), (Constraints(keep=(8,)), (3, 8))):
-        found = coarse_search(matrix, 3, 10, method, constraints=constraints)
-        assert found == coarse_search(values, 3, 10, method, constraints=Constraints(kept))
-        assert not any(set(kept) & set(proposal.removed) for proposal in proposals(found))
+def test_layers_that_must_stay_do_stay(method):
+    matrix = BlockMatrix(random_matrix(8, seed=2), must_stay={3: "it subsamples"})
+    for kept, searched in (({3}, matrix), ({3, 8}, matrix.keeping({8: "--keep"}))):
+        found = coarse_search(searched, 3, 10, method)
+        assert len(found) == 10 and not any(kept & set(proposal.removed) for proposal in proposals(found))
 
 
 def test_costs_need_not_be_in_the_unit_interval_and_infinity_forbids():
@@ -266,17 +249,14 @@ def test_rounding_of_a_matrix_is_forgiven():
         ({"num_prune": 5}, "N is from 1 to 4"),
         ({"beam_size": 0}, "at least 1"),
         ({"method": "greedy"}, "no search method 'greedy'"),
-        ({"constraints": Constraints(keep=(6,))}, "layer 6 cannot be kept"),
-        ({"constraints": Constraints(keep=(1, 2, 3, 4, 5))}, "allow no layer"),
-        ({"constraints": Constraints(keep=(1, 2, 3, 4))}, "no proposal removes 2 layers"),
-        ({"constraints": Constraints(keep=(1, 2, 3, 4)), "method": "beam"}, "--method exact finds"),
+        ({"must_stay": [6]}, "layer 6 cannot be kept"),
+        ({"must_stay": [1, 2, 3, 4, 5]}, "no layer may be removed"),
+        ({"must_stay": [1, 2, 3, 4]}, "no proposal removes 2 layers"),
+        ({"must_stay": [1, 2, 3, 4], "method": "beam"}, "--method exact finds"),
     ],
 )
 def test_impossible_searches(options, message):
+    must_stay = dict.fromkeys(options.get("must_stay", ()), "it subsamples")
+    options = {"num_prune": 2, **{name: value for name, value in options.items() if name != "must_stay"}}
     with pytest.raises(ComflpError, match=message):
-        coarse_search(random_matrix(5, seed=0), **{"num_prune": 2, **options})
-
-
-def test_the_longest_block_has_a_layer():
-    with pytest.raises(ComflpError, match="at least 1"):
-        Constraints(max_block=0)
+        coarse_search(BlockMatrix(random_matrix(5, seed=0), must_stay=must_stay), **options)

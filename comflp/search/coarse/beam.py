@@ -14,8 +14,8 @@ def beam_search(problem: Problem, num_prunes: Sequence[int], beam_size: int) -> 
 
     Algorithm 1 of the paper, whose lines the comments number. Its recursion over N is the outer loop here, so that one
     pass serves every N. The paper leaves open which of two equal qualities goes first: here it is the proposal whose
-    layers come first. A proposal that the constraints forbid never enters the queue, so a beam may end with fewer
-    proposals than there are, or with none. Time O(N^2 K L).
+    layers come first. A proposal with a layer that must stay, or a forbidden block, never enters the queue, so a beam
+    may end with fewer proposals than there are, or with none. Time O(N^2 K L).
     """
     layers = frozenset(range(1, problem.num_layers + 1))
     beam = [frozenset()]                                                                # lines 3-5: for N = 0

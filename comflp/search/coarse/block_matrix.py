@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Mapping
 
@@ -33,7 +33,8 @@ class BlockMatrix:
     (2, 0.9)
 
     Raises ComflpError, with the first offending entry, if it is not a square matrix of numbers for at least two layers,
-    has NaN (or infinity, unless it is of costs), is not symmetric to 1e-6, or has values outside [0, 1] by more than 1e-6.
+    has NaN (or infinity, unless it is of costs), is not symmetric to 1e-6, or has values outside [0, 1] by more than 1e-6;
+    and where a layer that must stay is not one of the model's.
     """
 
     values: np.ndarray
@@ -43,6 +44,9 @@ class BlockMatrix:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _checked(self.values, self.unit_interval and not self.is_cost, self.is_cost))
+        for layer in self.must_stay:
+            if not 1 <= layer <= self.num_layers:
+                raise ComflpError(f"layer {layer} cannot be kept: the layers are 1 to {self.num_layers}")
 
     @classmethod
     def read(cls, path: str | Path) -> BlockMatrix:
@@ -63,6 +67,18 @@ class BlockMatrix:
     def num_layers(self) -> int:
         """L."""
         return len(self.values) - 1
+
+    def keeping(self, layers: Mapping[int, str]) -> BlockMatrix:
+        """The same, with ``layers`` (and the reasons) that must stay too."""
+        return replace(self, must_stay={**self.must_stay, **layers})
+
+    def allowed(self) -> np.ndarray:
+        """(L+1, L+1) of bool: whether layers i+1..j may be removed as a block; only i < j can be True."""
+        start, end = np.ogrid[: len(self.values), : len(self.values)]
+        allowed = (end > start) & np.isfinite(self.values)
+        for layer in self.must_stay:
+            allowed &= (end < layer) | (start >= layer)
+        return allowed
 
     def quality(self, proposal: PruningProposal) -> float | None:
         """v(P), or of costs minus their sum; higher is better. None where no layer is removed, or a block is forbidden.

@@ -37,5 +37,5 @@ def read_candidates(path: str | Path) -> tuple[list[Candidate], dict]:
             raise ComflpError(f"{path}: candidate {number}: {error}; run stage 3 again with --force") from None
         candidates.append(Candidate(proposal, quality))
     if not candidates:
-        raise ComflpError(f"{path} holds no candidate; loosen the constraints of stage 3")
+        raise ComflpError(f"{path} holds no candidate; let stage 3 remove other layers")
     return candidates, content

@@ -10,7 +10,6 @@ import numpy as np
 from comflp.errors import ComflpError
 from comflp.proposal import PruningProposal
 from comflp.search.coarse.block_matrix import BlockMatrix
-from comflp.search.coarse.constraints import Constraints
 
 IMPOSSIBLE = -(2**61)
 """The weight of a block that may not be removed. Sums of two of them still fit an int64."""
@@ -29,15 +28,15 @@ class Problem:
     that is not allowed. is_mean: whether a proposal's score is the mean of its blocks' weights (Eq. 5), not their sum.
     reverse: the lowest quality is sought; the weights are negated for it.
 
-    Raises ComflpError for constraints that do not fit the matrix or allow no layer to be removed.
+    Raises ComflpError where no layer may be removed.
     """
 
-    def __init__(self, matrix: BlockMatrix, constraints: Constraints, reverse: bool = False):
+    def __init__(self, matrix: BlockMatrix, reverse: bool = False):
         self.num_layers = matrix.num_layers
         self.is_mean = not matrix.is_cost
-        allowed = constraints.allowed_blocks(self.num_layers) & np.isfinite(matrix.values)
+        allowed = matrix.allowed()
         if not allowed.any():
-            raise ComflpError("the constraints allow no layer to be removed")
+            raise ComflpError("no layer may be removed: all must stay, or have an infinite cost")
         # Sums of L/2 blocks, times the number of blocks that a mean is compared over, stay below 2^58.
         bits = min(40, 58 - 2 * int(self.num_layers).bit_length() + 2)
         largest = np.abs(matrix.values[allowed]).max() or 1.0

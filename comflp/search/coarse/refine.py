@@ -9,11 +9,11 @@ of: a frame's label that comes a frame later costs divergence and no error. Amon
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
 from comflp.inference.speech import Speech
+from comflp.search.baselines.fixed import num_sets
 from comflp.search.coarse.block_matrix import BlockMatrix
 from comflp.search.coarse.candidate import Candidate
 from comflp.search.coarse.search import coarse_searches
@@ -55,7 +55,7 @@ class Refinement:
         """
         found = {}
         for num_prune in num_prunes:
-            count = min(max(self.num_proposals, beam_size), math.comb(matrix.num_layers, num_prune))
+            count = min(max(self.num_proposals, beam_size), num_sets(matrix.num_layers, num_prune, matrix.must_stay))
             found |= coarse_searches(matrix, [num_prune], count, **options)
         ordered = refine(speech.drawn(self.num_utterances, self.seed), found, self.kind)
         return {num_prune: candidates[:beam_size] for num_prune, candidates in ordered.items()}

@@ -12,7 +12,6 @@ from comflp.errors import ComflpError
 from comflp.search.coarse.beam import beam_search
 from comflp.search.coarse.block_matrix import BlockMatrix
 from comflp.search.coarse.candidate import Candidate
-from comflp.search.coarse.constraints import Constraints
 from comflp.search.coarse.exact import exact_search
 from comflp.search.coarse.problem import Problem
 
@@ -21,7 +20,7 @@ METHODS = {"exact": exact_search, "beam": beam_search}
 
 
 class NoProposalError(ComflpError):
-    """The constraints leave no proposal, or the beam reached none."""
+    """No proposal is allowed, or the beam reached none."""
 
 
 def coarse_search(
@@ -30,23 +29,22 @@ def coarse_search(
     beam_size: int = 10,
     method: str = "exact",
     reverse: bool = False,
-    constraints: Constraints = Constraints(),
 ) -> list[Candidate]:
     """The ``beam_size`` best proposals that remove ``num_prune`` layers, best first.
 
     matrix: what removing each block is worth; an array is taken for a BlockMatrix of similarities in [0, 1].
-        The layers that it says must stay do stay.
+        Layers that must stay, and blocks of infinite cost, are in no proposal.
     num_prune: N, from 1 to L-1. beam_size: K. method: a name of METHODS.
     reverse: the K worst instead, worst first (the paper's "rev." rows).
 
     Fewer are returned, with a warning, where there are fewer proposals.
-    Raises ComflpError for a matrix, an N or constraints that do not fit, and for constraints that leave no proposal.
+    Raises ComflpError for a matrix or an N that does not fit, and where no proposal is allowed.
 
     >>> M = np.array([[1, .9, .5, .4], [.9, 1, .6, .5], [.5, .6, 1, .8], [.4, .5, .8, 1]])
     >>> [(str(c.proposal), round(c.quality, 3)) for c in coarse_search(M, 2, beam_size=2)]
     [('1,3', 0.85), ('1-2', 0.5)]
     """
-    return coarse_searches(matrix, [num_prune], beam_size, method, reverse, constraints)[num_prune]
+    return coarse_searches(matrix, [num_prune], beam_size, method, reverse)[num_prune]
 
 
 def coarse_searches(
@@ -55,7 +53,6 @@ def coarse_searches(
     beam_size: int = 10,
     method: str = "exact",
     reverse: bool = False,
-    constraints: Constraints = Constraints(),
 ) -> dict[int, list[Candidate]]:
     """:func:`coarse_search` for several N at once, which share what they can: N -> candidates."""
     if not isinstance(matrix, BlockMatrix):
@@ -67,17 +64,16 @@ def coarse_searches(
     for num_prune in num_prunes:
         if not 1 <= num_prune <= matrix.num_layers - 1:
             raise ComflpError(f"cannot remove {num_prune} of {matrix.num_layers} layers; N is from 1 to {matrix.num_layers - 1}")
-    constraints = constraints.keeping(matrix.must_stay)
-    found = METHODS[method](Problem(matrix, constraints, reverse), num_prunes, beam_size)
+    found = METHODS[method](Problem(matrix, reverse), num_prunes, beam_size)
     for num_prune in num_prunes:
-        _check_number(len(found[num_prune]), num_prune, beam_size, method, constraints)
+        _check_number(len(found[num_prune]), num_prune, beam_size, method)
     return {n: [Candidate(proposal, matrix.quality(proposal)) for proposal in found[n]] for n in num_prunes}
 
 
-def _check_number(number: int, num_prune: int, beam_size: int, method: str, constraints: Constraints) -> None:
+def _check_number(number: int, num_prune: int, beam_size: int, method: str) -> None:
     if not number:
         other = "; --method exact finds what the beam may have missed" if method == "beam" else ""
-        raise NoProposalError(f"no proposal removes {num_prune} layers within the constraints {constraints.as_dict()}{other}")
+        raise NoProposalError(f"no proposal removes {num_prune} layers without a layer that must stay or a forbidden block{other}")
     if number < beam_size:
         missed = "the beam reached only" if method == "beam" else "there are only"
         warnings.warn(f"{missed} {number} proposals of {num_prune} layers, not {beam_size}", stacklevel=4)
@@ -95,7 +91,7 @@ def beam_against_exact(
     compared = {}
     for num_prune, candidates in found.items():
         lists = {method: candidates, other: []}
-        # That there are fewer proposals was said by the search itself; and under constraints a beam can end with none.
+        # That there are fewer proposals was said by the search itself; and where blocks are forbidden a beam can end with none.
         with warnings.catch_warnings(), contextlib.suppress(NoProposalError):
             warnings.simplefilter("ignore", UserWarning)
             lists[other] = coarse_search(matrix, num_prune, beam_size, other, **options)
