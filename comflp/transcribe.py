@@ -18,7 +18,7 @@ from comflp.errors import ComflpError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print ``FILE<tab>TEXT`` for each file; returns 0, 1 for an unusable model, 2 where a file is no audio."""
+    """Print ``FILE<tab>TEXT`` for each file; returns 0, 1 for an unusable model, 2 where a file cannot be recognised."""
     options = _options(arguments)
     warnings.simplefilter("ignore", AudioWarning)  # any rate and number of channels is welcome here
     try:
@@ -29,12 +29,15 @@ def main(arguments: list[str] | None = None) -> int:
     status = 0
     for file in options.files:
         try:
-            waveform = read_audio(file, recognizer.sample_rate)
+            text = recognizer.text(read_audio(file, recognizer.sample_rate), options.chunk_seconds)
         except AudioError as error:
             print(f"error: {error}", file=sys.stderr)
             status = 2
-            continue
-        print(f"{file}\t{recognizer.text(waveform, options.chunk_seconds)}", flush=True)
+        except ComflpError as error:
+            print(f"error: {file}: {error}", file=sys.stderr)
+            status = 2
+        else:
+            print(f"{file}\t{text}", flush=True)
     return status
 
 

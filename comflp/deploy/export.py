@@ -31,6 +31,7 @@ import torch
 from comflp.artifacts import atomic_directory, read_json, write_json
 from comflp.data.batching import AudioBatch
 from comflp.errors import ComflpError
+from comflp.inference.finite import not_finite
 from comflp.models.transformers.processor import ProcessorTokenizer
 from comflp.models.layered import LayeredModel
 from comflp.models.own.tokenizer import SentencePieceTokenizer
@@ -215,10 +216,14 @@ def _compare(model: LayeredModel, path: Path) -> None:
             waveform = _noise(int(seconds * model.sample_rate))
             with torch.no_grad():
                 expected = _OneUtterance(model).eval()(waveform)
+            if not torch.isfinite(expected).all():
+                raise not_finite("the output of the model that is exported", waveform=waveform)
             found = torch.from_numpy(session.run(None, {"waveform": waveform.numpy()})[0])
             if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=1e-3):
                 fault = f"its logits differ for audio of {seconds} s"
                 break
+    except ComflpError:
+        raise
     except Exception as error:  # onnxruntime's errors have no common base
         fault = str(error).strip().splitlines()[0]
     if fault:

@@ -19,6 +19,7 @@ import comflp.models
 from comflp.artifacts import read_json
 from comflp.data.batching import AudioBatch
 from comflp.inference.decode import greedy_search
+from comflp.inference.finite import not_finite
 from comflp.inference.device import evaluation
 from comflp.errors import ComflpError
 from comflp.deploy.export import DESCRIPTION, INT8_SCALE, ONNX_FILE, WEIGHTS, minimum_samples, quantized, samples_per_frame
@@ -61,6 +62,8 @@ class Recognizer:
         ):
             frames.append(self.logits(waveform[start:end])[first:last])
         joined = torch.cat(frames)[None]
+        if not torch.isfinite(joined).all():
+            raise not_finite("the model's output", waveform=torch.from_numpy(waveform))
         return greedy_search(joined, torch.tensor([joined.shape[1]]), self.tokenizer)[0]
 
 

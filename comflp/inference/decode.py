@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Callable, Iterable, Iterator, Sequence
 
 import torch
 
-from comflp.data.batching import AudioBatch
+from comflp.data.batching import AudioBatch, own_frames
 from comflp.data.data_dir import DataDir, Utterance
+from comflp.inference.finite import check_finite, not_finite
 from comflp.inference.loop import Pass
 from comflp.inference.speech import How, Speech
 from comflp.models.layered import LayeredModel, Tokenizer
@@ -31,9 +32,13 @@ def greedy_search(logits: torch.Tensor, num_frames: torch.Tensor, tokenizer: Tok
 def best_paths(logits: torch.Tensor, num_frames: torch.Tensor) -> torch.Tensor:
     """(B, 1 + T) int32 on the logits' device: how many frames are an utterance's own, then the best label of each frame.
 
-    One tensor holds all that text is made of, so that one copy from a GPU brings the texts of many models.
+    One tensor holds all that text is made of, so that one copy from a GPU brings the texts of many models. Where a value
+    of an own frame is not finite there is no best label, and -1 frames say so
+    (:func:`comflp.inference.finite.refuse_marked`).
     """
-    return torch.cat([num_frames[:, None], logits.argmax(dim=-1)], dim=1).int()
+    fine = torch.isfinite(logits).all(dim=-1) | ~own_frames(num_frames, logits.shape[1])
+    marked = torch.where(fine.all(dim=-1), num_frames, -1)
+    return torch.cat([marked[:, None], logits.argmax(dim=-1)], dim=1).int()
 
 
 def texts_of(paths: torch.Tensor, tokenizer: Tokenizer) -> list[str]:
@@ -43,6 +48,8 @@ def texts_of(paths: torch.Tensor, tokenizer: Tokenizer) -> list[str]:
 
 def labels_of(paths: torch.Tensor, blank_id: int) -> list[torch.Tensor]:
     """Repeats merged and blanks removed: B tensors (labels,) int64 of :func:`best_paths` (on the CPU)."""
+    if (paths[:, 0] < 0).any():
+        raise not_finite("the model's output")
     merged = [torch.unique_consecutive(path[1 : 1 + path[0]]).long() for path in paths]
     return [labels[labels != blank_id] for labels in merged]
 
@@ -77,6 +84,7 @@ def decode_batches(model: LayeredModel, batches: Iterable[AudioBatch], search: S
     for batch in batches:
         start = time.perf_counter()
         output = model(batch)
+        check_finite(output.logits, output.num_frames, batch)
         texts = search(output.logits, output.num_frames, model.tokenizer)
         yield DecodedBatch(batch.utterances, texts, time.perf_counter() - start)
 

@@ -26,6 +26,7 @@ from comflp.data import MAX_SECONDS
 from comflp.data.batching import AudioBatch, make_batches
 from comflp.data.data_dir import DataDir
 from comflp.errors import ComflpError
+from comflp.inference.finite import not_finite
 from comflp.inference.loop import Pass
 from comflp.inference.speech import How, Speech
 from comflp.models.layered import ENTER, LayeredModel, State
@@ -112,11 +113,8 @@ def _cosine_sums(states: Sequence[State]) -> np.ndarray:
 def _check_finite(means: np.ndarray, batch: AudioBatch) -> None:
     bad = np.argwhere(~np.isfinite(means).all(axis=2))
     if len(bad):
-        utterance, layer = batch.utterances[bad[0][0]], bad[0][1]
-        raise ComflpError(
-            f"utterance {utterance.utt_id}: the output of layer {layer} is not finite (NaN or infinity); "
-            f"look at {utterance.wav}, or at the model's weights"
-        )
+        row, layer = bad[0].tolist()
+        raise not_finite(f"the output of layer {layer}", batch.utterances[row], batch.waveforms[row])
 
 
 def _write_chunk(work: Path, audio: AudioBatch, means: np.ndarray, cosines: np.ndarray, frames: int) -> str:

@@ -7,7 +7,6 @@ three kinds of change.
 
 from __future__ import annotations
 
-import math
 from typing import Callable, Sequence
 
 import torch
@@ -16,6 +15,7 @@ from comflp.data.batching import AudioBatch
 from comflp.data.training import required_frames
 from comflp.errors import ComflpError
 from comflp.inference.decode import best_paths, labels_of
+from comflp.inference.finite import check_finite
 from comflp.inference.loop import Pass
 from comflp.inference.prefix_tree import PrefixTree
 from comflp.inference.speech import Speech
@@ -56,16 +56,14 @@ def _changes_of_batch(model: LayeredModel, batch: AudioBatch, tree: PrefixTree, 
     for proposal, state, _ in tree.walk(model, model.begin(batch)):
         waiting.append((proposal, model.finish(state)))
         if not proposal.blocks:
-            compare = change(model, batch, waiting.pop()[1])
+            deep = waiting.pop()[1]
+            check_finite(deep.logits, deep.num_frames, batch)
+            compare = change(model, batch, deep)
         if compare is not None:
             while waiting:
                 changed, output = waiting.pop()
-                found[str(changed)] = total, _ = compare(output)
-                if not math.isfinite(total):
-                    raise ComflpError(
-                        f"without the layers {changed} the model's output is not finite (NaN or infinity) on a batch "
-                        f"with utterance {batch.utterances[0].utt_id}; look at its audio, or at the model's weights"
-                    )
+                check_finite(output.logits, output.num_frames, batch, f"without the layers {changed} the model's output")
+                found[str(changed)] = compare(output)
     return found
 
 

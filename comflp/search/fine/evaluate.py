@@ -19,6 +19,7 @@ from comflp.data.batching import AudioBatch
 from comflp.data.data_dir import DataDir, Utterance
 from comflp.errors import ComflpError
 from comflp.inference.decode import best_paths, texts_of
+from comflp.inference.finite import refuse_marked
 from comflp.inference.loop import Pass
 from comflp.inference.prefix_tree import PrefixTree, StateCache
 from comflp.inference.speech import How, Speech
@@ -150,7 +151,10 @@ def _run_round(
             paths.append(best_paths(output.logits, output.num_frames))
         if cache:
             cache.finish()
-        texts = {name: texts_of(path, model.tokenizer) for name, path in zip(decoded, torch.stack(paths).cpu())}
+        texts = {}
+        for name, path in zip(decoded, torch.stack(paths).cpu()):
+            refuse_marked(path, batches.batches[index], f"without the layers {name} the model's output" if name else "the model's output")
+            texts[name] = texts_of(path, model.tokenizer)
         seconds = time.perf_counter() - start
         return {"frontend_runs": int(audio is not None), "layer_runs": runs, "texts": texts, "seconds": seconds}
 

@@ -1,0 +1,56 @@
+"""A model's output that is not finite: an error that names the utterance and what is likely to be wrong with it.
+
+A NaN has no largest label: decoding would write nothing or the first letter of the vocabulary, and a mean of it would
+spoil a whole matrix. So whoever reads an output checks it here first.
+"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import torch
+
+from comflp.data.batching import AudioBatch, own_frames
+from comflp.data.utterance import Utterance
+from comflp.errors import ComflpError
+
+_LOUD = 10.0
+"""Peak of a waveform, of which 1 is full scale, above which it is no audio."""
+
+
+def check_finite(values: torch.Tensor, num_frames: torch.Tensor, batch: AudioBatch, what: str = "the model's output") -> None:
+    """ComflpError where a value of an utterance's own frames is NaN or infinite.
+
+    values: (B, T, ...) float. num_frames: (B,) frames of each utterance, the rest is padding. batch: what the model was
+    given. what: named as such in the error.
+    """
+    fine = torch.isfinite(values).flatten(2).all(dim=2) | ~own_frames(num_frames, values.shape[1])
+    if not fine.all():
+        row = int((~fine).any(dim=1).nonzero()[0])
+        raise not_finite(what, batch.utterances[row] if batch.utterances else None, batch.waveforms[row])
+
+
+def not_finite(what: str, utterance: Utterance | None = None, waveform: torch.Tensor | None = None) -> ComflpError:
+    """The error that says ``what`` is not finite, for which utterance, and the likely cause, read off the waveform."""
+    of = "" if utterance is None else f" for utterance {utterance.utt_id} ({utterance.wav})"
+    return ComflpError(f"{what} is not finite (NaN or infinity){of}; {_cause(waveform)}")
+
+
+def _cause(waveform: torch.Tensor | None) -> str:
+    if waveform is None:
+        return "look at its audio, or at the model's weights"
+    peak = float(waveform.abs().max()) if waveform.numel() else 0.0
+    if not peak < float("inf"):
+        return "its audio holds samples that are no finite numbers"
+    if peak > _LOUD:
+        return f"its audio reaches {peak:.3g} where 1 is full scale; scale the samples"
+    if peak == 0:
+        return "its audio is silence from beginning to end, which this model cannot normalise; take it out"
+    return "its audio looks sound, so look at the model's weights (a damaged file, a training that diverged)"
+
+
+def refuse_marked(paths: torch.Tensor, utterances: Sequence[Utterance], what: str = "the model's output") -> None:
+    """ComflpError for the first of :func:`comflp.inference.decode.best_paths` (on the CPU) that is marked as not finite."""
+    for path, utterance in zip(paths, utterances):
+        if path[0] < 0:
+            raise not_finite(what, utterance)
