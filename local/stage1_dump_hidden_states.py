@@ -6,7 +6,6 @@ from pathlib import Path
 from cli import run
 from inference_options import how, inference_parser, load_model, read_data
 
-from comflp.inference import hidden_states
 from comflp.artifacts import fingerprint_model, require
 from comflp.processes import processes
 from comflp.record import Stage
@@ -39,6 +38,8 @@ def dump(options, ranks):
         if ranks.is_main:
             print(f"{out} is up to date")
         return
+    from comflp.inference import hidden_states  # torch takes seconds to import, and a stage that is done needs none of it
+
     model = load_model(options.model, options)
     paths = hidden_states.dump(model, data, out, options.padded_mean, **how(options, ranks))
     if ranks.is_main:
