@@ -81,7 +81,7 @@ def main():
         "rows": rows,
     })
     print(table(rows, threads))
-    print(f"wrote {exp / 'deploy' / 'deploy.json'}")
+    print(f"wrote {Layout(exp).deployment}")
 
 
 def find(exp, names):

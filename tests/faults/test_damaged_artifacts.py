@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import comflp.models
 from comflp.inference.hidden_states import read
 from comflp.measures.matrix_file import read_matrix
-from comflp.search.coarse.search import checked_matrix
+from comflp.search.coarse.block_matrix import BlockMatrix
 from comflp.search.coarse.candidates_file import read_candidates
 from faults.damage import CASES, damaged, outcome
 
@@ -70,7 +70,7 @@ def test_matrix(folder, content):
     path = folder / "dc.npy"
     path.write_bytes(content)
     array = outcome(lambda: read_matrix(path), path)
-    matrix = None if array is None else outcome(lambda: checked_matrix(array), "correlation matrix")
+    matrix = None if array is None else outcome(lambda: BlockMatrix(array).values, "matrix")
     if matrix is not None:
         assert matrix.dtype == np.float64 and matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
         assert (matrix == matrix.T).all() and ((0 <= matrix) & (matrix <= 1)).all()
