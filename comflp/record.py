@@ -21,6 +21,8 @@ from comflp import __version__
 from comflp.artifacts import fingerprint_file, fingerprint_model, read_json, write_json
 from comflp.errors import ComflpError
 
+_MOST_NAMED = 6
+"""Changed options that a message names."""
 _PACKAGES = ("torch", "speechbrain", "transformers", "numpy", "kaldiio", "jiwer")
 
 
@@ -105,8 +107,9 @@ class Stage:
             if before.get(key) != now.get(key)
         ]
         if changed:
+            more = f"; and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
             raise ComflpError(
-                f"{place} holds {what} of {self.name} made otherwise ({'; '.join(changed)}); "
+                f"{place} holds {what} of {self.name} made otherwise ({'; '.join(changed[:_MOST_NAMED])}{more}); "
                 f"add --force to make it again, or keep it and take another --tag or experiment directory"
             )
 

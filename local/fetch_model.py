@@ -7,6 +7,7 @@ from cli import parser, run
 
 import comflp.models
 from comflp.artifacts import fingerprint_model
+from comflp.experiment import Layout
 from comflp.record import Stage
 
 
@@ -17,7 +18,7 @@ def main():
     arguments.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     options = arguments.parse_args()
 
-    deep = Path(options.out) / "deep"
+    deep = Layout(Path(options.out)).deep
     source = Path(options.model)
     stage = Stage(
         deep / "record.json",
