@@ -101,8 +101,8 @@ def search(model, num_prune):
     everything = [PruningProposal.from_layers(s, layers) for s in itertools.combinations(range(1, layers + 1), num_prune)]
     scores = {name: dict(zip(everything, model.score_of(name, everything))) for name in SCORES[:-2]}
     matrix_runs = model.layer_runs([PruningProposal(layers, ()), *model.blocks()], probe)
-    runs = {"dc": layers * 40, "svcca": layers * model.num_hidden, **dict.fromkeys(NAMES[2:], matrix_runs), "skip_kl, pairs": matrix_runs + model.pair_runs,
-            "dc + skip_kl, ranks": matrix_runs + layers * 40}
+    runs = {"dc": layers * 40, "svcca": layers * model.num_hidden, **dict.fromkeys(NAMES[2:], matrix_runs),
+            "skip_kl, pairs": matrix_runs + model.pair_runs, "dc + skip_kl, ranks": matrix_runs + layers * 40}
     lists = {}
     for name in SCORES[:-2]:
         best = sorted(everything, key=lambda p: (-scores[name][p], p.removed))[:K]

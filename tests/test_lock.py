@@ -1,5 +1,6 @@
 """utils/lock.sh: one run at a time, and no lock outlives its holder."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -32,10 +33,8 @@ def start(tmp_path):
 
     yield run
     for process in started:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.communicate()
 
 

@@ -25,7 +25,7 @@ def grammar():
 @pytest.mark.parametrize("seed", [1, 2, 1234])
 def test_sentences_are_short_distinct_and_cover_their_characters(grammar, seed):
     sentences = grammar.draw_sentences(2800, np.random.default_rng(seed))
-    assert len(set(sentence.replace(" ", "") for sentence in sentences)) == 2800
+    assert len({sentence.replace(" ", "") for sentence in sentences}) == 2800
     assert all(4 <= len(sentence.replace(" ", "")) <= 10 for sentence in sentences)
     train = Counter("".join(sentences[:2000]).replace(" ", ""))
     assert len(train) >= 150

@@ -68,7 +68,7 @@ class Kill:
 def is_write(event, arguments):
     """Whether a Python audit event changes a file below data/ or exp/ (the working directory is the recipe)."""
     if event == "open":
-        path, mode, flags = arguments
+        path, _, flags = arguments
         changes = bool((flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
     else:
         path, changes = arguments[0] if arguments else None, event in WRITES
@@ -213,11 +213,11 @@ def killed_run(rng, stage_commands, before, after, work, log):
 
 def import_what_stages_import():
     os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", MPLBACKEND="Agg")
-    import comflp.deploy.export  # noqa: F401
-    import comflp.train.fit  # noqa: F401
-    import comflp.inference.hidden_states  # noqa: F401
-    import comflp.models.transformers.loading  # noqa: F401
-    import comflp.report  # noqa: F401
+    import comflp.deploy.export
+    import comflp.train.fit
+    import comflp.inference.hidden_states
+    import comflp.models.transformers.loading
+    import comflp.report
     import comflp.search.fine.ranking  # noqa: F401
     import cli  # noqa: F401
     import hparams  # noqa: F401

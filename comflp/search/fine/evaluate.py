@@ -145,7 +145,7 @@ def _run_round(
             if cache:
                 cache.put_root(tree, state)
         decoded, paths = [], []
-        for proposal, last, runs in tree.walk(model, state, cache):
+        for proposal, last, _ in tree.walk(model, state, cache):
             output = model.finish(last)
             decoded.append(str(proposal))
             paths.append(best_paths(output.logits, output.num_frames))
