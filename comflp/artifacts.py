@@ -1,4 +1,8 @@
-"""Artifacts on disk: atomic writes and fingerprints (docs/artifacts.md). An artifact appears whole or not at all."""
+"""Artifacts on disk: atomic writes and fingerprints (docs/artifacts.md). An artifact appears whole or not at all.
+
+Nothing of the user's is replaced. Every directory that is written here carries a record of its own, with the
+names of its files (comflp/replacing.py).
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,8 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from comflp.errors import ComflpError
+from comflp.replacing import MODEL, TEMPORARY_PREFIX, Kind, check_replaceable, set_aside, write_mark
 
-TEMPORARY_PREFIX = ".tmp-"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
@@ -33,6 +37,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = _temporary_path(path)
     with _disk_faults_of(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            raise ComflpError(f"{path} cannot be written: it is a folder or a device, and a file is to be there")
         try:
             yield temporary
             with open(temporary, "rb") as written:
@@ -57,33 +63,52 @@ def _disk_faults_of(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_directory(path: str | Path) -> Iterator[Path]:
+def atomic_directory(path: str | Path, kind: Kind = MODEL, force: bool = False) -> Iterator[Path]:
     """Like :func:`atomic_path` for a directory with everything in it.
 
-    An existing directory at ``path`` is replaced. It is moved aside first, so
-    that a kill between the two renames leaves no half directory: only none.
+    A directory at ``path`` is replaced once all of the new one is there, where :func:`~comflp.replacing.check_replaceable`
+    allows it. It is moved aside first, so that a kill between the two renames leaves no half directory; the next run
+    moves it back. Where nothing was written, nothing is replaced.
     """
     path = Path(path)
     temporary = _temporary_path(path)
-    old = path.with_name(f"{TEMPORARY_PREFIX}old-{path.name}")
     with _disk_faults_of(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        set_aside(path)
+        check_replaceable(path, kind, force)
         temporary.mkdir()
         try:
             yield temporary
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    with open(file, "rb") as written:
-                        os.fsync(written.fileno())
-            if path.exists():
-                os.replace(path, old)
-            os.replace(temporary, path)
-            shutil.rmtree(old, ignore_errors=True)
+            if any(temporary.iterdir()):
+                replace_directory(temporary, path, kind, force)
+            else:
+                temporary.rmdir()
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+
+
+def replace_directory(new: Path, path: Path, kind: Kind, force: bool = False) -> None:
+    """Give ``new``, a complete directory on the same file system, the place ``path``, as :func:`atomic_directory` does."""
+    for file in write_mark(new, kind):
+        with open(file, "rb") as written:
+            os.fsync(written.fileno())
+    old = set_aside(path)
+    check_replaceable(path, kind, force)
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        os.replace(path, old)
+    os.replace(new, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def check_apart(target: str | Path, *sources: str | Path) -> None:
+    """ComflpError where ``target``, which is to be written, is one of the sources, holds it or lies in it."""
+    for source in sources:
+        first, second = Path(target).resolve(), Path(source).resolve()
+        if first.is_relative_to(second) or second.is_relative_to(first):
+            raise ComflpError(f"{target} cannot be written: it is or holds {source}, or lies in it; name another place")
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from stage_log import copy_output
 from tqdm import tqdm
@@ -56,9 +57,19 @@ def run(main) -> None:
         sys.exit(130)
 
 
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say which option is wrong and what it has to be; exit status 2."""
+        line = message.replace("\n", "\\n").replace("\r", "\\r")
+        print(f"{Path(self.prog).name}: error: {line if len(line) <= 500 else line[:500] + '...'} (--help lists the options)", file=sys.stderr)
+        sys.exit(2)
+
+
 def parser(description: str) -> argparse.ArgumentParser:
     """An ArgumentParser as all stage scripts have it: defaults in --help, no abbreviated options, --force."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         description=description, allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     made.add_argument("--force", action="store_true", help="make the results again even if others are there")

@@ -1,4 +1,4 @@
-"""What the corpus preparation scripts share: paths as wav.scp keeps them, and durations from audio headers."""
+"""What the corpus preparation scripts share: finding files, paths as wav.scp keeps them, durations, writing all or nothing."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +8,14 @@ from cli import progress
 
 from comflp.data.audio import AudioError, audio_seconds
 from comflp.data.data_dir import Utterance, validate_data_dir
-from comflp.data.tables import stop_at_faults
+from comflp.data.tables import Fault, stop_at_faults
 
 DATA_FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "utt2dur")
+
+
+def find_files(folder, pattern):
+    """The paths below ``folder`` that match ``pattern``, sorted. Names that begin with a dot are not data (macOS leaves ``._`` files)."""
+    return sorted(path for path in folder.glob(pattern) if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def recipe_path(path):
@@ -20,16 +25,20 @@ def recipe_path(path):
 
 
 def with_durations(entries, what):
-    """Utterances of ``entries``, (utt_id, path, text, speaker) each, with durations from the audio headers.
+    """Utterances of ``entries``, (utt_id, path, text, speaker) each, with durations from the audio.
 
-    Raises DataError listing the files that cannot be read. ``what`` names the progress bar.
+    An entry may have a fifth value, its place as errors name it: "table.csv:3". Raises DataError listing the files that
+    cannot be read. ``what`` names the progress bar.
     """
-    entries = list(entries)
+    entries = [(*entry, None)[:5] for entry in entries]
     with ThreadPoolExecutor(8) as pool:
-        seconds = list(progress(pool.map(_seconds_or_error, (path for _, path, _, _ in entries)), desc=what, total=len(entries)))
-    stop_at_faults(f"{what} has unusable audio files", [value for value in seconds if isinstance(value, AudioError)])
+        seconds = list(progress(pool.map(_seconds_or_error, (entry[1] for entry in entries)), desc=what, total=len(entries)))
+    stop_at_faults(f"{what} has unusable audio files", [
+        error if place is None else Fault(place, 0, str(error))
+        for (*_, place), error in zip(entries, seconds) if isinstance(error, AudioError)
+    ])
     return [Utterance(utt_id, recipe_path(path), text, speaker, duration)
-            for (utt_id, path, text, speaker), duration in zip(entries, seconds)]
+            for (utt_id, path, text, speaker, _), duration in zip(entries, seconds)]
 
 
 def _seconds_or_error(path):
@@ -40,8 +49,9 @@ def _seconds_or_error(path):
 
 
 def data_files(*directories):
-    """The files of data directories, for a stage record."""
-    return [Path(directory) / name for directory in directories for name in DATA_FILES]
+    """The files of data directories, for a stage record; ``segments`` where there is one."""
+    return [Path(directory) / name for directory in directories for name in (*DATA_FILES, "segments")
+            if name in DATA_FILES or (Path(directory) / name).exists()]
 
 
 def up_to_date(stage, *directories):

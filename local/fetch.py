@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Download one file: a broken download goes on where it stopped, and the size is checked before the file gets its name."""
 
+import http.client
 import os
+import re
 import shutil
 import urllib.error
 import urllib.request
-from pathlib import Path
+from argparse import ArgumentTypeError
 
+import option_types
 from cli import parser, progress, run
 
 from comflp.errors import ComflpError
@@ -28,7 +31,7 @@ def fetch(url, size, out):
     try:
         if done < size:
             done = _receive(url, done, size, part)
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise ComflpError(f"{url} cannot be fetched ({error}); run the same command again to go on where it stopped") from error
     if done < size:
         raise ComflpError(f"{url} broke off after {done:,} of {size:,} bytes; run the same command again to go on")
@@ -55,15 +58,25 @@ def _receive(url, done, size, part):
     return done
 
 
+def url(text):
+    """An address that can be downloaded from."""
+    if re.fullmatch(r"(https?|ftp|file)://\S+", text) is None or not text.isprintable():
+        raise ArgumentTypeError(f"{option_types.shown(text)} is no address such as https://www.openslr.org/resources/12/dev-clean.tar.gz")
+    return text
+
+
 def main():
     options = parser(__doc__)
-    options.add_argument("--url", required=True, help="what to download")
-    options.add_argument("--bytes", type=int, required=True, help="its size")
-    options.add_argument("--out", type=Path, required=True, help="file to write")
+    options.add_argument("--url", type=url, required=True, help="what to download")
+    options.add_argument("--bytes", type=option_types.whole(1, 10**12), required=True, help="its size")
+    options.add_argument("--out", type=option_types.new_path, required=True, help="file to write")
     args = options.parse_args()
     if args.out.exists() and args.out.stat().st_size == args.bytes and not args.force:
         print(f"{args.out} is there already")
         return
+    if args.out.exists() and not (args.force and args.out.is_file()):
+        raise ComflpError(f"{args.out} is there and is not this download of {args.bytes:,} bytes; "
+                          f"{'add --force to replace it' if args.out.is_file() else 'name another file'}")
     fetch(args.url, args.bytes, args.out)
     print(f"wrote {args.out}")
 

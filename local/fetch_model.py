@@ -1,25 +1,39 @@
 #!/usr/bin/env python3
 """Stage 0, where a published model is pruned: load it by directory or hub name and save it as exp/<model>/deep."""
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 
+import option_types
 from cli import parser, run
 
 import comflp.models
-from comflp.artifacts import fingerprint_model
+from comflp.artifacts import atomic_directory, check_apart, fingerprint_model
 from comflp.experiment import Layout
+from comflp.names import name_fault
 from comflp.record import Stage
+from comflp.replacing import MODEL, check_replaceable
+
+
+def model_name(text):
+    """A folder, or the name of a model on the hub: one or two names with a slash between."""
+    parts = text.split("/")
+    if not Path(text).is_dir() and (len(parts) > 2 or any(name_fault(part) for part in parts)):
+        raise ArgumentTypeError(f"{option_types.shown(text)} is no folder, and no hub name such as facebook/wav2vec2-base-960h")
+    return text
 
 
 def main():
     arguments = parser(__doc__)
-    arguments.add_argument("--model", required=True, help="directory or hub name of a CTC model")
-    arguments.add_argument("--out", required=True, help="experiment directory; gets deep/")
+    arguments.add_argument("--model", type=model_name, required=True, help="directory or hub name of a CTC model")
+    arguments.add_argument("--out", type=option_types.new_path, required=True, help="experiment directory; gets deep/")
     arguments.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     options = arguments.parse_args()
 
     deep = Layout(Path(options.out)).deep
     source = Path(options.model)
+    if source.is_dir():
+        check_apart(deep, source)
     stage = Stage(
         deep / "record.json",
         "stage0_fetch_model",
@@ -30,8 +44,10 @@ def main():
     if stage.up_to_date():
         print(f"{deep} is up to date")
         return
+    check_replaceable(deep, MODEL, options.force)
     model = comflp.models.load(options.model, trust_hyperparams=options.trust_hyperparams)
-    model.save(deep)
+    with atomic_directory(deep, MODEL, options.force) as temporary:
+        model.save(temporary)
     stage.finish([deep])
     print(f"wrote {deep}: {model.num_layers} layers, {model.num_parameters:,} parameters, from {options.model}")
 

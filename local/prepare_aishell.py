@@ -11,8 +11,9 @@ file too; both are counted. (The full corpus has wav files without a transcript.
 import sys
 from pathlib import Path
 
+import option_types
 from cli import parser, run, true_or_false
-from corpus import data_files, describe, up_to_date, with_durations
+from corpus import data_files, describe, find_files, up_to_date, with_durations
 
 from comflp.artifacts import fingerprint_value
 from comflp.data.data_dir import DataDir, write_data_dir
@@ -50,9 +51,9 @@ def find_wavs(folder):
     """{utterance: (path, speaker)} of wav/<set>, where each speaker has a folder. Raises DataError for a repeated name."""
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
-    packed = sorted(folder.parent.glob("*.tar.gz"))
+    packed = find_files(folder.parent, "*.tar.gz")
     wavs = {}
-    for path in sorted(folder.glob("*/*.wav")):
+    for path in find_files(folder, "*/*.wav"):
         if path.stem in wavs:
             raise DataError(f"utterance {path.stem!r} is twice in the corpus: {wavs[path.stem][0]} and {path}")
         wavs[path.stem] = (path, path.parent.name)
@@ -64,8 +65,8 @@ def find_wavs(folder):
 
 def main():
     options = parser(__doc__.splitlines()[0])
-    options.add_argument("--corpus", type=Path, required=True, help="folder that holds data_aishell/")
-    options.add_argument("--data", type=Path, default=Path("data"), help="gets train/, dev/ and test/")
+    options.add_argument("--corpus", type=option_types.folder, required=True, help="folder that holds data_aishell/")
+    options.add_argument("--data", type=option_types.new_path, default=Path("data"), help="gets train/, dev/ and test/")
     options.add_argument("--check-counts", type=true_or_false, default=False, metavar="true|false",
                          help="warn when the sets do not have the published numbers of utterances")
     args = options.parse_args()
@@ -80,14 +81,15 @@ def main():
     if up_to_date(stage, *directories):
         print(f"{args.data}/{{train,dev,test}} are up to date")
         return
-    counts = {}
+    sets, counts = [], {}
     for name, directory in zip(SETS, directories):
         entries = [(utt_id, path, texts[utt_id], speaker) for utt_id, (path, speaker) in wavs[name].items() if utt_id in texts]
         if not entries:
             raise DataError(f"no wav file of {corpus / 'wav' / name} has a transcript in {corpus / TRANSCRIPT}")
-        data = DataDir(directory, with_durations(entries, name))
-        write_data_dir(data.path, data)
-        counts[name] = {"utterances": len(data), "wavs_without_transcript": len(wavs[name]) - len(data)}
+        sets.append(DataDir(directory, with_durations(entries, name)))
+        counts[name] = {"utterances": len(entries), "wavs_without_transcript": len(wavs[name]) - len(entries)}
+    for name, data in zip(SETS, sets):
+        write_data_dir(data.path, data, args.force)
         print(describe(data) + f"; {counts[name]['wavs_without_transcript']} wavs without a transcript left out")
         if args.check_counts and len(data) != PUBLISHED[name]:
             print(f"warning: {name} has {len(data):,} utterances, AISHELL-1 as published has {PUBLISHED[name]:,}", file=sys.stderr)

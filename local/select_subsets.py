@@ -7,7 +7,8 @@ proposal. data/probe comes from train. What was drawn, from where and with which
 
 from pathlib import Path
 
-from cli import parser, run
+import option_types
+from cli import parser, progress, run
 from corpus import data_files, describe
 
 from comflp.artifacts import require
@@ -17,37 +18,38 @@ from comflp.record import Stage
 
 def main():
     options = parser(__doc__.splitlines()[0])
-    options.add_argument("--data", type=Path, default=Path("data"), help="holds train/, dev/ and test/; gets valid/ and probe/")
+    options.add_argument("--data", type=option_types.folder, default=Path("data"), help="holds train/, dev/ and test/; gets valid/ and probe/")
     options.add_argument("--valid-from", choices=("dev", "test"), default="dev", help="set that valid is drawn from")
     options.add_argument("--valid-draw", choices=("random", "first"), default="random",
                          help="how valid is drawn; first is what the released code of the paper does")
-    options.add_argument("--num-valid", type=int, default=320, help="utterances of valid; all of the set if it has fewer")
-    options.add_argument("--num-probe", type=int, default=512, help="utterances of probe; all of train if it has fewer. The "
+    options.add_argument("--num-valid", type=option_types.positive, default=320, help="utterances of valid; all of the set if it has fewer")
+    options.add_argument("--num-probe", type=option_types.positive, default=512, help="utterances of probe; all of train if it has fewer. The "
                          "paper takes 9,600 for SVCCA; DC needs 40 (10 batches of 4)")
-    options.add_argument("--seed", type=int, default=1, help="seed of both draws")
+    options.add_argument("--seed", type=option_types.seed, default=1, help="seed for both random draws")
     options.add_argument("--allow-pipes", action="store_true", help="accept shell commands in wav.scp; they will be run")
     args = options.parse_args()
 
     wanted = {"valid": (args.valid_from, args.num_valid), "probe": ("train", args.num_probe)}
     sources = {source: read_data_dir(require(args.data / source, "stage 0 (the recipe's local/prepare.sh)"),
-                                     allow_pipes=args.allow_pipes) for source, _ in wanted.values()}
+                                     allow_pipes=args.allow_pipes, progress=progress) for source, _ in wanted.values()}
     used = {"valid_from": args.valid_from, "valid_draw": args.valid_draw, "num_valid": args.num_valid, "num_probe": args.num_probe, "seed": args.seed}
     stage = Stage(args.data / "subsets.json", "stage 0, select_subsets", used,
                   {f"{source} data": data.fingerprint() for source, data in sources.items()}, force=args.force)
     if stage.up_to_date():
         print(f"{args.data}/{{valid,probe}} are up to date")
         return
-    drawn = {}
+    drawn, chosen = {}, {}
     for name, (source, count) in wanted.items():
         data = sources[source]
         if count > len(data):
             print(f"{name}: {count} utterances asked for, {source} has {len(data)}: all of them are taken")
         count = min(count, len(data))
         first = name == "valid" and args.valid_draw == "first"
-        chosen = DataDir(args.data / name, data.utterances[:count] if first else subset(data, count, args.seed))
-        write_data_dir(chosen.path, chosen)
-        drawn[name] = {"source": source, "num_utterances": len(chosen), "seed": args.seed}
-        print(describe(chosen) + f", drawn from {source}")
+        chosen[name] = DataDir(args.data / name, data.utterances[:count] if first else subset(data, count, args.seed))
+        drawn[name] = {"source": source, "num_utterances": count, "seed": args.seed}
+    for name, data in chosen.items():
+        write_data_dir(data.path, data, args.force)
+        print(describe(data) + f", drawn from {drawn[name]['source']}")
     stage.finish(data_files(*(args.data / name for name in wanted)), drawn=drawn)
     print(f"wrote {args.data}/{{valid,probe}} and {args.data / 'subsets.json'}")
 

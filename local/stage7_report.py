@@ -7,9 +7,11 @@ from cli import parser, run
 
 from comflp import report
 from comflp.artifacts import atomic_directory
-from comflp.errors import ComflpError
 from comflp.record import Stage
+from comflp.replacing import Kind, check_replaceable
 from comflp.scoring import METRICS
+
+REPORT = Kind("report", signs=("report.html",))
 
 
 def main():
@@ -23,14 +25,13 @@ def main():
                            help="increase of the error rate that the recommended model may have, in percentage points")
     options = arguments.parse_args()
     out = Path(options.out) if options.out else Path(options.exp) / "report"
-    if out.exists() and not (out / "report.html").exists():
-        raise ComflpError(f"{out} is there already and is no report; name another directory with --out")
+    check_replaceable(out, REPORT, options.force)
 
     settings = {"title": options.title, "note": options.note, "metric": options.metric,
                 "max_increase": options.max_cer_increase}
     stage = Stage(out / "record.json", "stage7_report", settings, inputs={})
     document = report.build(report.collect(options.exp), **settings)
-    with atomic_directory(out) as temporary:
+    with atomic_directory(out, REPORT, options.force) as temporary:
         names = [path.relative_to(temporary) for path in report.write(document, temporary)]
     stage.finish([out / name for name in names])
     print(f"wrote {out}/report.html and RESULTS.md: {document.headline[0]}")

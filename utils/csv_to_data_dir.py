@@ -3,44 +3,79 @@
 
     . ./path.sh && python utils/csv_to_data_dir.py --csv train.csv --out data/train
 
-The first line names the columns. Relative paths start from the file's own folder. Without an id column an utterance is
-named by its audio file (so files of different folders must not share a name), without a speaker column each is its own speaker.
+The first line names the columns, and every other line has as many. In a .csv file a value with a comma stands in
+quotes; a .tsv file (such as Common Voice's) has no quoting. Relative paths start from the file's own folder. Without an
+id column an utterance is named by its audio file (files of different folders must then not share a name), without a speaker column, or with none in it, each is its own speaker.
 """
 
 import csv
+import io
 from pathlib import Path
 
+import option_types
 from cli import parser, run
 from corpus import describe, with_durations
 
-from comflp.data.data_dir import DataDir, write_data_dir
-from comflp.data.tables import DataError, Fault, stop_at_faults
+from comflp.artifacts import check_apart
+from comflp.data.data_dir import DATA_DIRECTORY, DataDir, write_data_dir
+from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
+from comflp.replacing import check_replaceable
 
 
-def read_rows(path, columns, delimiter):
-    """[(utterance, audio path, text, speaker)] of the table. Raises DataError with file and line."""
-    rows, seen, repeated, faults = [], {}, [], []
+NEWLINE = b"\n"
+
+
+def read_lines(path):
+    """(header, [(line number, values)]) of the table. Raises DataError with file and line for a row that is not as the header."""
+    dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix.lower() == ".tsv" else {"delimiter": ",", "strict": True}
+    header, rows, faults, line = None, [], [], 0
+    content = path.read_bytes()
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file, delimiter=delimiter, strict=True)
-            header = table.fieldnames or []
-            missing = [columns[name] for name in ("wav", "text") if columns[name] not in header]
-            if missing:
-                raise DataError(f"{path}:1: there is no column {' or '.join(missing)}; the columns are {', '.join(header)}")
-            for row in table:
-                wav, text = (row[columns["wav"]] or "").strip(), " ".join((row[columns["text"]] or "").split())
-                utt_id = (row.get(columns["id"]) or Path(wav).stem).strip()
-                if not wav or not text:
-                    faults.append(Fault(str(path), table.line_num, f"the row has no {'audio path' if not wav else 'text'}"))
-                elif not (path.parent / wav).is_file():
-                    faults.append(Fault(str(path), table.line_num, f"there is no file {path.parent / wav}"))
-                elif utt_id in seen:
-                    repeated.append((table.line_num, utt_id))
-                else:
-                    seen[utt_id] = table.line_num
-                    rows.append((utt_id, path.parent / wav, text, (row.get(columns["speaker"]) or utt_id).strip()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a table in UTF-8: {error}") from error
+        table = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), **dialect)
+        for values in table:
+            first, line = line + 1, table.line_num
+            if not values:
+                continue
+            if header is None:
+                header = values
+            elif line > first:
+                faults.append(Fault(str(path), first, f"the row goes on until line {line}; is a quotation mark left open?"))
+            elif len(values) != len(header):
+                faults.append(Fault(str(path), first, f"the row has {len(values)} values, the header {len(header)} columns"))
+            else:
+                rows.append((first, values))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}:{content.count(NEWLINE, 0, error.start) + 1}: the line is not UTF-8") from None
+    except csv.Error as error:
+        raise DataError(f"{path}:{line + 1} cannot be read as a table: {error}") from error
+    stop_at_faults(f"{path} is not usable", faults)
+    return header or [], rows
+
+
+def read_rows(path, columns):
+    """[(utterance, audio path, text, speaker, place)] of the table. Raises DataError with file and line."""
+    header, lines = read_lines(path)
+    missing = [columns[name] for name in ("wav", "text") if columns[name] not in header]
+    if missing:
+        raise DataError(f"{path}:1: there is no column {' or '.join(missing)}; the columns are {', '.join(header)}")
+    twice = sorted({name for name in columns.values() if header.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}:1: there are two columns {' and '.join(twice)}")
+    rows, seen, repeated, faults = [], {}, [], []
+    for line, values in lines:
+        row = dict(zip(header, values))
+        wav, text = row[columns["wav"]].strip(), " ".join(row[columns["text"]].split())
+        utt_id = row.get(columns["id"], "").strip() or Path(wav).stem
+        speaker = row.get(columns["speaker"], "").strip() or utt_id
+        fault = _fault(path, wav, text, utt_id, speaker)
+        if fault is not None:
+            faults.append(Fault(str(path), line, fault))
+            continue
+        if utt_id in seen:
+            repeated.append((line, utt_id))
+            continue
+        seen[utt_id] = line
+        rows.append((utt_id, path.parent / wav, text, speaker, f"{path}:{line}"))
     if not rows and not faults:
         faults.append(Fault(str(path), 1, "there are no rows"))
     if repeated:
@@ -53,22 +88,34 @@ def read_rows(path, columns, delimiter):
     return rows
 
 
+def _fault(path, wav, text, utt_id, speaker):
+    """Why a row cannot be an utterance, or None."""
+    if not wav or not text:
+        return f"the row has no {'audio path' if not wav else 'text'}"
+    if not wav.isprintable() or not (path.parent / wav).is_file():
+        return f"there is no file {str(path.parent / wav)!r}" if not wav.isprintable() else f"there is no file {path.parent / wav}"
+    return id_fault(utt_id) or id_fault(speaker)
+
+
 def main():
     options = parser(__doc__.splitlines()[0])
-    options.add_argument("--csv", type=Path, required=True, help="the table; .tsv files are separated by tabs, others by commas")
-    options.add_argument("--out", type=Path, required=True, help="data directory to write; one that is there is replaced with --force")
+    options.add_argument("--csv", type=option_types.file, required=True,
+                         help="the table; .tsv files are separated by tabs, others by commas")
+    options.add_argument("--out", type=option_types.new_path, required=True,
+                         help="data directory to write; another one that is there is replaced with --force")
     options.add_argument("--wav-column", default="wav", help="column of the audio paths")
     options.add_argument("--text-column", default="text", help="column of the texts")
     options.add_argument("--speaker-column", default="speaker", help="column of the speakers, if there is one")
     options.add_argument("--id-column", default="id", help="column of the utterance ids, if there is one")
     args = options.parse_args()
 
+    check_apart(args.out, args.csv)
     if args.out.exists() and not args.force:
         raise DataError(f"{args.out} is there already; add --force to replace it")
+    check_replaceable(args.out, DATA_DIRECTORY, args.force)
     columns = {"wav": args.wav_column, "text": args.text_column, "speaker": args.speaker_column, "id": args.id_column}
-    rows = read_rows(args.csv, columns, "\t" if args.csv.suffix == ".tsv" else ",")
-    data = DataDir(args.out, with_durations(rows, str(args.csv)))
-    write_data_dir(args.out, data)
+    data = DataDir(args.out, with_durations(read_rows(args.csv, columns), str(args.csv)))
+    write_data_dir(args.out, data, args.force)
     print(f"wrote {describe(data)}")
 
 

@@ -1,18 +1,16 @@
 """The Python part of validate_data_dir.sh."""
 
-import argparse
 import sys
-from pathlib import Path
 
-from cli import progress, run
+import option_types
+from cli import Parser, progress, run
 
 from comflp.data.data_dir import read_data_dir, validate_data_dir
 
 
 def main():
-    options = argparse.ArgumentParser(prog="validate_data_dir.sh", description="Explain every fault of a Kaldi data directory.",
-                                      allow_abbrev=False)
-    options.add_argument("directory", type=Path, help="the data directory")
+    options = Parser(prog="validate_data_dir.sh", description="Explain every fault of a Kaldi data directory.", allow_abbrev=False)
+    options.add_argument("directory", type=option_types.folder, help="the data directory")
     options.add_argument("--no-text", action="store_true", help="the file text may be missing")
     options.add_argument("--allow-pipes", action="store_true", help="accept shell commands in wav.scp; they may be run")
     options.add_argument("--check-audio", action="store_true", help="also read every audio file to its end")

@@ -18,6 +18,7 @@ Names that begin with a dot are not data: ``.audio.json`` keeps what is known of
 """
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,11 @@ from comflp.artifacts import atomic_directory
 from comflp.data.loading import load
 from comflp.data.tables import DataError, id_fault, stop_at_faults
 from comflp.data.utterance import Segment, Utterance
+from comflp.replacing import Kind
 
-__all__ = ["DataDir", "Segment", "Utterance", "read_data_dir", "subset", "validate_data_dir", "write_data_dir"]
+__all__ = ["DATA_DIRECTORY", "DataDir", "Segment", "Utterance", "read_data_dir", "subset", "validate_data_dir", "write_data_dir"]
+
+DATA_DIRECTORY = Kind("data directory", signs=("wav.scp",))
 
 
 class DataDir:
@@ -98,13 +102,14 @@ def validate_data_dir(path, require_text=True, allow_pipes=False, check_audio=Fa
     return load(Path(path), require_text, allow_pipes, check_audio, progress)[1]
 
 
-def write_data_dir(path, utterances):
+def write_data_dir(path, utterances, force=False):
     """Write wav.scp, text (unless no utterance has one), utt2spk, spk2utt and utt2dur.
 
-    The directory appears whole or not at all, and replaces one that is there.
+    The directory appears whole or not at all. It replaces one that was written so; with ``force`` another data directory
+    too, and nothing else (comflp/replacing.py).
 
     Raises DataError if an utterance could not be read back: an id or speaker that is empty or holds white space, a
-    duplicate id, a text over several lines.
+    duplicate id, a text over several lines; or if its audio lies in what would be replaced.
     """
     path = Path(path)
     data = DataDir(path, utterances)
@@ -118,8 +123,11 @@ def write_data_dir(path, utterances):
             raise DataError(f"cannot write {path}: utterance {utterance.utt_id!r}: {fault}")
         speakers.setdefault(utterance.speaker, []).append(utterance.utt_id)
     recordings, segments = _recordings(path, data)
+    inside = [wav for wav in recordings.values() if os.path.abspath(wav).startswith(os.path.join(os.path.abspath(path), ""))]
+    if inside:
+        raise DataError(f"cannot write {path}: {inside[0]} lies in it and would be removed; name another place")
 
-    with atomic_directory(path) as temporary:
+    with atomic_directory(path, DATA_DIRECTORY, force) as temporary:
         _write_table(temporary / "wav.scp", sorted(recordings.items()))
         if segments:
             _write_table(temporary / "segments", segments)

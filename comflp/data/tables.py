@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from comflp.errors import ComflpError
+from comflp.names import name_fault
 
 FAULTS_SHOWN = 20
 
@@ -37,15 +38,12 @@ def stop_at_faults(what, faults):
     raise DataError(f"{what}:\n  " + "\n  ".join(shown))
 
 
-def id_fault(name):
-    """Why ``name`` cannot be an utterance or speaker id (ids name files later), or None."""
+def id_fault(name: str) -> str | None:
+    """Why ``name`` cannot be an utterance or speaker id (ids name files later), or None. A leading dash does no harm here."""
     if not name:
         return "an id is empty"
-    if " " in name or not name.isprintable():
-        return f"the id {name!r} holds white space or a control character"
-    if "/" in name or "\\" in name or name in (".", ".."):
-        return f"the id {name!r} must be usable as a file name: no / or \\"
-    return None
+    fault = name_fault(name.lstrip("-") or name)
+    return None if fault is None else f"the id {fault}"
 
 
 def read_table(path, faults):

@@ -86,7 +86,7 @@ def test_tsv_with_columns_of_its_own(write_wav, script, tmp_path, monkeypatch):
         ("wav,text\na.wav,x\na.wav,y\n", "t.csv:3: duplicate id 'a', first on line 2"),
         ("wav,text\na.wav,x\na.wav,y\na.wav,z\n", "(2 rows repeat an id); an utterance is named by its audio file here"),
         ("wav,text\n", "t.csv:1: there are no rows"),
-        ('wav,text\na.wav,"x\n', "t.csv cannot be read as a table"),
+        ('wav,text\na.wav,"x\n', "t.csv:2 cannot be read as a table"),
         ("wav,text\nbad.wav,x\n", "bad.wav cannot be read as audio"),
     ],
 )
@@ -109,7 +109,7 @@ def write_hf(folder, rows, kind):
     else:
         with pyarrow.OSFile(str(folder / "data-00000-of-00001.arrow"), "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as stream:
             stream.write_table(table)
-        (folder / "state.json").write_text("{}")
+        (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}], "_split": None}))
 
 
 @pytest.mark.parametrize(("kind", "where"), [("arrow", "train"), ("parquet", "data")])

@@ -14,15 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import option_types
 from cli import parser, progress, run
-from corpus import data_files, describe, recipe_path, up_to_date
+from corpus import data_files, describe, find_files, recipe_path, up_to_date
 
-from comflp.artifacts import atomic_directory, fingerprint_value
+from comflp.artifacts import atomic_directory, check_apart, fingerprint_value
 from comflp.data.audio import read_audio
 from comflp.data.data_dir import DataDir, Utterance, write_data_dir
 from comflp.data.tables import DataError
 from comflp.record import Stage
+from comflp.replacing import Kind
 
+STRINGS = Kind("folder of digit strings")
+MOST = 99_999
+"""Strings of a set at most: their numbers have five digits."""
 SAMPLE_RATE = 8000
 FRAME = 0.04
 WORDS = "zero one two three four five six seven eight nine".split()
@@ -38,7 +43,7 @@ def find_recordings(corpus):
         raise DataError(f"there is no folder {folder}; --corpus is a copy of the Free Spoken Digit Dataset "
                         "(recipes/fsdd/local/download.sh fetches one)")
     recordings = {}
-    for path in sorted(folder.glob("*.wav")):
+    for path in find_files(folder, "*.wav"):
         match = re.fullmatch(r"([0-9])_([A-Za-z]+)_([0-9]+)", path.stem)
         if match is None:
             raise DataError(f"{path}: the name is not {{digit}}_{{speaker}}_{{take}}.wav")
@@ -75,7 +80,7 @@ def join_digits(waveforms, words, rng):
     return np.clip(string + rng.standard_normal(len(string), dtype=np.float32) * loudness, -1, 1)
 
 
-def make_set(name, count, num_short, recordings, target, seed):
+def make_set(name, count, num_short, recordings, target, seed, force):
     """Write ``count`` strings of one set and ``num_short`` short ones under ``target`` (whole or not at all); returns the utterances."""
     rng = np.random.default_rng([seed, SEED_OF_SET[name]])
     takes = defaultdict(list)
@@ -84,7 +89,7 @@ def make_set(name, count, num_short, recordings, target, seed):
             takes[speaker, digit].append(read_audio(path, SAMPLE_RATE))
     speakers = sorted({speaker for speaker, _ in takes})
     utterances = []
-    with atomic_directory(target) as temporary:
+    with atomic_directory(target, STRINGS, force) as temporary:
         for number in progress(range(count + num_short), desc=f"strings of {name}", total=count + num_short):
             speaker = speakers[number % len(speakers)]
             fewest, most = DIGITS_OF_STRING if number < count else DIGITS_OF_SHORT
@@ -102,15 +107,16 @@ def make_set(name, count, num_short, recordings, target, seed):
 
 def main():
     options = parser(__doc__.splitlines()[0])
-    options.add_argument("--corpus", type=Path, required=True, help="copy of the dataset, the folder that holds recordings/")
-    options.add_argument("--data", type=Path, default=Path("data"), help="gets train/, dev/, test/ and the wav files in strings/")
-    options.add_argument("--num-train", type=int, default=5000, help="strings for training")
-    options.add_argument("--num-short", type=int, default=2000, help="short strings for training, besides")
-    options.add_argument("--num-dev", type=int, default=400, help="strings of the dev set; 320 of them are data/valid")
-    options.add_argument("--num-test", type=int, default=600, help="strings of the test set")
-    options.add_argument("--seed", type=int, default=1, help="seed of the strings")
+    options.add_argument("--corpus", type=option_types.folder, required=True, help="copy of the dataset, the folder that holds recordings/")
+    options.add_argument("--data", type=option_types.new_path, default=Path("data"), help="gets train/, dev/, test/ and the wav files in strings/")
+    options.add_argument("--num-train", type=option_types.whole(1, MOST), default=5000, help="strings for training")
+    options.add_argument("--num-short", type=option_types.whole(0, MOST), default=2000, help="short strings for training, besides")
+    options.add_argument("--num-dev", type=option_types.whole(1, MOST), default=400, help="strings of the dev set; 320 of them are data/valid")
+    options.add_argument("--num-test", type=option_types.whole(1, MOST), default=600, help="strings of the test set")
+    options.add_argument("--seed", type=option_types.seed, default=1, help="seed for drawing the strings")
     args = options.parse_args()
 
+    check_apart(args.data / "strings", args.corpus)
     recordings = find_recordings(args.corpus)
     sizes = {"train": args.num_train, "dev": args.num_dev, "test": args.num_test}
     directories = [args.data / name for name in sizes]
@@ -123,9 +129,9 @@ def main():
     print(f"{args.corpus}: {len(recordings):,} recordings of {len({speaker for speaker, _, _ in recordings})} speakers")
     for name, directory in zip(sizes, directories):
         num_short = args.num_short if name == "train" else 0
-        utterances = make_set(name, sizes[name], num_short, recordings, args.data / "strings" / name, args.seed)
+        utterances = make_set(name, sizes[name], num_short, recordings, args.data / "strings" / name, args.seed, args.force)
         data = DataDir(directory, utterances)
-        write_data_dir(directory, data)
+        write_data_dir(directory, data, args.force)
         print(describe(data))
     stage.finish(data_files(*directories), num_recordings=len(recordings))
     print(f"wrote {args.data}/{{train,dev,test}}")

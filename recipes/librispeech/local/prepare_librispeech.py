@@ -10,13 +10,16 @@ and no punctuation. With --letter-case lower it is lower-cased, for models whose
 
 from pathlib import Path
 
+import option_types
 from cli import parser, run
-from corpus import data_files, describe, up_to_date, with_durations
+from corpus import data_files, describe, find_files, up_to_date, with_durations
 
 from comflp.artifacts import fingerprint_value
 from comflp.data.data_dir import DataDir, write_data_dir
 from comflp.data.tables import DataError, Fault, read_table, stop_at_faults
 from comflp.record import Stage
+
+PARTS = option_types.list_of(option_types.name)
 
 
 def find_part(corpus, part):
@@ -30,9 +33,9 @@ def find_part(corpus, part):
 def read_part(folder):
     """{utterance: (path, text)} of one part. Raises DataError listing what does not match, with file and line."""
     found, faults = {}, []
-    transcripts = sorted(folder.glob("*/*/*.trans.txt"))
+    transcripts = find_files(folder, "*/*/*.trans.txt")
     for transcript in transcripts:
-        audio = {path.stem: path for path in transcript.parent.glob("*.flac")}
+        audio = {path.stem: path for path in find_files(transcript.parent, "*.flac")}
         table = read_table(transcript, faults)
         for utt_id, (text, number) in table.items():
             if not text:
@@ -52,12 +55,12 @@ def read_part(folder):
 
 def main():
     options = parser(__doc__.splitlines()[0])
-    options.add_argument("--corpus", type=Path, required=True, help="folder that holds LibriSpeech/")
-    options.add_argument("--data", type=Path, default=Path("data"), help="gets a folder for each set")
-    options.add_argument("--train", default="train-clean-100", help="parts of data/train, separated by spaces")
-    options.add_argument("--dev", default="dev-clean", help="parts of data/dev")
-    options.add_argument("--test", default="test-clean", help="parts of data/test")
-    options.add_argument("--test-other", default="test-other", help="parts of data/test_other")
+    options.add_argument("--corpus", type=option_types.folder, required=True, help="folder that holds LibriSpeech/")
+    options.add_argument("--data", type=option_types.new_path, default=Path("data"), help="gets a folder for each set")
+    options.add_argument("--train", type=PARTS, default="train-clean-100", help="parts of data/train, separated by spaces")
+    options.add_argument("--dev", type=PARTS, default="dev-clean", help="parts of data/dev")
+    options.add_argument("--test", type=PARTS, default="test-clean", help="parts of data/test")
+    options.add_argument("--test-other", type=PARTS, default="test-other", help="parts of data/test_other")
     options.add_argument("--letter-case", choices=("upper", "lower"), default="upper", help="letters of the text")
     args = options.parse_args()
 
@@ -72,10 +75,12 @@ def main():
         print(f"{args.data}/{{{','.join(sets)}}} are up to date")
         return
     change = str.lower if args.letter_case == "lower" else str.upper
+    prepared = []
     for name, directory in zip(sets, directories):
         entries = [(utt_id, path, change(text), utt_id.split("-")[0]) for utt_id, (path, text) in found[name].items()]
-        data = DataDir(directory, with_durations(entries, name))
-        write_data_dir(directory, data)
+        prepared.append(DataDir(directory, with_durations(entries, name)))
+    for data in prepared:
+        write_data_dir(data.path, data, args.force)
         print(describe(data))
     stage.finish(data_files(*directories))
     print(f"wrote {args.data}/{{{','.join(sets)}}}")

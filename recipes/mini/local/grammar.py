@@ -4,6 +4,10 @@ A template is a list of slots and words separated by spaces; a slot in braces is
 may hold slots themselves. Words stay separated by spaces, as in AISHELL-1's transcript.
 """
 
+from comflp.errors import ComflpError
+
+MOST_SENTENCES = 20_000
+
 SLOTS = {
     "digit": "一 二 三 四 五 六 七 八 九 零".split(),
     "small": "三 四 五 六 七 八 九".split(),
@@ -84,7 +88,12 @@ def draw_sentence(rng):
 
 
 def draw_sentences(count, rng, min_characters=4, max_characters=10):
-    """``count`` different sentences of a length in characters within the bounds, in the order drawn."""
+    """``count`` different sentences of a length in characters within the bounds, in the order drawn.
+
+    Raises ComflpError for more than ``MOST_SENTENCES``: it becomes a long search for one that was not drawn yet.
+    """
+    if count > MOST_SENTENCES:
+        raise ComflpError(f"the grammar makes {MOST_SENTENCES:,} different sentences at most; {count:,} are asked for")
     sentences = {}
     while len(sentences) < count:
         sentence = draw_sentence(rng)

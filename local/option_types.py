@@ -1,0 +1,143 @@
+"""Types of the options of all scripts, for argparse: what a value has to be, with its bounds, checked before any work.
+
+A value that is none is one line: the option, the value, and what it has to be (exit status 2). A file or folder that is
+to be read and is not there is an error as any other (exit status 1).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from argparse import ArgumentTypeError
+from pathlib import Path
+from typing import Callable, TypeVar
+
+from comflp.errors import ComflpError
+from comflp.names import name_fault
+
+MOST = 10**9
+_DEVICE = re.compile(r"cpu|mps|cuda(:[0-9]{1,3})?", re.ASCII)
+_Value = TypeVar("_Value")
+
+
+def whole(low: int, high: int = MOST) -> Callable[[str], int]:
+    """A whole number from ``low`` to ``high``.
+
+    >>> whole(1, 9)("3")
+    3
+    >>> whole(1, 9)("10")
+    Traceback (most recent call last):
+    ...
+    argparse.ArgumentTypeError: '10' is not a whole number from 1 to 9
+    """
+
+    def parse(text: str) -> int:
+        if re.fullmatch(r"[0-9]{1,12}", text, re.ASCII) is None or not low <= int(text) <= high:
+            raise ArgumentTypeError(f"{shown(text)} is not a whole number from {low:,} to {high:,}")
+        return int(text)
+
+    return parse
+
+
+def real(low: float, high: float = math.inf, open_low: bool = False) -> Callable[[str], float]:
+    """A finite number from ``low`` (above it with ``open_low``) to ``high``.
+
+    >>> real(0, 1)("0.5")
+    0.5
+    >>> real(0, open_low=True)("nan")
+    Traceback (most recent call last):
+    ...
+    argparse.ArgumentTypeError: 'nan' is not a number above 0
+    """
+    bounds = (f"a number above {low:g}" if open_low else f"a number from {low:g}") + (f" to {high:g}" if high < math.inf else "")
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text) if text.isascii() and "_" not in text else math.nan
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or not low <= value <= high or (open_low and value == low):
+            raise ArgumentTypeError(f"{shown(text)} is not {bounds}")
+        return value
+
+    return parse
+
+
+count = whole(0)
+positive = whole(1)
+seed = whole(0, 2**32 - 1)
+seconds = real(0, 1e6, open_low=True)
+share = real(0, 1, open_low=True)
+
+
+def name(text: str) -> str:
+    """A name (comflp/names.py); empty where there is to be none."""
+    fault = name_fault(text) if text else None
+    if fault is not None:
+        raise ArgumentTypeError(fault)
+    return text
+
+
+def device(text: str) -> str:
+    """Where a model runs."""
+    if _DEVICE.fullmatch(text) is None:
+        raise ArgumentTypeError(f"{shown(text)} is none of cpu, cuda, cuda:N and mps")
+    return text
+
+
+def list_of(kind: Callable[[str], _Value], known: tuple | None = None) -> Callable[[str], str]:
+    """Values separated by spaces, each of ``kind``, none twice, and of the ``known`` ones where these are given.
+
+    The text is returned, so that defaults and records stay what was typed.
+    """
+
+    def parse(text: str) -> str:
+        values = [kind(part) for part in text.split()]
+        for number, value in enumerate(values):
+            if known is not None and value not in known:
+                raise ArgumentTypeError(f"{shown(str(value))} is none of {', '.join(map(str, known))}")
+            if value in values[:number]:
+                raise ArgumentTypeError(f"{shown(str(value))} is given twice")
+        return text
+
+    return parse
+
+
+def new_path(text: str) -> Path:
+    """A path that is to be written. Whether something is there already is for who writes."""
+    path = _path(text)
+    for parent in path.parents:
+        if parent.exists() and not parent.is_dir():
+            raise ArgumentTypeError(f"{shown(text)} cannot be written: {parent} is no folder")
+    return path
+
+
+def folder(text: str) -> Path:
+    """A folder that is there."""
+    path = _path(text)
+    if not path.is_dir():
+        raise ComflpError(f"{text} is no folder" if path.exists() else f"there is no folder {text}")
+    return path
+
+
+def file(text: str) -> Path:
+    """A file that is there."""
+    path = _path(text)
+    if not path.is_file():
+        raise ComflpError(f"{text} is no file" if path.exists() else f"there is no file {text}")
+    return path
+
+
+def shown(text: str) -> str:
+    """``text`` in quotes as an error shows it, in one line and not too long."""
+    return repr(text) if len(text) <= 80 else f"{text[:60]!r}... ({len(text):,} characters)"
+
+
+def _path(text: str) -> Path:
+    if not text.strip() or not text.isprintable():
+        raise ArgumentTypeError(f"{shown(text)} is no path" + (": it is empty" if not text.strip() else ""))
+    try:
+        Path(text).exists()
+    except OSError as error:
+        raise ArgumentTypeError(f"{shown(text)} is no path: {error.strerror}") from None
+    return Path(text)
