@@ -11,14 +11,19 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, NoReturn
 
 from comflp.errors import ComflpError
 from comflp.replacing import MODEL, TEMPORARY_PREFIX, Kind, check_replaceable, set_aside, write_mark
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+_DISK_MESSAGES = re.compile(r"No space left|File too large|quota exceeded|StorageFull|FileTooLarge|PytorchStreamWriter|inline_container")
+"""What other libraries say when a write of theirs fails."""
+_LITTLE = 1 << 20
+"""Free bytes of a disk that is as good as full."""
 
 
 def _temporary_path(path: Path) -> Path:
@@ -35,7 +40,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = _temporary_path(path)
-    with _disk_faults_of(path):
+    with disk_faults_of(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
             raise ComflpError(f"{path} cannot be written: it is a folder or a device, and a file is to be there")
@@ -51,8 +56,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _disk_faults_of(path: Path) -> Iterator[None]:
-    """An OSError about ``path`` or its neighbours, or about a full or failing disk, becomes a ComflpError naming ``path``."""
+def disk_faults_of(path: Path) -> Iterator[None]:
+    """An error about ``path`` or its neighbours, or about a full or failing disk, becomes a ComflpError naming ``path``.
+
+    Also one that another library raises when its write fails.
+    """
     try:
         yield
     except OSError as error:
@@ -60,6 +68,14 @@ def _disk_faults_of(path: Path) -> Iterator[None]:
         if error.errno in _DISK_ERRORS or any(Path(name).is_relative_to(path.parent) for name in about):
             raise ComflpError(f"{path} cannot be written: {error.strerror}; nothing half-written is left") from error
         raise
+    except ComflpError:
+        raise
+    except Exception as error:
+        said = _DISK_MESSAGES.search(str(error))
+        if said is None and shutil.disk_usage(path.parent).free > _LITTLE:
+            raise
+        what = str(error).splitlines()[0] if said else "the disk is full"
+        raise ComflpError(f"{path} cannot be written: {what}; nothing half-written is left") from error
 
 
 @contextlib.contextmanager
@@ -72,7 +88,7 @@ def atomic_directory(path: str | Path, kind: Kind = MODEL, force: bool = False) 
     """
     path = Path(path)
     temporary = _temporary_path(path)
-    with _disk_faults_of(path):
+    with disk_faults_of(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
         set_aside(path)
@@ -122,17 +138,32 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file; ComflpError names the file, and the line where it is broken."""
+def read_json(path: str | Path) -> dict:
+    """The object of a JSON file; ComflpError names the file, and the line where it is broken.
+
+    Asked for a key that it, or an object in it, does not have, it raises a ComflpError that names file and key.
+    """
     path = Path(path)
+
+    class Object(dict):
+        def __missing__(self, key: str) -> NoReturn:
+            raise ComflpError(f"{path} has no key {key!r}; it is damaged, or another program's")
+
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():  # reading a named pipe would wait for ever
+            raise ComflpError(f"{path} cannot be read: it is a folder, a device or a named pipe, and not a file")
+        content = json.loads(path.read_text(encoding="utf-8"), object_hook=Object)
     except FileNotFoundError:
         raise ComflpError(f"{path} does not exist") from None
     except json.JSONDecodeError as error:
         raise ComflpError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
-    except (UnicodeDecodeError, OSError) as error:
+    except RecursionError:
+        raise ComflpError(f"{path} cannot be read: it is nested too deeply") from None
+    except (ValueError, OSError) as error:
         raise ComflpError(f"{path} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise ComflpError(f"{path} is to hold a JSON object, not {json.dumps(content)[:40]}")
+    return content
 
 
 def require(path: str | Path, made_by: str) -> Path:

@@ -97,18 +97,26 @@ def processes(backend: str = "gloo") -> Iterator[Ranks]:
     backend: of torch.distributed. Where only Python objects are exchanged gloo does, on GPUs too; training
         exchanges gradients (:func:`training_backend`). Each process takes the GPU of its LOCAL_RANK.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if _from_environment("WORLD_SIZE", 1) == 1:
         yield ALONE
         return
     import torch.distributed
 
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        torch.cuda.set_device(_from_environment("LOCAL_RANK", 0) % torch.cuda.device_count())
     torch.distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
     try:
         yield Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
     finally:
         torch.distributed.destroy_process_group()
+
+
+def _from_environment(name: str, least: int) -> int:
+    """A number that ``torchrun`` puts into the environment; ``least`` where nobody did. ComflpError for anything else."""
+    text = os.environ.get(name, str(least))
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or int(text) < least:
+        raise ComflpError(f"the environment variable {name} is {text[:40]!r}, and has to be a whole number from {least}; unset it")
+    return int(text)
 
 
 def training_backend() -> str:

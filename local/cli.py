@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import re
+import signal
 import sys
+import threading
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Callable, NoReturn
 
 from stage_log import copy_output
 from tqdm import tqdm
 
 from comflp.errors import ComflpError, ErrorOfMain
+
+
+_MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory", re.IGNORECASE)
+_WORKER = re.compile(r"DataLoader worker")
 
 
 class _Lines:
@@ -36,25 +45,75 @@ else:
 """Bar for loops of more than a few seconds, or a line a minute; passed to the library's ``progress`` arguments."""
 
 
-def run(main) -> None:
+def run(main: Callable[[], None]) -> None:
     """Call ``main`` and copy what it prints to the stage's log file.
 
-    A ComflpError or a fault of the disk becomes one line on stderr and exit status 1, Ctrl-C becomes exit status 130.
+    A ComflpError, a fault of the disk or of memory becomes one line on stderr and exit status 1, Ctrl-C becomes exit
+    status 130; SIGTERM ends as an error does, so that temporary files are removed, with exit status 143.
     """
+    before = _end_at_sigterm()
     try:
         copy_output()
         main()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except ErrorOfMain:
         sys.exit(1)
-    except ComflpError as error:
-        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        print(f"{Path(sys.argv[0]).name}: error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
-        print(f"{Path(sys.argv[0]).name}: interrupted; run the same command again to go on", file=sys.stderr)
+        _say("interrupted; run the same command again to go on")
         sys.exit(130)
+    except Exception as error:
+        line = _line_of(error)
+        if line is None:
+            raise
+        _say(f"error: {line}")
+        sys.exit(1)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _line_of(error: Exception) -> str | None:
+    """What the user is told of an error that is no bug; None of one that is, which keeps its traceback."""
+    if isinstance(error, ComflpError):
+        return str(error)
+    if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.filename is None and _stdout_is_broken()):
+        _discard_stdout()
+        return f"what is printed cannot be written: {error.strerror or error}"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'}: {error.strerror or error}"
+    if isinstance(error, MemoryError) or _MEMORY.search(str(error)):
+        return "memory has run out; smaller batches (--max-seconds, or max_batch_seconds of a configuration) need less"
+    if _WORKER.search(str(error)):
+        return f"a process that read data has ended: {str(error).splitlines()[0]}"
+    return None
+
+
+def _stdout_is_broken() -> bool:
+    try:
+        sys.stdout.flush()
+    except (OSError, AttributeError):
+        return True
+    return False
+
+
+def _discard_stdout() -> None:
+    """Or Python would try once more to write what is left, and end with a traceback."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # stderr may be closed too
+        print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
+
+
+def _end_at_sigterm():
+    """Make SIGTERM raise SystemExit, where nobody else looks after it; the handler before, or None where it stays."""
+    alone = "WORLD_SIZE" not in os.environ and threading.current_thread() is threading.main_thread()
+    if not alone or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return None
+    return signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 class Parser(argparse.ArgumentParser):

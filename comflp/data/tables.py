@@ -60,6 +60,9 @@ def read_table(path, faults):
     """
     table = {}
     name = str(path)
+    if path.exists() and not path.is_file():  # reading a named pipe would wait for ever
+        faults.append(Fault(name, 0, "cannot be read: it is a folder, a device or a named pipe, and not a file"))
+        return table
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -11,6 +11,8 @@ import torch
 from speechbrain.utils.checkpoints import Checkpoint, Checkpointer, average_checkpoints
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
+from comflp.artifacts import disk_faults_of
+
 _TEMPORARY = ".tmp-saving"
 
 
@@ -39,7 +41,11 @@ class AtomicCheckpointer(Checkpointer):
         name = name or f"epoch{meta['epoch']:04d}" + ("" if end_of_epoch else f"-step{meta['step']:06d}")
         self.checkpoints_dir = temporary
         try:
-            saved = super().save_checkpoint(meta, end_of_epoch, name, verbosity)
+            with disk_faults_of(final_directory / name):
+                saved = super().save_checkpoint(meta, end_of_epoch, name, verbosity)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         finally:
             self.checkpoints_dir = final_directory
         renamed = self._rename(saved, final_directory) if saved is not None else None
