@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Callable, Iterator, Sequence, TypeVar
 
-from comflp.errors import ErrorOfMain
+from comflp.errors import ComflpError, ErrorOfMain
 
 Value = TypeVar("Value")
 
