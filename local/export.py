@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import comflp.models
+import option_types
 from cli import parser, progress, run
 
 from comflp.deploy import export, recognition
@@ -24,13 +25,13 @@ from comflp.record import Stage
 
 def parse_options():
     arguments = parser(__doc__)
-    arguments.add_argument("--model", required=True, help="model directory, such as EXP/prune6/dc_fine/finetuned")
-    arguments.add_argument("--data", default="data/test", help="Kaldi data directory that the exports are checked on")
-    arguments.add_argument("--num-utterances", type=int, default=200, help="how many of its utterances, drawn at random; 0: all")
-    arguments.add_argument("--formats", default=" ".join(export.FORMATS), help=f"any of: {' '.join(export.FORMATS)}")
-    arguments.add_argument("--out", help="directory; MODEL/export if left out")
+    arguments.add_argument("--model", type=option_types.path, required=True, help="model directory, such as EXP/prune6/dc_fine/finetuned")
+    arguments.add_argument("--data", type=option_types.path, default="data/test", help="Kaldi data directory that the exports are checked on")
+    arguments.add_argument("--num-utterances", type=option_types.count, default=200, help="how many of its utterances, drawn at random; 0: all")
+    arguments.add_argument("--formats", type=option_types.names, default=" ".join(export.FORMATS), help=f"any of: {' '.join(export.FORMATS)}")
+    arguments.add_argument("--out", type=option_types.new_path, help="directory; MODEL/export if left out")
     arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate to compare")
-    arguments.add_argument("--seed", type=int, default=0, help="of the draw of utterances")
+    arguments.add_argument("--seed", type=option_types.seed, default=0, help="seed for drawing the utterances")
     arguments.add_argument("--trust-hyperparams", action="store_true",
                            help="allow a model's HyperPyYAML file, which can run code")
     return arguments.parse_args()

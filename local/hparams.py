@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from argparse import ArgumentTypeError
 from dataclasses import dataclass
 from typing import Any, Collection, Iterator, Sequence
 
+import option_types
 import speechbrain as sb
 import yaml
+from configuration_types import check_values
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 
 from comflp.errors import ComflpError
@@ -52,9 +55,16 @@ def load(config: str, overrides: Sequence[str]) -> Configuration:
             text += f"\n{key}: {run_opts[key]}"
         resolved = resolve_references(io.StringIO(content), text, overrides_must_match=True).getvalue()
         values = load_hyperpyyaml(io.StringIO(resolved))
+        if not isinstance(values, dict):
+            raise ComflpError(f"{config} holds no keys with values")
+        check_values(config, values)
+        if run_opts.get("device"):
+            option_types.device(str(run_opts["device"]))
     except ComflpError:
         raise
-    except Exception as error:  # the file names classes and their arguments, which raise what they like
+    except ArgumentTypeError as error:
+        raise ComflpError(f"--device: {error}") from None
+    except (Exception, SystemExit) as error:  # SpeechBrain's parser ends the program; the file names classes and their arguments, which raise what they like
         raise ComflpError(f"{config} cannot be used as a configuration: {error}") from error
     return Configuration(values, run_opts, resolved)
 

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 
+import option_types
 from cli import parser, progress
 
 from comflp.artifacts import fingerprint_model, require
@@ -16,8 +17,8 @@ from comflp.processes import ALONE
 def inference_parser(description):
     """cli.parser with the common options."""
     options = parser(description)
-    options.add_argument("--max-seconds", type=float, default=MAX_SECONDS, help="padded seconds of audio in a batch")
-    options.add_argument("--device", help="where the model runs: cpu, cuda, cuda:1, ...; a GPU if there is one")
+    options.add_argument("--max-seconds", type=option_types.seconds, default=MAX_SECONDS, help="padded seconds of audio in a batch")
+    options.add_argument("--device", type=option_types.device, help="where the model runs: cpu, cuda, cuda:1, ...; a GPU if there is one")
     options.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     options.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     return options

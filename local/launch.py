@@ -11,9 +11,12 @@ Below an error of the script there is no traceback of torchrun's.
 import os
 import re
 import sys
-from argparse import REMAINDER, ArgumentParser
+from argparse import REMAINDER
 from pathlib import Path
 from typing import Mapping
+
+from cli import Parser
+from option_types import whole
 
 JOIN_SECONDS = 600
 """How long nodes wait for one another."""
@@ -36,15 +39,20 @@ def slurm_node(environment: Mapping[str, str]) -> tuple[int, int, str]:
 
 
 def main() -> None:
-    arguments = ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    arguments.add_argument("--nproc-per-node", type=int, default=1, help="processes on each node")
-    arguments.add_argument("--nnodes", type=int, help="number of nodes; Slurm's tasks or 1 if left out")
-    arguments.add_argument("--node-rank", type=int, default=0, help="number of this node, from 0")
+    arguments = Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    arguments.add_argument("--nproc-per-node", type=whole(1, 1024), default=1, help="processes on each node")
+    arguments.add_argument("--nnodes", type=whole(1, 4096), help="number of nodes; Slurm's tasks or 1 if left out")
+    arguments.add_argument("--node-rank", type=whole(0, 4095), default=0, help="number of this node, from 0")
     arguments.add_argument("--rdzv-endpoint", default="", help="HOST:PORT of node 0, where the nodes meet")
     arguments.add_argument("command", nargs=REMAINDER, help="the script and its arguments")
     options = arguments.parse_args()
+    if not options.command:
+        arguments.error("a script and its arguments are missing")
     if options.nnodes is None:
-        nodes, rank, endpoint = slurm_node(os.environ)
+        try:
+            nodes, rank, endpoint = slurm_node(os.environ)
+        except (KeyError, ValueError, TypeError) as error:
+            arguments.error(f"Slurm's variables (SLURM_STEP_NUM_TASKS, ...) are not whole: {error}; give --nnodes and its kin")
     else:
         nodes, rank, endpoint = options.nnodes, options.node_rank, options.rdzv_endpoint
     if not 0 <= rank < nodes:

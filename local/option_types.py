@@ -65,6 +65,8 @@ def real(low: float, high: float = math.inf, open_low: bool = False) -> Callable
 
 count = whole(0)
 positive = whole(1)
+batch = whole(1, 1_000_000)
+candidates = whole(1, 100_000)
 seed = whole(0, 2**32 - 1)
 seconds = real(0, 1e6, open_low=True)
 share = real(0, 1, open_low=True)
@@ -76,6 +78,18 @@ def name(text: str) -> str:
     if fault is not None:
         raise ArgumentTypeError(fault)
     return text
+
+
+def some_name(text: str) -> str:
+    """A name that has to be there."""
+    if not text:
+        raise ArgumentTypeError("a name is empty")
+    return name(text)
+
+
+def optional(kind: Callable[[str], _Value]) -> Callable[[str], _Value | str]:
+    """``kind``, or an empty text where there is to be none."""
+    return lambda text: kind(text) if text else text
 
 
 def device(text: str) -> str:
@@ -103,37 +117,11 @@ def list_of(kind: Callable[[str], _Value], known: tuple | None = None) -> Callab
     return parse
 
 
-def new_path(text: str) -> Path:
-    """A path that is to be written. Whether something is there already is for who writes."""
-    path = _path(text)
-    for parent in path.parents:
-        if parent.exists() and not parent.is_dir():
-            raise ArgumentTypeError(f"{shown(text)} cannot be written: {parent} is no folder")
-    return path
+names = list_of(name)
 
 
-def folder(text: str) -> Path:
-    """A folder that is there."""
-    path = _path(text)
-    if not path.is_dir():
-        raise ComflpError(f"{text} is no folder" if path.exists() else f"there is no folder {text}")
-    return path
-
-
-def file(text: str) -> Path:
-    """A file that is there."""
-    path = _path(text)
-    if not path.is_file():
-        raise ComflpError(f"{text} is no file" if path.exists() else f"there is no file {text}")
-    return path
-
-
-def shown(text: str) -> str:
-    """``text`` in quotes as an error shows it, in one line and not too long."""
-    return repr(text) if len(text) <= 80 else f"{text[:60]!r}... ({len(text):,} characters)"
-
-
-def _path(text: str) -> Path:
+def path(text: str) -> Path:
+    """A path; who reads it says what is missing, and which stage makes it."""
     if not text.strip() or not text.isprintable():
         raise ArgumentTypeError(f"{shown(text)} is no path" + (": it is empty" if not text.strip() else ""))
     try:
@@ -141,3 +129,30 @@ def _path(text: str) -> Path:
     except OSError as error:
         raise ArgumentTypeError(f"{shown(text)} is no path: {error.strerror}") from None
     return Path(text)
+
+
+def new_path(text: str) -> Path:
+    """A path that is to be written. Whether something is there already is for who writes."""
+    for parent in path(text).parents:
+        if parent.exists() and not parent.is_dir():
+            raise ComflpError(f"{text} cannot be written: {parent} is no folder")
+    return Path(text)
+
+
+def folder(text: str) -> Path:
+    """A folder that is there."""
+    if not path(text).is_dir():
+        raise ComflpError(f"{text} is no folder" if Path(text).exists() else f"there is no folder {text}")
+    return Path(text)
+
+
+def file(text: str) -> Path:
+    """A file that is there."""
+    if not path(text).is_file():
+        raise ComflpError(f"{text} is no file" if Path(text).exists() else f"there is no file {text}")
+    return Path(text)
+
+
+def shown(text: str) -> str:
+    """``text`` in quotes as an error shows it, in one line and not too long."""
+    return repr(text) if len(text) <= 80 else f"{text[:60]!r}... ({len(text):,} characters)"

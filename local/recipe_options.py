@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
 """Print the recipe_options of a configuration, a line each: name, tab, value. For run.sh to fill in what was not given."""
 
-from argparse import ArgumentParser
-
-from cli import run
+import option_types
+from cli import Parser, run
 from hparams import load
 
+from comflp.errors import ComflpError
 
 
 def main():
-    arguments = ArgumentParser(description=__doc__)
-    arguments.add_argument("config", help="HyperPyYAML file with a mapping recipe_options")
-    for name, value in load(arguments.parse_args().config, []).values["recipe_options"].items():
+    arguments = Parser(description=__doc__, allow_abbrev=False)
+    arguments.add_argument("config", type=option_types.file, help="HyperPyYAML file with a mapping recipe_options")
+    config = arguments.parse_args().config
+    options = load(str(config), []).values.get("recipe_options")
+    if not isinstance(options, dict):
+        raise ComflpError(f"{config} has no mapping recipe_options")
+    for name, value in options.items():
         print(name, str(value).lower() if isinstance(value, bool) else value, sep="\t")
 
 

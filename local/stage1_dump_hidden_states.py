@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+import option_types
 from cli import run
 from inference_options import how, inference_parser, load_model, read_data
 
@@ -14,9 +15,9 @@ from comflp.target import ENCODER
 
 def main():
     arguments = inference_parser(__doc__)
-    arguments.add_argument("--model", required=True, help="directory of the deep model")
-    arguments.add_argument("--data", required=True, help="Kaldi data directory of the probe set")
-    arguments.add_argument("--out", required=True, help="directory for hidden.ark, hidden.scp and frame_cosine.npy")
+    arguments.add_argument("--model", type=option_types.path, required=True, help="directory of the deep model")
+    arguments.add_argument("--data", type=option_types.path, required=True, help="Kaldi data directory of the probe set")
+    arguments.add_argument("--out", type=option_types.new_path, required=True, help="directory for hidden.ark, hidden.scp and frame_cosine.npy")
     arguments.add_argument("--padded-mean", action="store_true",
                            help="average over padded frames too, as the released code does; a vector then depends on its batch")
     options = arguments.parse_args()

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import option_types
 from cli import progress, run, true_or_false
 from inference_options import inference_parser, speech_of
 from plain_warnings import plain_warnings
@@ -24,24 +25,24 @@ from comflp.record import Stage
 from comflp.target import ENCODER
 
 MEASURE_OPTIONS = {
-    "batch_size": (int, "B, utterances of a batch (dc, dc_released, dc_unbiased)"),
-    "num_batch": (int, "batches that the matrix is averaged over (dc, dc_released, dc_unbiased)"),
-    "variance": (float, "share of each layer's variance that is kept (svcca, pwcca)"),
-    "share": (float, "share of the sum of singular values that is kept (svcca_released)"),
+    "batch_size": (option_types.batch, "B, utterances of a batch (dc, dc_released, dc_unbiased)"),
+    "num_batch": (option_types.batch, "batches that the matrix is averaged over (dc, dc_released, dc_unbiased)"),
+    "variance": (option_types.share, "share of each layer's variance that is kept (svcca, pwcca)"),
+    "share": (option_types.share, "share of the sum of singular values that is kept (svcca_released)"),
     "debiased": (true_or_false, "use the unbiased estimate (cka): true or false"),
-    "num_utterances": (int, "utterances of the probe set that the model runs on (skip measures)"),
-    "max_block": (int, "layers of the longest block that is measured (skip measures)"),
+    "num_utterances": (option_types.positive, "utterances of the probe set that the model runs on (skip measures)"),
+    "max_block": (option_types.positive, "layers of the longest block that is measured (skip measures)"),
 }
 
 
 def parse_options():
     arguments = inference_parser(__doc__)
-    arguments.add_argument("--hidden", default="", help="directory of stage 1's hidden states")
-    arguments.add_argument("--model", default="", help="directory of the deep model, for the skip measures")
-    arguments.add_argument("--data", default="data/probe", help="Kaldi data directory that the skip measures draw from")
-    arguments.add_argument("--measure", default="dc", help=f"one of: {' '.join(MEASURES)}")
-    arguments.add_argument("--out", required=True, help="directory for <measure>.npy, .json and .png")
-    arguments.add_argument("--seed", type=int, default=0, help="of the utterances that a measure draws")
+    arguments.add_argument("--hidden", type=option_types.optional(option_types.path), default="", help="directory of stage 1's hidden states")
+    arguments.add_argument("--model", type=option_types.optional(option_types.path), default="", help="directory of the deep model, for the skip measures")
+    arguments.add_argument("--data", type=option_types.path, default="data/probe", help="Kaldi data directory that the skip measures draw from")
+    arguments.add_argument("--measure", type=option_types.some_name, default="dc", help=f"one of: {' '.join(MEASURES)}")
+    arguments.add_argument("--out", type=option_types.new_path, required=True, help="directory for <measure>.npy, .json and .png")
+    arguments.add_argument("--seed", type=option_types.seed, default=0, help="seed for the utterances that a measure draws")
     for name, (kind, meaning) in MEASURE_OPTIONS.items():
         arguments.add_argument(f"--{name.replace('_', '-')}", type=kind, help=f"{meaning}; its own default if left out")
     options = arguments.parse_args()

@@ -9,6 +9,7 @@ import functools
 import shutil
 from pathlib import Path
 
+import option_types
 from cli import progress, run
 from inference_options import how, inference_parser, load_model, read_data
 
@@ -30,19 +31,19 @@ from comflp.target import ENCODER, layer_counts
 
 def parse_options():
     arguments = inference_parser(__doc__)
-    arguments.add_argument("--model", required=True, help="directory of the deep model")
-    arguments.add_argument("--exp", required=True, help="experiment directory of the deep model")
+    arguments.add_argument("--model", type=option_types.path, required=True, help="directory of the deep model")
+    arguments.add_argument("--exp", type=option_types.path, required=True, help="experiment directory of the deep model")
     arguments.add_argument("--num-prune", required=True, help="N, layers to remove: a number, a list 4,6,8 or a range 1:8")
-    arguments.add_argument("--measures", default="dc svcca", help="correlation measures whose candidates are searched")
-    arguments.add_argument("--reverse-measures", default="", help="measures whose worst candidates are decoded too")
-    arguments.add_argument("--baselines", default="top random", help=f"any of: {' '.join(baseline.NAMES)}")
-    arguments.add_argument("--data", default="data/valid", help="Kaldi data directory to decode")
-    arguments.add_argument("--train", default="data/train", help="data that linear_probe trains its probes on")
-    arguments.add_argument("--probe-utterances", type=int, default=1000, help="how many of them it uses")
+    arguments.add_argument("--measures", type=option_types.names, default="dc svcca", help="correlation measures whose candidates are searched")
+    arguments.add_argument("--reverse-measures", type=option_types.names, default="", help="measures whose worst candidates are decoded too")
+    arguments.add_argument("--baselines", type=option_types.names, default="top random", help=f"any of: {' '.join(baseline.NAMES)}")
+    arguments.add_argument("--data", type=option_types.path, default="data/valid", help="Kaldi data directory to decode")
+    arguments.add_argument("--train", type=option_types.path, default="data/train", help="data that linear_probe trains its probes on")
+    arguments.add_argument("--probe-utterances", type=option_types.positive, default=1000, help="how many of them it uses")
     arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate to rank by")
     arguments.add_argument("--race", action="store_true",
                            help="drop candidates that are behind with 95%% confidence after a share of the utterances")
-    arguments.add_argument("--seed", type=int, default=0, help="seed for the random draw, the intervals and the race")
+    arguments.add_argument("--seed", type=option_types.seed, default=0, help="seed for the random draw, the intervals and the race")
     return arguments.parse_args()
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import hparams
 import numpy as np
+import option_types
 from cli import parser, run
 from training_log import EpochReport, left_out
 
@@ -41,25 +42,26 @@ from comflp.train.fit import FitResult, batch_limits, fit
 def parse_options():
     """(options, the configuration that they name)"""
     arguments = parser(__doc__)
-    arguments.add_argument("config", help="HyperPyYAML file; any of its keys may follow as --key value")
-    arguments.add_argument("--exp", type=Path, required=True, help="experiment directory of the deep model")
+    arguments.add_argument("config", type=option_types.file, help="HyperPyYAML file; any of its keys may follow as --key value")
+    arguments.add_argument("--exp", type=option_types.path, required=True, help="experiment directory of the deep model")
     arguments.add_argument("--num-prune", required=True, help="N, number of layers to remove")
     arguments.add_argument(
         "--proposal",
+        type=option_types.some_name,
         required=True,
         help="a name under prune<N> (dc_fine, svcca_coarse, glp, top, ...), layers such as 1,3-4,7, scratch "
         "(same depth, all weights random) or scratch_frontend (random layers and head under the deep front end)",
     )
-    arguments.add_argument("--train", type=Path, default="data/train", help="data directory to train on")
-    arguments.add_argument("--dev", type=Path, default="data/dev", help="data directory that the best epochs are chosen by")
-    arguments.add_argument("--probe", type=Path, default="data/probe", help="data directory for correlation snapshots")
+    arguments.add_argument("--train", type=option_types.path, default="data/train", help="data directory to train on")
+    arguments.add_argument("--dev", type=option_types.path, default="data/dev", help="data directory that the best epochs are chosen by")
+    arguments.add_argument("--probe", type=option_types.path, default="data/probe", help="data directory for correlation snapshots")
     arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate on the dev set")
     arguments.add_argument("--distill", choices=KINDS, default="none", help="also learn from the deep model")
-    arguments.add_argument("--tag", default="", help="appended to the directory's name, to keep several trainings")
+    arguments.add_argument("--tag", type=option_types.name, default="", help="appended to the directory's name, to keep several trainings")
     arguments.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     arguments.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     options, overrides = arguments.parse_known_args()
-    return options, hparams.load(options.config, overrides)
+    return options, hparams.load(str(options.config), overrides)
 
 
 def main():

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
+import option_types
 from cli import run
 from inference_options import how, inference_parser, load_model, read_data
 
@@ -29,19 +30,19 @@ from comflp.scoring import METRICS
 
 def parse_options():
     arguments = inference_parser(__doc__)
-    arguments.add_argument("--exp", type=Path, help="experiment directory: decode its deep model and all that were made from it")
+    arguments.add_argument("--exp", type=option_types.path, help="experiment directory: decode its deep model and all that were made from it")
     arguments.add_argument("--models", default="", help="model directories to decode, separated by spaces")
     arguments.add_argument("--data", default="dev test",
                            help="Kaldi data directories, separated by spaces; a plain name is taken in data/")
     arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate to report first")
     arguments.add_argument("--decoder", choices=("greedy", "beam"), default="greedy", help="CTC search")
-    arguments.add_argument("--lm", help="KenLM file (arpa or binary) for the beam search")
-    arguments.add_argument("--lm-weight", type=float, default=0.5, help="weight of the language model")
+    arguments.add_argument("--lm", type=option_types.path, help="KenLM file (arpa or binary) for the beam search")
+    arguments.add_argument("--lm-weight", type=option_types.real(0, 100), default=0.5, help="weight of the language model")
     arguments.add_argument("--lm-unit", choices=("word", "char"), default="word",
                            help="its words are words, or single characters (languages written without spaces)")
-    arguments.add_argument("--beam-size", type=int, default=20, help="hypotheses that the beam search keeps")
-    arguments.add_argument("--tag", default="", help="appended to the results' directory name, to keep those of several searches")
-    arguments.add_argument("--worst", type=int, default=20, help="utterances in worst.txt")
+    arguments.add_argument("--beam-size", type=option_types.candidates, default=20, help="hypotheses that the beam search keeps")
+    arguments.add_argument("--tag", type=option_types.name, default="", help="appended to the results' directory name, to keep those of several searches")
+    arguments.add_argument("--worst", type=option_types.count, default=20, help="utterances in worst.txt")
     options = arguments.parse_args()
     if options.lm and options.decoder != "beam":
         raise ComflpError("--lm needs --decoder beam; greedy search uses no language model")

@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+import option_types
 from cli import parser, run
 
 from comflp import report
@@ -16,12 +17,12 @@ REPORT = Kind("report", signs=("report.html",))
 
 def main():
     arguments = parser(__doc__)
-    arguments.add_argument("--exp", required=True, help="experiment directory of the deep model")
-    arguments.add_argument("--out", help="directory of the report, made anew; EXP/report if left out")
-    arguments.add_argument("--title", default="", help="of the report; one with the model's name if left out")
+    arguments.add_argument("--exp", type=option_types.path, required=True, help="experiment directory of the deep model")
+    arguments.add_argument("--out", type=option_types.new_path, help="directory of the report, made anew; EXP/report if left out")
+    arguments.add_argument("--title", default="", help="title of the report; one with the model's name if left out")
     arguments.add_argument("--note", default="", help="what a reader has to know of the data, such as that it is synthetic")
     arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate of the searches and scores")
-    arguments.add_argument("--max-cer-increase", type=float, default=1.0,
+    arguments.add_argument("--max-cer-increase", type=option_types.real(0, 1000), default=1.0,
                            help="increase of the error rate that the recommended model may have, in percentage points")
     options = arguments.parse_args()
     out = Path(options.out) if options.out else Path(options.exp) / "report"

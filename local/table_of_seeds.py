@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
+import option_types
 from cli import parser, run
 
 from comflp.errors import ComflpError
@@ -23,9 +24,9 @@ ORDER = ("scratch", "scratch_frontend", "top", "uniform", "random", "glp", "dc_c
 def parse_options():
     arguments = parser(__doc__)
     arguments.add_argument("--exp", required=True, help="experiment directories, separated by spaces")
-    arguments.add_argument("--num-prune", type=int, required=True, help="N, layers removed")
-    arguments.add_argument("--data", default="test", help="decoded set whose error rates are shown")
-    arguments.add_argument("--tag", default="", help="of the fine-tuning runs, as stage 5 was given it")
+    arguments.add_argument("--num-prune", type=option_types.positive, required=True, help="N, layers removed")
+    arguments.add_argument("--data", type=option_types.some_name, default="test", help="decoded set whose error rates are shown")
+    arguments.add_argument("--tag", type=option_types.name, default="", help="of the fine-tuning runs, as stage 5 was given it")
     return arguments.parse_args()
 
 

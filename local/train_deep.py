@@ -8,17 +8,19 @@ import shutil
 from pathlib import Path
 
 import hparams
+import option_types
 import torch
 from cli import parser, run
 from training_log import EpochReport, left_out
 
-from comflp.artifacts import write_text
+from comflp.artifacts import atomic_directory, write_text
 from comflp.data.data_dir import read_data_dir
 from comflp.experiment import Layout
 from comflp.models.own.tokenizer import SentencePieceTokenizer
 from comflp.models.own.transformer_ctc import TransformerCTC
 from comflp.processes import processes, training_backend
 from comflp.record import Stage
+from comflp.replacing import MODEL, check_replaceable
 from comflp.scoring import METRICS
 from comflp.train.fit import batch_limits, fit
 
@@ -26,14 +28,14 @@ from comflp.train.fit import batch_limits, fit
 def parse_options():
     """(options, the configuration that they name)"""
     arguments = parser(__doc__)
-    arguments.add_argument("config", help="HyperPyYAML file; any of its keys may follow as --key value")
-    arguments.add_argument("--train", type=Path, required=True, help="data directory to train on")
-    arguments.add_argument("--dev", type=Path, required=True, help="data directory that the best epoch is chosen by")
+    arguments.add_argument("config", type=option_types.file, help="HyperPyYAML file; any of its keys may follow as --key value")
+    arguments.add_argument("--train", type=option_types.path, required=True, help="data directory to train on")
+    arguments.add_argument("--dev", type=option_types.path, required=True, help="data directory that the best epoch is chosen by")
     arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate on the dev set")
-    arguments.add_argument("--out", type=Path, required=True, help="experiment directory; gets deep/ and train_deep/")
+    arguments.add_argument("--out", type=option_types.new_path, required=True, help="experiment directory; gets deep/ and train_deep/")
     arguments.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     options, overrides = arguments.parse_known_args()
-    return options, hparams.load(options.config, overrides)
+    return options, hparams.load(str(options.config), overrides)
 
 
 def main():
@@ -58,6 +60,7 @@ def train_deep(options, configuration, ranks):
         if stage.up_to_date():
             print(f"{deep} is up to date")
             return True
+        check_replaceable(deep, MODEL, options.force)
         if options.force:
             shutil.rmtree(training, ignore_errors=True)
         stage.begin(training)
@@ -86,7 +89,8 @@ def train_deep(options, configuration, ranks):
         allow_pipes=options.allow_pipes,
     )
     if ranks.is_main:
-        result.model.save(deep)
+        with atomic_directory(deep, MODEL, options.force) as temporary:
+            result.model.save(temporary)
         stage.finish([deep], epochs=result.log, averaged_epochs=result.averaged_epochs, skipped_utterances=result.skipped)
         print(f"wrote {deep}: {model.num_layers} layers, {model.num_parameters:,} parameters, "
               f"dev {options.metric.upper()} {result.error_rate:.2f}%{left_out(result.skipped, len(train))}")

@@ -103,7 +103,9 @@ def test_the_script_skips_what_is_there(server, script, tmp_path):
     script(*arguments)
     assert "is there already" in script(*arguments).stdout and server.starts == [0]
     (tmp_path / "f").write_bytes(b"short")
-    script(*arguments)
+    assert "is not this download of 3,000,000 bytes; add --force to replace it" in script(*arguments, check=False).stderr
+    assert (tmp_path / "f").read_bytes() == b"short"
+    script(*arguments, "--force")
     assert (tmp_path / "f").read_bytes() == CONTENT
 
 
@@ -131,7 +133,7 @@ def link(kind, target):
 def test_one_folder_of_an_archive_is_unpacked_whole(unpack, tmp_path):
     make_archive(tmp_path / "x.tgz", {"LibriSpeech/dev-clean/1/a.flac": b"a", "LibriSpeech/README.TXT": b"r"})
     unpack.unpack(tmp_path / "x.tgz", "LibriSpeech/dev-clean", tmp_path / "d")
-    assert [path.relative_to(tmp_path / "d").as_posix() for path in (tmp_path / "d").rglob("*") if path.is_file()] == [
+    assert [path.relative_to(tmp_path / "d").as_posix() for path in (tmp_path / "d").rglob("[!.]*") if path.is_file()] == [
         "LibriSpeech/dev-clean/1/a.flac"]
     with pytest.raises(ComflpError, match="does not hold one folder other"):
         unpack.unpack(tmp_path / "x.tgz", "other", tmp_path / "d")

@@ -1,0 +1,69 @@
+"""What the values of a training configuration have to be, as option_types.py says it of options."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable, Mapping
+
+from comflp.errors import ComflpError
+
+
+def _whole(low: int, high: int = 10**9, or_null: bool = False) -> tuple[Callable[[Any], bool], str]:
+    """(whether a value is one, what it has to be)"""
+    words = f"a whole number from {low:,} to {high:,}" + (", or null" if or_null else "")
+    return lambda value: (or_null and value is None) or (_is_whole(value) and low <= value <= high), words
+
+
+def _real(above: float = -math.inf, low: float = -math.inf, high: float = math.inf, below: float = math.inf, endless: bool = False):
+    words = [f"above {above:g}" if above > -math.inf else f"from {low:g}"]
+    words += [f"to below {below:g}"] if below < math.inf else [f"to {high:g}"] if high < math.inf else []
+
+    def is_one(value: Any) -> bool:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+        return number and above < value < below + endless and low <= value <= high or (endless and value == math.inf)
+
+    return is_one, f"a number {' '.join(words)}"
+
+
+def _one_of(*known: Any) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: any(type(value) is type(one) and value == one for one in known), f"one of {', '.join(map(str, known))}"
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_TYPES = {
+    "seed": _whole(0, 2**32 - 1),
+    "number_of_epochs": _whole(1, 1_000_000),
+    "lr": _real(above=0, high=100),
+    "layerdrop": _real(low=0, below=1),
+    "max_batch_seconds": _real(above=0, high=1e6),
+    "max_batch_utterances": _whole(1, or_null=True),
+    "batch_order": _one_of("random", "ascending", "descending", "sortagrad"),
+    "grad_accumulation_factor": _whole(1),
+    "max_grad_norm": _real(above=0, endless=True),
+    "freeze_feature_extractor": _one_of(True, False),
+    "gradient_checkpointing": _one_of(True, False),
+    "average": _whole(1, 10_000),
+    "early_stopping": _whole(1, or_null=True),
+    "snapshot_epochs": (lambda value: isinstance(value, list) and all(_is_whole(one) and one >= 0 for one in value)
+                        and len(set(value)) == len(value), "a list of epochs from 0, none of them twice"),
+    "snapshot_utterances": _whole(1),
+    "distill_ctc_weight": _real(low=0, high=1e6),
+    "distill_hidden_weight": _real(low=0, high=1e6),
+    "distill_temperature": _real(above=0, high=1e6),
+}
+
+
+def check_values(config: str, values: Mapping[str, Any]) -> None:
+    """ComflpError that names the first value of a configuration that is not what it has to be.
+
+    >>> check_values("conf.yaml", {"layerdrop": 2})
+    Traceback (most recent call last):
+    ...
+    comflp.errors.ComflpError: conf.yaml: layerdrop is 2 and has to be a number from 0 to below 1
+    """
+    for key, (is_one, words) in _TYPES.items():
+        if key in values and not is_one(values[key]):
+            raise ComflpError(f"{config}: {key} is {str(values[key])[:40]} and has to be {words}")
