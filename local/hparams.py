@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from argparse import ArgumentTypeError
 from dataclasses import dataclass
-from typing import Any, Collection, Iterator, Sequence
+from typing import Any, Collection, Iterator, NoReturn, Sequence
 
 import option_types
 import speechbrain as sb
@@ -66,7 +66,18 @@ def load(config: str, overrides: Sequence[str]) -> Configuration:
         raise ComflpError(f"--device: {error}") from None
     except (Exception, SystemExit) as error:  # SpeechBrain's parser ends the program; the file names classes and their arguments, which raise what they like
         raise ComflpError(f"{config} cannot be used as a configuration: {error}") from error
-    return Configuration(values, run_opts, resolved)
+    return Configuration(_Values(config, values), run_opts, resolved)
+
+
+class _Values(dict):
+    """The values of a configuration; asked for a key that it does not have, it names file and key."""
+
+    def __init__(self, config: str, values: dict):
+        super().__init__(values)
+        self._config = config
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise ComflpError(f"{self._config} has no key {key!r}; the recipes' conf/ shows all that are needed")
 
 
 def _check_keys(config: str, typed: Sequence[str], names: Collection[str], keys: Collection[str]) -> None:

@@ -58,8 +58,11 @@ recipe_options:
     num_valid: 4
 """
 _ARCHITECTURE = """\
+unit: char
+vocab_size: null
+sample_rate: 8000
 architecture: !new:comflp.models.own.transformer_ctc.Architecture
-    sample_rate: 8000
+    sample_rate: !ref <sample_rate>
     n_mels: 20
     d_model: 8
     nhead: 2
