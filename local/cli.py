@@ -1,4 +1,4 @@
-"""What every stage script shares: errors as one line, exit statuses, progress bars."""
+"""What every stage script shares: errors and warnings as one line, exit statuses, progress bars."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Callable, NoReturn
 
+from plain_warnings import show_plainly
 from stage_log import copy_output
 from tqdm import tqdm
 
@@ -54,6 +55,7 @@ def run(main: Callable[[], None]) -> None:
     before = _end_at_sigterm()
     try:
         copy_output()
+        show_plainly()
         main()
         if sys.stdout is not None:
             sys.stdout.flush()

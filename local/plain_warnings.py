@@ -1,16 +1,20 @@
-"""Warnings of the library as one line each on stderr, without the place in the code."""
+"""Warnings as one line each on stderr, each of them once, without the place in the code."""
 
-import contextlib
+from __future__ import annotations
+
 import sys
 import warnings
 from pathlib import Path
 
 
-@contextlib.contextmanager
-def plain_warnings():
-    """While in it, print each different warning once as ``<script>: warning: <message>``."""
-    script = Path(sys.argv[0]).name
-    with warnings.catch_warnings():
-        warnings.simplefilter("default", UserWarning)
-        warnings.showwarning = lambda message, *_, **__: print(f"{script}: warning: {message}", file=sys.stderr)
-        yield
+def show_plainly() -> None:
+    """From here on, print each different warning once as ``<script>: warning: <message>``."""
+    script, said = Path(sys.argv[0]).name, set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        line = " ".join(str(message).split())
+        if line not in said:
+            said.add(line)
+            print(f"{script}: warning: {line}", file=sys.stderr)
+
+    warnings.showwarning = show

@@ -12,7 +12,6 @@ import numpy as np
 import option_types
 from cli import progress, run, true_or_false
 from inference_options import inference_parser, speech_of
-from plain_warnings import plain_warnings
 
 from comflp.inference import hidden_states
 from comflp.artifacts import atomic_path, fingerprint_file, read_json, require, write_json
@@ -79,8 +78,7 @@ def correlate(options, ranks):
             print(f"{array} is up to date")
         return
     start = time.monotonic()
-    with plain_warnings():
-        matrix, num_utterances, must_stay = compute()
+    matrix, num_utterances, must_stay = compute()
     if ranks.is_main:
         stage.finish(write(array, measure, options.seed, settings, matrix, num_utterances, must_stay, time.monotonic() - start))
         between = matrix[~np.eye(len(matrix), dtype=bool)]

@@ -11,7 +11,6 @@ from pathlib import Path
 import option_types
 from cli import run, true_or_false
 from inference_options import inference_parser, speech_of
-from plain_warnings import plain_warnings
 
 from comflp.artifacts import fingerprint_file, read_json, require, write_json
 from comflp.errors import ComflpError
@@ -89,8 +88,7 @@ def search_for(options, ranks):
             refined = refinement.search(probe, matrix, wanted, **search)
     if not ranks.is_main:
         return
-    with plain_warnings():
-        found = coarse_searches(matrix, wanted, **search)
+    found = coarse_searches(matrix, wanted, **search)
     compared = beam_against_exact(matrix, found, **search) if options.compare else {}
     if refinement:
         found = refined

@@ -88,3 +88,13 @@ def test_without_a_terminal_long_work_says_a_line_now_and_then(tmp_path):
     shown = call(script, log).stderr.splitlines()
     assert shown[0].startswith("decode: ") and " of 4 done, " in shown[0] and shown[-1].startswith("decode: ")
     assert log.read_text().splitlines() == shown
+
+
+def test_a_warning_is_said_once_in_one_line(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import warnings\nfrom cli import run\n"
+        "def main():\n    for text in ('at 8 kHz', 'two\\nlines', 'at 8 kHz'): warnings.warn(text)\n"
+        "    warnings.warn('at 8 kHz')\nrun(main)\n"
+    )
+    assert call(script).stderr.splitlines() == ["script.py: warning: at 8 kHz", "script.py: warning: two lines"]
