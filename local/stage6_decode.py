@@ -19,7 +19,8 @@ from comflp.artifacts import fingerprint_file, fingerprint_model, require
 from comflp.data.data_dir import DataDir
 from comflp.errors import ComflpError
 from comflp.experiment import Layout, decode_directory
-from comflp.inference.decode import decode, greedy_search
+from comflp.inference.decode import decode
+from comflp.models.greedy import greedy_search
 from comflp.inference.hypothesis_files import write_results
 from comflp.inference.speech import How
 from comflp.models.layered import LayeredModel

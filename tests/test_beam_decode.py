@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from comflp.inference.beam_decode import BeamSearch, label_texts
-from comflp.inference.decode import decode, greedy_search
+from comflp.inference.decode import decode
+from comflp.models.greedy import greedy_search
 from comflp.errors import ComflpError
 from comflp.models.own.tokenizer import SentencePieceTokenizer
 

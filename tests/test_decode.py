@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from comflp.inference.decode import decode, greedy_search
+from comflp.inference.decode import decode
+from comflp.models.greedy import greedy_search
 from comflp.inference.device import evaluation
 from comflp.inference.loop import load_batches, plan_batches
 

@@ -9,7 +9,7 @@ from comflp.deploy import recognition
 from comflp.deploy.export import export_onnx
 from comflp.errors import ComflpError
 from comflp.inference.decode import decode, greedy_search
-from comflp.inference.finite import check_finite
+from comflp.models.finite import check_finite
 from comflp.inference.hidden_states import collect
 from comflp.inference.output_change import output_changes
 from comflp.inference.speech import Speech

@@ -87,8 +87,8 @@ def test_generation_with_a_cache_is_the_librarys_own_of_the_pruned_directory(mod
     proposal = PruningProposal.parse(removed, DEPTHS)
     audio = noise_batch(SAMPLE_RATE, (0.5, 1.0))
     with torch.no_grad():
-        in_search = model.recognise_labels(at_the_end_of_the_encoder(model, audio, proposal), proposal, most_tokens=12)
-        again = model.recognise_labels(at_the_end_of_the_encoder(model, audio), most_tokens=12)
+        in_search = model.spell(at_the_end_of_the_encoder(model, audio, proposal), proposal, most_tokens=12)
+        again = model.spell(at_the_end_of_the_encoder(model, audio), most_tokens=12)
     pruned = model.prune(proposal)
     pruned.save(tmp_path / "pruned")
     verify_saved(pruned, tmp_path / "pruned")

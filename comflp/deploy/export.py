@@ -31,7 +31,7 @@ import torch
 from comflp.artifacts import atomic_directory, read_json, write_json
 from comflp.data.batching import AudioBatch
 from comflp.errors import ComflpError
-from comflp.inference.finite import not_finite
+from comflp.models.finite import not_finite
 from comflp.models.transformers.processor import ProcessorTokenizer
 from comflp.models.layered import LayeredModel
 from comflp.models.own.tokenizer import SentencePieceTokenizer

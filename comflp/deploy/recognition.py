@@ -18,8 +18,8 @@ import torch
 import comflp.models
 from comflp.artifacts import read_json
 from comflp.data.batching import AudioBatch
-from comflp.inference.decode import greedy_search
-from comflp.inference.finite import not_finite
+from comflp.models.finite import not_finite
+from comflp.models.greedy import greedy_search
 from comflp.inference.device import evaluation
 from comflp.errors import ComflpError
 from comflp.deploy.export import DESCRIPTION, INT8_SCALE, ONNX_FILE, WEIGHTS, minimum_samples, quantized, samples_per_frame

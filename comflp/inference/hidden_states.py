@@ -26,7 +26,7 @@ from comflp.data import MAX_SECONDS
 from comflp.data.batching import AudioBatch, make_batches
 from comflp.data.data_dir import DataDir
 from comflp.errors import ComflpError
-from comflp.inference.finite import not_finite
+from comflp.models.finite import not_finite
 from comflp.inference.loop import Pass
 from comflp.inference.speech import How, Speech
 from comflp.models.layered import ENTER, LayeredModel, State

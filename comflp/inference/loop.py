@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Container, Iterable, Iterator, Sequence
 
+from comflp.artifacts import fingerprint_value
 from comflp.data.batching import AudioBatch, load_batch, make_batches
 from comflp.data.data_dir import DataDir, Utterance
 from comflp.inference.device import device_of, evaluation
@@ -26,6 +27,8 @@ class Pass:
 
     def __init__(self, speech: Speech, batches: Sequence[Sequence[Utterance]] | None = None, **options: Any):
         self.speech = speech
+        if speech.hypotheses is not None:
+            options["hypotheses"] = fingerprint_value({key: list(tokens) for key, tokens in speech.hypotheses.items()})
         self.batches = plan_batches(speech.model, speech.data, speech.max_seconds) if batches is None else batches
         self._journal = Journal(
             speech.work, lambda: work_key(speech.model, speech.data, self.batches, **options), speech.ranks
@@ -56,7 +59,7 @@ class Pass:
         to_read = [self.batches[index] for index in indices if index not in unread]
         audio = load_batches(self.speech.model, to_read, self.speech.allow_pipes)
         for index in indices:
-            self._journal.add(index, work(index, None if index in unread else next(audio)))
+            self._journal.add(index, work(index, None if index in unread else self.speech.with_targets(next(audio))))
             yield from self.batches[index]
 
 

@@ -14,16 +14,16 @@ import torch
 from comflp.data.batching import AudioBatch
 from comflp.data.training import required_frames
 from comflp.errors import ComflpError
-from comflp.inference.decode import best_paths, labels_of
-from comflp.inference.finite import check_finite
+from comflp.models.finite import check_finite
+from comflp.models.greedy import best_paths, labels_of
 from comflp.inference.loop import Pass
 from comflp.inference.prefix_tree import PrefixTree
 from comflp.inference.speech import Speech
 from comflp.models.layered import LayeredModel, Output
-from comflp.proposal import PruningProposal
+from comflp.proposal import Proposal
 
 
-def output_changes(speech: Speech, proposals: Sequence[PruningProposal], kind: str) -> dict[PruningProposal, float]:
+def output_changes(speech: Speech, proposals: Sequence[Proposal], kind: str) -> dict[Proposal, float]:
     """How far each proposal moves the output of ``speech.model``; 0 for one that changes nothing.
 
     kind: a name of ``CHANGES``, which says what is measured and in which unit.
@@ -32,7 +32,7 @@ def output_changes(speech: Speech, proposals: Sequence[PruningProposal], kind: s
     Raises ComflpError for a proposal for another number of layers, and where an output is not finite.
     """
     model, data = speech.model, speech.data
-    nothing = PruningProposal(model.num_layers, ())
+    nothing = model.nothing
     proposals = sorted(set(proposals) - {nothing})
     # The deep model's own path comes first, so that its output is there when the others' are compared with it.
     tree = PrefixTree([nothing, *proposals], model.path)
@@ -55,7 +55,7 @@ def _changes_of_batch(model: LayeredModel, batch: AudioBatch, tree: PrefixTree, 
     found, waiting, compare = {}, [], None
     for proposal, state, _ in tree.walk(model, model.begin(batch)):
         waiting.append((proposal, model.finish(state)))
-        if not proposal.blocks:
+        if not proposal.num_removed:
             deep = waiting.pop()[1]
             check_finite(deep.logits, deep.num_frames, batch)
             compare = change(model, batch, deep)

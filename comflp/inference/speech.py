@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterable, TypedDict
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence, TypedDict
 
 from comflp.data import MAX_SECONDS
 from comflp.data.data_dir import DataDir, subset
@@ -12,6 +12,7 @@ from comflp.errors import ComflpError
 from comflp.processes import ALONE, Ranks
 
 if TYPE_CHECKING:  # torch takes seconds to import, and not everything that names this class runs a model
+    from comflp.data.batching import AudioBatch
     from comflp.models.layered import LayeredModel
 
 Progress = Callable[..., Iterable[Any]]
@@ -26,6 +27,7 @@ class How(TypedDict, total=False):
     ranks: Ranks
     allow_pipes: bool
     progress: Progress | None
+    hypotheses: Mapping[str, Sequence[int]] | None
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Speech:
     ranks: the processes that share the batches; each of them gets all results.
     allow_pipes: whether commands of wav.scp entries that are pipes may run.
     progress: shows the utterances that are done.
+    hypotheses: utterance id -> the tokens that a decoder reads in teacher-forced passes; None for models without one
+        (:func:`comflp.inference.hypotheses.on_own_hypotheses` makes them).
     """
 
     model: LayeredModel
@@ -47,9 +51,16 @@ class Speech:
     ranks: Ranks = ALONE
     allow_pipes: bool = False
     progress: Progress | None = None
+    hypotheses: Mapping[str, Sequence[int]] | None = None
 
     def drawn(self, num_utterances: int, seed: int) -> Speech:
         """The same with ``num_utterances`` of the utterances, drawn with ``seed``; all of them where there are fewer."""
         if num_utterances < 1:
             raise ComflpError(f"the number of utterances is at least 1, not {num_utterances}")
         return replace(self, data=subset(self.data, min(num_utterances, len(self.data)), seed))
+
+    def with_targets(self, batch: AudioBatch) -> AudioBatch:
+        """A batch of these utterances with the hypotheses that its decoder reads, where there are some."""
+        if self.hypotheses is None:
+            return batch
+        return batch.with_targets([self.hypotheses[utterance.utt_id] for utterance in batch.utterances])

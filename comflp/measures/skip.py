@@ -43,22 +43,25 @@ def skip_ctc_labelled(
     return skip_costs(speech, "ctc_labelled", seed, num_utterances, max_block)
 
 
-def skip_costs(speech: Speech, kind: str, seed: int, num_utterances: int, max_block: int | None) -> np.ndarray:
-    """S (L+1, L+1) float64, symmetric, 0 on the diagonal: the output change of every single block.
+def skip_costs(
+    speech: Speech, kind: str, seed: int, num_utterances: int, max_block: int | None, stack: str | None = None
+) -> np.ndarray:
+    """S (L+1, L+1) float64, symmetric, 0 on the diagonal: the output change of every single block of one stack.
 
     kind: a name of ``comflp.inference.output_change.CHANGES``. seed: for the random draw of utterances.
+    stack: which stack's blocks; the model's only one where it is left out.
     """
     # torch takes seconds to import, and only these measures need it.
     from comflp.inference.output_change import output_changes
 
     speech = speech.drawn(num_utterances, seed)
-    (stack,) = speech.model.stacks.values()
-    num_layers, must_stay = stack.num_layers, set(stack.must_stay)
+    measured = speech.model.stacks[stack or next(iter(speech.model.stacks))]
+    num_layers, must_stay = measured.num_layers, set(measured.must_stay)
     if max_block is not None and max_block < 1:
         raise ComflpError(f"the longest block has at least 1 layer, not {max_block}")
     longest = min(num_layers - 1, max_block or num_layers)
     blocks = {
-        PruningProposal(num_layers, ((start + 1, end),)): (start, end)
+        speech.model.proposing({measured.name: PruningProposal(num_layers, ((start + 1, end),))}): (start, end)
         for start in range(num_layers)
         for end in range(start + 1, min(start + longest, num_layers) + 1)
         if must_stay.isdisjoint(range(start + 1, end + 1))

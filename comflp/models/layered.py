@@ -13,8 +13,11 @@ import torch
 import torch.utils.checkpoint
 
 from comflp.data.batching import AudioBatch, own_frames
+from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
-from comflp.proposal import PruningProposal
+from comflp.models.finite import refuse_marked
+from comflp.models.greedy import best_paths, texts_of
+from comflp.proposal import Proposal, PruningProposal, joined
 
 
 class Tokenizer(Protocol):
@@ -194,7 +197,7 @@ class LayeredModel(torch.nn.Module, ABC):
         """Where the parameters are."""
         return next(self.parameters()).device
 
-    def path(self, proposal: PruningProposal | None = None) -> tuple[Step, ...]:
+    def path(self, proposal: Proposal | None = None) -> tuple[Step, ...]:
         """The steps that a pruned model runs after :meth:`begin`; of the whole model without a proposal.
 
         Raises ComflpError where the proposal does not fit the model (:meth:`check`).
@@ -213,7 +216,37 @@ class LayeredModel(torch.nn.Module, ABC):
         """The steps of one stack of which the layers ``kept`` stay."""
         return [Step(name, layer) for layer in kept]
 
-    def check(self, proposal: PruningProposal) -> None:
+    @property
+    def nothing(self) -> Proposal:
+        """The proposal that removes no layer."""
+        return self.proposing({})
+
+    def proposing(self, parts: Mapping[str, PruningProposal]) -> Proposal:
+        """The proposal that removes ``parts`` (stack -> what goes of it) and leaves other stacks whole."""
+        return joined({name: parts.get(name, PruningProposal(stack.num_layers, ())) for name, stack in self.stacks.items()})
+
+    def recognition_path(self, proposal: Proposal | None = None) -> tuple[Step, ...]:
+        """The steps from :meth:`begin` to where :meth:`spell` takes over: all, where text is read from the last rows."""
+        return self.path(proposal)
+
+    def spell(self, state: State, proposal: Proposal | None = None) -> Any:
+        """What a pruned model spells from the end of its :meth:`recognition_path`, for :meth:`texts`."""
+        output = self.finish(state)
+        return best_paths(output.logits, output.num_frames)
+
+    def texts(self, spelled: Mapping[str, Any], utterances: Sequence[Utterance] = ()) -> dict[str, list[str]]:
+        """The texts of a batch by each of several models, from what :meth:`spell` gave; one copy from a GPU brings all.
+
+        spelled: proposal (as text; empty for a model that is whole) -> what was spelled. utterances: of the batch.
+        Raises ComflpError, naming model and utterance, where an output was not finite.
+        """
+        found = {}
+        for name, paths in zip(spelled, torch.stack(list(spelled.values())).cpu()):
+            refuse_marked(paths, utterances, f"without the layers {name} the model's output" if name else "the model's output")
+            found[name] = texts_of(paths, self.tokenizer)
+        return found
+
+    def check(self, proposal: Proposal) -> None:
         """ComflpError where a proposal is for other depths, or removes a layer that must stay."""
         for name, stack in self.stacks.items():
             part = proposal.of(name)
@@ -261,7 +294,7 @@ class LayeredModel(torch.nn.Module, ABC):
     def _may_drop(self, step: Step) -> bool:
         return step.layer not in self.stacks[step.stack].must_stay
 
-    def prune(self, proposal: PruningProposal) -> LayeredModel:
+    def prune(self, proposal: Proposal) -> LayeredModel:
         """A new model without the proposal's layers; this one is left as it is.
 
         Raises ComflpError when the proposal is for another number of layers, or removes a layer that must stay.

@@ -94,7 +94,8 @@ def repair(speech: Speech, pruned: LayeredModel, seed: int = 0, progress: Callab
 
 
 def _batches(speech: Speech, data: DataDir) -> Iterator[AudioBatch]:
-    return load_batches(speech.model, plan_batches(speech.model, data, speech.max_seconds), speech.allow_pipes)
+    for batch in load_batches(speech.model, plan_batches(speech.model, data, speech.max_seconds), speech.allow_pipes):
+        yield speech.with_targets(batch)
 
 
 def _proposal_of(deep: LayeredModel, pruned: LayeredModel) -> Proposal:

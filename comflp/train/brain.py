@@ -14,7 +14,7 @@ from comflp.artifacts import write_text
 from comflp.train.checkpoints import training_order
 from comflp.data.batching import own_frames
 from comflp.data.training import LabelledBatch
-from comflp.inference.decode import greedy_search
+from comflp.models.greedy import greedy_search
 from comflp.inference.device import evaluation
 from comflp.errors import ComflpError
 from comflp.models.layered import Output

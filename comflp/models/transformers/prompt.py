@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -18,7 +18,6 @@ class TokenTokenizer:
         that a saved directory recognises the same language. Needed where the model knows several and names none.
 
     prompt: token ids before a hypothesis. end: the token id that ends it. vocab_size: tokens that the head tells apart.
-    generation_options: what the library's ``generate`` is told.
     Raises ComflpError for a language that the model does not know.
     """
 
@@ -27,7 +26,6 @@ class TokenTokenizer:
         generation = model.generation_config
         self.vocab_size = model.config.vocab_size
         self.end = generation.eos_token_id
-        self.generation_options: dict[str, Any] = {}
         start = generation.decoder_start_token_id
         self.prompt = [model.config.decoder_start_token_id if start is None else start]
         known = getattr(generation, "lang_to_id", None)

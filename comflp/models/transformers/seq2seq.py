@@ -14,6 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from comflp.artifacts import atomic_directory
 from comflp.data.batching import AudioBatch
+from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
 from comflp.models.layered import ENTER, LayeredModel, Output, Stack, State, Step
 from comflp.models.model_card import model_card
@@ -147,22 +148,33 @@ class TransformersSeq2Seq(LayeredModel):
         """The steps that recognition shares: the encoder's. The decoder runs token by token in the library's own search."""
         return tuple(step for step in self.path(proposal) if step.stack == "encoder")
 
-    def recognise_labels(
+    @property
+    def most_tokens(self) -> int:
+        """Tokens of a hypothesis that the decoder's positions have room for."""
+        return self.model.config.max_target_positions - len(self.tokenizer.prompt) - 1
+
+    def spell(
         self, state: State, proposal: Proposal | None = None, most_tokens: int | None = None
     ) -> list[list[int]]:
         """The tokens of each utterance's text, prompt and end left out, by the library's own greedy search.
 
         state: the end of the encoder. proposal: what its decoder lacks. most_tokens: where a search that does not end
-        is cut off; the decoder's positions, where it is left out.
+        is cut off. Where it is left out, that is twice the tokens of the batch's targets and 8 more, so that a pruned
+        model that repeats itself for ever costs little; without targets, the last position that the decoder knows.
         """
+        most = self.most_tokens
+        limits = [most if most_tokens is None else min(most, most_tokens)] * len(state.hidden)
+        if most_tokens is None and state.context["targets"] is not None:
+            limits = [min(most, 2 * length + 8) for length in state.context["num_targets"].tolist()]
         encoded = BaseModelOutput(self.split.tail(state))
-        most = self.model.config.max_target_positions - len(self.tokenizer.prompt) - 1
         with self._decoder_of(proposal), quiet():
             found = self.model.generate(
-                encoder_outputs=encoded, max_new_tokens=min(most, most_tokens or most), num_beams=1, do_sample=False,
-                **self.tokenizer.generation_options,
+                encoder_outputs=encoded, max_new_tokens=max(limits), num_beams=1, do_sample=False
             )
-        return [self.tokenizer.without_special(row) for row in found.tolist()]
+        return [self.tokenizer.without_special(row)[:limit] for row, limit in zip(found.tolist(), limits)]
+
+    def texts(self, spelled: Mapping[str, list[list[int]]], utterances: Sequence[Utterance] = ()) -> dict[str, list[str]]:
+        return {name: [self.tokenizer.decode(tokens) for tokens in batch] for name, batch in spelled.items()}
 
     @contextlib.contextmanager
     def _decoder_of(self, proposal: Proposal | None) -> Iterator[None]:

@@ -13,18 +13,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Mapping, Sequence
 
 import numpy as np
-import torch
 
 from comflp.data.batching import AudioBatch
 from comflp.data.data_dir import DataDir, Utterance
 from comflp.errors import ComflpError
-from comflp.inference.decode import best_paths, texts_of
-from comflp.inference.finite import refuse_marked
 from comflp.inference.loop import Pass
 from comflp.inference.prefix_tree import PrefixTree, StateCache
 from comflp.inference.speech import How, Speech
 from comflp.models.layered import LayeredModel
-from comflp.proposal import PruningProposal
+from comflp.proposal import Proposal
 from comflp.scoring import METRICS, ErrorRate, utterances_errors
 from comflp.search.fine.bootstrap import difference_intervals
 
@@ -50,20 +47,20 @@ class Evaluation:
 
     metric: str
     utt_ids: list[str]
-    counts: dict[PruningProposal, np.ndarray]
-    texts: dict[PruningProposal, dict[str, str]]
-    dropped: dict[PruningProposal, int] = field(default_factory=dict)
+    counts: dict[Proposal, np.ndarray]
+    texts: dict[Proposal, dict[str, str]]
+    dropped: dict[Proposal, int] = field(default_factory=dict)
     num_batches: int = 0
     layer_runs: int = 0
     frontend_runs: int = 0
     seconds: float = 0.0
 
-    def error_rate(self, proposal: PruningProposal) -> ErrorRate:
+    def error_rate(self, proposal: Proposal) -> ErrorRate:
         """Counts over all utterances that the proposal was tried on."""
         return ErrorRate(*self.counts[proposal].sum(axis=0).tolist())
 
     def intervals(
-        self, proposals: Sequence[PruningProposal], reference: PruningProposal, seed: int
+        self, proposals: Sequence[Proposal], reference: Proposal, seed: int
     ) -> list[tuple[float, float]]:
         """95% interval of each proposal's error rate less the reference's, in percentage points (paired bootstrap)."""
         counts = np.stack([self.counts[proposal] for proposal in proposals])
@@ -72,10 +69,10 @@ class Evaluation:
 
 def evaluate(
     model: LayeredModel,
-    proposals: Sequence[PruningProposal],
+    proposals: Sequence[Proposal],
     data: DataDir,
     metric: str = "cer",
-    race: Sequence[Sequence[PruningProposal]] = (),
+    race: Sequence[Sequence[Proposal]] = (),
     seed: int = 0,
     caches: Mapping[int, StateCache] | None = None,
     **how: Unpack[How],
@@ -114,7 +111,7 @@ def evaluate(
     return result
 
 
-def _check(model: LayeredModel, proposals: Sequence[PruningProposal], metric: str) -> None:
+def _check(model: LayeredModel, proposals: Sequence[Proposal], metric: str) -> None:
     if metric not in METRICS:
         raise ComflpError(f"metric {metric!r} is not known; give one of {', '.join(METRICS)}")
     if not proposals:
@@ -131,11 +128,11 @@ def _rounds(num_batches: int, race: Sequence, seed: int) -> list[list[int]]:
 
 
 def _run_round(
-    batches: Pass, indices: Sequence[int], active: Sequence[PruningProposal], caches: Mapping[int, StateCache]
+    batches: Pass, indices: Sequence[int], active: Sequence[Proposal], caches: Mapping[int, StateCache]
 ) -> list[dict]:
     """Texts of the proposals in a race still, modules run and seconds, of each of the batches."""
     model = batches.speech.model
-    tree = PrefixTree(active, model.path)
+    tree = PrefixTree(active, model.recognition_path)
     kept = {index: state for index in indices if index in caches and (state := caches[index].start(tree)) is not None}
 
     def work(index: int, audio: AudioBatch | None) -> dict:
@@ -144,17 +141,13 @@ def _run_round(
             state = model.begin(audio)
             if cache:
                 cache.put_root(tree, state)
-        decoded, paths = [], []
-        for proposal, last, _ in tree.walk(model, state, cache):
-            output = model.finish(last)
+        decoded, spelled = [], []
+        for proposal, last, runs in tree.walk(model, state, cache):
             decoded.append(str(proposal))
-            paths.append(best_paths(output.logits, output.num_frames))
+            spelled.append(model.spell(last, proposal))
         if cache:
             cache.finish()
-        texts = {}
-        for name, path in zip(decoded, torch.stack(paths).cpu()):
-            refuse_marked(path, batches.batches[index], f"without the layers {name} the model's output" if name else "the model's output")
-            texts[name] = texts_of(path, model.tokenizer)
+        texts = model.texts(dict(zip(decoded, spelled)), batches.batches[index])
         seconds = time.perf_counter() - start
         return {"frontend_runs": int(audio is not None), "layer_runs": runs, "texts": texts, "seconds": seconds}
 
@@ -176,9 +169,9 @@ def _add(result: Evaluation, batch: Sequence[Utterance], entry: dict) -> None:
     result.seconds += entry["seconds"]
 
 
-def _drop(result: Evaluation, active: list[PruningProposal], race: Sequence[Sequence[PruningProposal]], seed: int) -> None:
+def _drop(result: Evaluation, active: list[Proposal], race: Sequence[Sequence[Proposal]], seed: int) -> None:
     """Take out of ``active`` what is behind the leader of every group that it runs in."""
-    behind: dict[PruningProposal, bool] = {}
+    behind: dict[Proposal, bool] = {}
     for group in race:
         running = [proposal for proposal in group if proposal in active]
         leader = min(running, key=lambda proposal: (result.error_rate(proposal).rate, proposal))

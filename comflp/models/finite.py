@@ -50,7 +50,7 @@ def _cause(waveform: torch.Tensor | None) -> str:
 
 
 def refuse_marked(paths: torch.Tensor, utterances: Sequence[Utterance], what: str = "the model's output") -> None:
-    """ComflpError for the first of :func:`comflp.inference.decode.best_paths` (on the CPU) that is marked as not finite."""
+    """ComflpError for the first of :func:`comflp.models.greedy.best_paths` (on the CPU) that is marked as not finite."""
     for path, utterance in zip(paths, utterances):
         if path[0] < 0:
             raise not_finite(what, utterance)

@@ -1,0 +1,121 @@
+"""Two stacks through measures, searches and decoding: what the shared walk says is what each pruned model says by itself."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from fixtures.whisper import SAMPLE_RATE, make_whisper
+
+import comflp.models
+from comflp.data.data_dir import DataDir, Utterance
+from comflp.errors import ComflpError
+from comflp.inference.decode import decode
+from comflp.inference.device import evaluation
+from comflp.inference.hypotheses import on_own_hypotheses
+from comflp.inference.loop import load_batches
+from comflp.inference.output_change import output_changes
+from comflp.inference.speech import Speech
+from comflp.measures.skip import skip_costs
+from comflp.proposal import PruningProposal
+from comflp.search.coarse.block_matrix import BlockMatrix
+from comflp.search.coarse.joint import joint_searches
+from comflp.search.fine.evaluate import evaluate
+from comflp.target import layer_counts
+
+DEPTHS = {"encoder": 3, "decoder": 3}
+HYPOTHESES = {"u0": (0, 1, 2), "u1": (3,), "u2": (4, 4, 1, 0)}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    directory = make_whisper(tmp_path_factory.mktemp("whisper"), encoder_layers=3, decoder_layers=3, seed=6)
+    return comflp.models.load(directory, language="it")
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng, utterances = np.random.default_rng(0), []
+    for number, seconds in enumerate((0.5, 0.8, 0.8)):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, 0.2 * rng.standard_normal(int(seconds * SAMPLE_RATE)), SAMPLE_RATE)
+        utterances.append(Utterance(f"u{number}", str(path), "abc de", "s", seconds))
+    return DataDir(tmp_path, utterances)
+
+
+def log_posteriors(model, data):
+    """Utterance -> log-posteriors of its own rows, teacher-forced on HYPOTHESES, each utterance alone."""
+    found = {}
+    with evaluation(model):
+        for utterance, batch in zip(data, load_batches(model, [[utterance] for utterance in data])):
+            output = model(batch.with_targets([HYPOTHESES[utterance.utt_id]]))
+            assert int(output.num_frames) == len(HYPOTHESES[utterance.utt_id]) + 1, "its tokens and its end"
+            found[utterance.utt_id] = output.log_probs()[0, : int(output.num_frames)]
+    return found
+
+
+def test_divergence_is_that_of_each_pruned_model_by_itself(model, data):
+    texts = ("encoder=2", "decoder=1", "decoder=2-3", "encoder=1+decoder=3")
+    proposals = [PruningProposal.parse(text, DEPTHS) for text in texts]
+    found = output_changes(Speech(model, data, hypotheses=HYPOTHESES), proposals, "kl")
+    deep = log_posteriors(model, data)
+    for proposal in proposals:
+        pruned = log_posteriors(model.prune(proposal), data)
+        total = sum(float((rows.exp() * (rows - pruned[key])).sum()) for key, rows in deep.items())
+        assert found[proposal] == pytest.approx(total / sum(map(len, deep.values())), rel=1e-3)
+
+
+def test_texts_are_those_of_each_pruned_model_by_itself(model, data):
+    proposals = [model.nothing, *(PruningProposal.parse(text, DEPTHS) for text in ("encoder=2", "decoder=1", "encoder=2+decoder=3"))]
+    found = evaluate(model, proposals, data, metric="wer", hypotheses=HYPOTHESES)
+    assert found.layer_runs == found.num_batches * (3 + 1), "the encoder's layers once a distinct prefix, no decoder layer"
+    assert len({str(texts) for texts in found.texts.values()}) > 1 and any(found.texts[model.nothing].values())
+    for proposal in proposals:
+        assert found.texts[proposal] == decode(model.prune(proposal), data, hypotheses=HYPOTHESES)
+
+
+def test_a_search_that_does_not_end_is_cut_off_at_twice_the_deep_models_tokens(model, data):
+    found = evaluate(model, [model.nothing], data, hypotheses=HYPOTHESES)
+    for utt_id, text in found.texts[model.nothing].items():
+        assert len(model.tokenizer.encode(text)) <= 2 * len(HYPOTHESES[utt_id]) + 8
+
+
+def test_joint_search_finds_the_best_by_running_them_whole(model, data):
+    speech = Speech(model, data, hypotheses=HYPOTHESES)
+    matrices = {
+        name: BlockMatrix(skip_costs(speech, "kl", 0, 3, None, name), is_cost=True) for name in model.stacks
+    }
+    (wanted,) = layer_counts("encoder=1+decoder=1", DEPTHS)
+    found = joint_searches(lambda proposals: output_changes(speech, proposals, "kl"), matrices, [wanted], beam_size=3)[wanted]
+    all_of_them = [
+        PruningProposal.parse(f"encoder={i}+decoder={j}", DEPTHS) for i in range(1, 4) for j in range(1, 4)
+    ]
+    costs = output_changes(speech, all_of_them, "kl")
+    assert [c.proposal for c in found.candidates] == sorted(all_of_them, key=lambda p: (costs[p], p))[:3]
+
+
+def test_endless_hypotheses_are_left_out_and_named(model, data, monkeypatch):
+    spelled = iter([[[0] * model.most_tokens], [[1, 2]], [[3]]])
+    monkeypatch.setattr(model, "spell", lambda state: next(spelled))
+    with pytest.warns(UserWarning, match="does not end on 1 of 3 utterances of .*, the first is u"):
+        speech = on_own_hypotheses(Speech(model, data, max_seconds=0.1))
+    assert len(speech.data) == 2 and set(speech.hypotheses) == {utterance.utt_id for utterance in speech.data}
+    assert sorted(speech.hypotheses.values()) == [(1, 2), (3,)]
+    monkeypatch.setattr(model, "spell", lambda state: [[0] * model.most_tokens] * len(state.hidden))
+    with pytest.raises(ComflpError, match="ends on none of the 3 utterances"):
+        on_own_hypotheses(Speech(model, data))
+
+
+def test_a_ctc_model_needs_no_hypotheses(make_model, data):
+    speech = Speech(make_model(), data)
+    assert on_own_hypotheses(speech) is speech
+
+
+def test_a_beam_search_of_frames_is_refused(model, data):
+    with pytest.raises(ComflpError, match="writes tokens; decode it greedily"):
+        decode(model, data, search=lambda *_: [])
+
+
+def test_gradients_do_not_flow_in_searches(model, data):
+    output_changes(Speech(model, data, hypotheses=HYPOTHESES), [PruningProposal.parse("decoder=1", DEPTHS)], "kl")
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.is_grad_enabled()
