@@ -8,11 +8,12 @@ from comflp.data.batching import AudioBatch
 from comflp.deploy import recognition
 from comflp.deploy.export import export_onnx
 from comflp.errors import ComflpError
-from comflp.inference.decode import decode, greedy_search
+from comflp.inference.decode import decode
 from comflp.models.finite import check_finite
 from comflp.inference.hidden_states import collect
 from comflp.inference.output_change import output_changes
 from comflp.inference.speech import Speech
+from comflp.models.greedy import greedy_search
 from comflp.proposal import PruningProposal
 from comflp.search.fine.evaluate import evaluate
 
