@@ -1,4 +1,4 @@
-"""The exceptions that this library raises on purpose: one, and what the other processes of a run hear of it."""
+"""What this library raises on purpose, and how its messages show values."""
 
 
 class ComflpError(Exception):
@@ -8,6 +8,16 @@ class ComflpError(Exception):
     what to do about it. Stage scripts print it as one line and exit with
     status 1; anything else that escapes is a bug and keeps its traceback.
     """
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it; of a long one, the beginning.
+
+    >>> shown("9" * 5000)
+    "'99999999999999999999999999999999999999999999999999999999999..."
+    """
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 class ErrorOfMain(ComflpError):

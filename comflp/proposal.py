@@ -13,13 +13,12 @@ from typing import Any, Iterable, Mapping, Union
 
 import numpy as np
 
-from comflp.errors import ComflpError
+from comflp.errors import ComflpError, shown
 
 NOTHING = "none"
 """The written form of a proposal that removes no layer."""
 _ITEM = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 _STACK = re.compile(r"[a-z]+")
-_MOST_SHOWN = 60
 
 
 class ProposalError(ComflpError):
@@ -85,7 +84,7 @@ class PruningProposal:
         Raises ProposalError if the text is not of that form, or names a layer or stack twice or one that the model lacks.
         """
         if not isinstance(text, str):
-            raise ProposalError(f"a written proposal is a text such as '1,3-4,7', not {_shown(text)}")
+            raise ProposalError(f"a written proposal is a text such as '1,3-4,7', not {shown(text)}")
         if not isinstance(num_layers, Mapping):
             return cls(num_layers, _merged(_ranges(text, num_layers)))
         if len(num_layers) == 1:
@@ -182,12 +181,12 @@ class JointProposal:
         parts = tuple(self.parts.items() if isinstance(self.parts, Mapping) else self.parts)
         names = [name for name, _ in parts]
         if len(parts) < 2 or len(set(names)) < len(names):
-            raise ProposalError(f"a joint proposal is for two or more stacks of different names, not for {', '.join(map(str, names)) or 'none'}")
+            raise ProposalError(f"a joint proposal is for two or more stacks of different names, not for {shown(names)}")
         for name, part in parts:
             if not isinstance(name, str) or not _STACK.fullmatch(name):
-                raise ProposalError(f"the name of a stack is lower-case letters, not {_shown(name)}")
+                raise ProposalError(f"the name of a stack is lower-case letters, not {shown(name)}")
             if not isinstance(part, PruningProposal):
-                raise ProposalError(f"what is removed from the stack {name} is a PruningProposal, not {_shown(part)}")
+                raise ProposalError(f"what is removed from the stack {name} is a PruningProposal, not {shown(part)}")
         object.__setattr__(self, "parts", parts)
 
     @property
@@ -205,7 +204,7 @@ class JointProposal:
         for name, part in self.parts:
             if name == stack:
                 return part
-        raise ProposalError(f"there is no stack {_shown(stack)}; there are {', '.join(self.num_layers)}")
+        raise ProposalError(f"there is no stack {shown(stack)}; there are {', '.join(self.num_layers)}")
 
     def __str__(self) -> str:
         return "+".join(f"{name}={part}" for name, part in self.parts if part.blocks) or NOTHING
@@ -247,11 +246,11 @@ def split_by_stack(text: str, stacks: Iterable[str], form: str) -> dict[str, str
     for part in text.split("+"):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
-            raise ProposalError(f"cannot read {_shown(part)}; write the name of a stack ({', '.join(stacks)}), '=' and {form}")
+            raise ProposalError(f"cannot read {shown(part)}; write the name of a stack ({', '.join(stacks)}), '=' and {form}")
         if name not in stacks:
-            raise ProposalError(f"there is no stack {_shown(name)}; there are {', '.join(stacks)}")
+            raise ProposalError(f"there is no stack {shown(name)}; there are {', '.join(stacks)}")
         if name in found:
-            raise ProposalError(f"the stack {name} is given twice in {_shown(text)}")
+            raise ProposalError(f"the stack {name} is given twice in {shown(text)}")
         found[name] = value
     return found
 
@@ -263,10 +262,10 @@ def _ranges(text: str, num_layers: int) -> Iterable[tuple[int, int]]:
     for item in text.split(","):
         match = _ITEM.fullmatch(item.strip())
         if match is None:
-            raise ProposalError(f"cannot read {_shown(item.strip())} in {_shown(text)}; write layers and ranges as in '1,3-4,7'")
+            raise ProposalError(f"cannot read {shown(item.strip())} in {shown(text)}; write layers and ranges as in '1,3-4,7'")
         start, end = int(match[1]), int(match[2] or match[1])
         if not 1 <= start <= end <= num_layers:
-            raise ProposalError(f"{_shown(item.strip())} in {_shown(text)} is not within the layers 1 to {num_layers}")
+            raise ProposalError(f"{shown(item.strip())} in {shown(text)} is not within the layers 1 to {num_layers}")
         yield start, end
 
 
@@ -281,12 +280,6 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
         else:
             blocks.append((start, end))
     return tuple(blocks)
-
-
-def _shown(value: Any) -> str:
-    """A value as a message shows it, the rest of a long one left out."""
-    text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _is_int(value: Any) -> bool:

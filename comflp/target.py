@@ -6,14 +6,13 @@ import itertools
 import re
 from typing import Iterator, Mapping
 
-from comflp.errors import ComflpError
+from comflp.errors import ComflpError, shown
 from comflp.proposal import ProposalError, split_by_stack
 
 ENCODER = "encoder"
 """The one stack of a model of which only the number of layers is known."""
 _RANGE = re.compile(r"([0-9]{1,9})(?::([0-9]{1,9}))?")
 _DIRECTORY = re.compile(r"prune([0-9]{1,9})|prune((?:_[a-z]+[0-9]{1,9})+)")
-_MOST_SHOWN = 60
 
 
 class TargetError(ComflpError):
@@ -104,7 +103,7 @@ def layer_counts(text: str, num_layers: int | Mapping[str, int]) -> list[LayerCo
     else:
         found = {combination for grid in text.split() for combination in _combinations(text, grid, sizes) if any(combination)}
     if not found:
-        raise TargetError(f"--num-prune {_shown(text)} holds no number of layers to remove")
+        raise TargetError(f"--num-prune {shown(text)} holds no number of layers to remove")
     return [LayerCounts(dict(zip(sizes, combination))) for combination in sorted(found)]
 
 
@@ -112,7 +111,7 @@ def _combinations(text: str, grid: str, sizes: Mapping[str, int]) -> Iterator[tu
     try:
         parts = split_by_stack(grid, sizes, "numbers of layers, as in 'encoder=0:3+decoder=2'")
     except ProposalError as error:
-        raise TargetError(f"--num-prune {_shown(text)}: {error}") from None
+        raise TargetError(f"--num-prune {shown(text)}: {error}") from None
     numbers = [
         _numbers(text, parts[stack].split(","), stack, size, least=0) if stack in parts else {0} for stack, size in sizes.items()
     ]
@@ -124,19 +123,15 @@ def _numbers(text: str, items: list[str], stack: str, size: int, least: int) -> 
     for item in items:
         match = _RANGE.fullmatch(item)
         if match is None:
-            raise TargetError(f"--num-prune {_shown(text)}: {_shown(item)} is neither a number nor a range such as 1:8")
+            raise TargetError(f"--num-prune {shown(text)}: {shown(item)} is neither a number nor a range such as 1:8")
         first, last = int(match[1]), int(match[2] or match[1])
         if first > last:
-            raise TargetError(f"--num-prune {_shown(text)}: the range {item} runs backwards; write {last}:{first}")
+            raise TargetError(f"--num-prune {shown(text)}: the range {item} runs backwards; write {last}:{first}")
         for number in (first, last):
             if not least <= number <= size - 1:
                 raise TargetError(
-                    f"--num-prune {_shown(text)}: cannot remove {number} of {size} layers of the {stack}; "
+                    f"--num-prune {shown(text)}: cannot remove {number} of {size} layers of the {stack}; "
                     f"N is from {least} to {size - 1}"
                 )
         found.update(range(first, last + 1))
     return found
-
-
-def _shown(text: str) -> str:
-    return repr(text) if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]!r}..."

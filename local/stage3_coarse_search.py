@@ -27,16 +27,20 @@ from comflp.target import layer_counts
 
 def parse_options():
     arguments = inference_parser(__doc__)
-    arguments.add_argument("--exp", type=option_types.path, required=True, help="experiment directory; results go to EXP/prune<N>/<measure>/")
-    arguments.add_argument("--measure", type=option_types.some_name, default="dc", help="whose matrix to search: EXP/correlation/<measure>.npy")
+    arguments.add_argument("--exp", type=option_types.path, required=True,
+                           help="experiment directory; results go to EXP/prune<N>/<measure>/")
+    arguments.add_argument("--measure", type=option_types.some_name, default="dc",
+                           help="whose matrix to search: EXP/correlation/<measure>.npy")
     arguments.add_argument("--matrix", type=option_types.path, help="search this .npy instead; --measure then only names the results")
     arguments.add_argument("--num-prune", required=True, help="N, layers to remove: a number, a list 4,6,8 or a range 1:8")
     arguments.add_argument("--method", choices=METHODS, default="exact", help="beam is Algorithm 1 of the paper")
     arguments.add_argument("--beam-size", type=option_types.candidates, default=10, help="K, candidates to find")
-    arguments.add_argument("--refine", type=option_types.count, default=0, help="for skip measures: run this many of the best proposals by the "
-                           "matrix as whole pruned models, and keep the K best of them; 0 runs none. Other measures ignore it")
-    arguments.add_argument("--refine-utterances", type=option_types.positive, default=NUM_UTTERANCES, help="number of utterances that --refine draws and runs on")
-    arguments.add_argument("--model", type=option_types.optional(option_types.path), default="", help="directory of the deep model, for --refine")
+    arguments.add_argument("--refine", type=option_types.count, default=0, help="for skip measures: run this many of the best proposals "
+                           "by the matrix as whole pruned models, and keep the K best of them; 0 runs none, as do other measures")
+    arguments.add_argument("--refine-utterances", type=option_types.positive, default=NUM_UTTERANCES,
+                           help="how many utterances --refine runs on")
+    arguments.add_argument("--model", type=option_types.optional(option_types.path), default="",
+                           help="directory of the deep model, for --refine")
     arguments.add_argument("--data", type=option_types.path, default="data/probe", help="data directory of the probe set, for --refine")
     arguments.add_argument("--keep", default="", help="layers that must stay, as 1,12, beside those that the model cannot do without")
     arguments.add_argument("--reverse", action="store_true", help="find the worst K; results go to <measure>_reverse/")

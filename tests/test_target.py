@@ -33,7 +33,7 @@ def test_several_stacks():
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.integers(0, 40), min_size=2, max_size=3))
 def test_written_forms_and_directories_are_read_back(numbers):
     counts = LayerCounts(numbers)
-    sizes = {stack: 50 for stack in numbers}
+    sizes = dict.fromkeys(numbers, 50)
     if counts.total:
         assert layer_counts(str(counts), sizes) == [counts]
         assert LayerCounts.from_directory(counts.directory) == {stack: n for stack, n in numbers.items() if n}

@@ -120,7 +120,8 @@ class RankedFiles:
 
     def up_to_date(self) -> bool:
         """True when everything of this list is there and intact; ComflpError where it was made otherwise."""
-        return all([stage.up_to_date() for stage in self._stages.values()])
+        stale = [stage for stage in self._stages.values() if not stage.up_to_date()]
+        return not stale
 
     def write(self, result: FineSearchResult) -> str:
         """Write the ranking and the proposals, then their records; returns a line that says so."""

@@ -122,6 +122,6 @@ def test_what_is_chosen_from_a_list_and_what_is_written(make_model, make_data, t
 
 def test_candidates_are_found_when_they_are_needed_and_once():
     calls = []
-    entry = CandidateList(LayerCounts({"encoder": 1}), ListName("x"), lambda: calls.append(1) or [Candidate(PruningProposal(3, ((1, 1),)), 0.5)],
-                          [], {})
-    assert not calls and entry.proposals == [PruningProposal(3, ((1, 1),))] and entry.candidates and len(calls) == 1
+    found = [Candidate(PruningProposal(3, ((1, 1),)), 0.5)]
+    entry = CandidateList(LayerCounts({"encoder": 1}), ListName("x"), lambda: calls.append(1) or found, [], {})
+    assert not calls and entry.proposals == [found[0].proposal] and entry.candidates is found and len(calls) == 1

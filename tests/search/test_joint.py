@@ -85,7 +85,7 @@ class Costs:
 
 @pytest.fixture
 def matrices():
-    return {name: BlockMatrix(random_matrix(size, seed), is_cost=True) for seed, (name, size) in enumerate({"encoder": 6, "decoder": 5}.items())}
+    return {name: BlockMatrix(random_matrix(size, seed=size), is_cost=True) for name, size in (("encoder", 6), ("decoder", 5))}
 
 
 def test_a_joint_search_is_brute_force_where_all_are_run(matrices):
