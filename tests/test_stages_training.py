@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from comflp.artifacts import fingerprint_model, read_json
+from comflp.errors import ComflpError
 from comflp.experiment import Layout
 from comflp.models import load
 from comflp.proposal import PruningProposal
@@ -17,6 +18,9 @@ from comflp.result_names import FineTuned, ProposalName, Pruned, Scratch
 from comflp.target import LayerCounts
 
 LOCAL = Path(__file__).resolve().parents[1] / "local"
+sys.path.insert(0, str(LOCAL))
+import hparams  # noqa: E402
+
 TWO = LayerCounts({"encoder": 2})
 CONFIGURATION = """
 seed: 1
@@ -111,27 +115,48 @@ def test_random_weights_are_trained_and_nothing_is_pruned(recipe):
     assert record["options"]["start"] == "scratch_frontend" and record["options"]["processes"] == 1
 
 
-def test_changed_settings_are_named_with_both_values(recipe):
+def test_a_changed_setting_is_named_with_both_values(recipe):
     stage5(recipe, "top")
-    said = stage5(recipe, "top", "--lr", "0.002", expect=1)
-    assert "lr: \"0.0005\" before, \"0.002\" now; optimizer.lr: \"0.0005\" before, \"0.002\" now" in said
+    said = stage5(recipe, "top", "--lr", "0.002", "--precision", "bf16", expect=1)
+    assert 'lr: "0.0005" before, "0.002" now; optimizer.lr: "0.0005" before, "0.002" now; precision: null before, "bf16" now' in said
     assert "add --force" in said and "another --tag" in said
-    said = stage5(recipe, "top", "--precision", "bf16", expect=1)
-    assert "precision: null before, \"bf16\" now" in said
-    said = stage5(recipe, "top", "--grad_accumulation_factor", "2", expect=1)
-    assert "grad_accumulation_factor: \"1\" before, \"2\" now" in said
-    (recipe / "finetune.yaml").write_text(CONFIGURATION.replace("lr: 0.0005", "lr: 5e-4") + "# a comment\n")
-    assert "up to date" in stage5(recipe, "top", "--noprogressbar")
 
 
-@pytest.mark.parametrize(("more", "message"), [
+def test_what_a_record_keeps_of_a_configuration(tmp_path):
+    """Every value under a name of its own, however it is written; run options where they were given, and nothing else."""
+    path = tmp_path / "finetune.yaml"
+
+    def options(*overrides, text=CONFIGURATION):
+        path.write_text(text)
+        return hparams.load(str(path), overrides).options()
+
+    usual = options()
+    assert usual["optimizer"] == "!name:torch.optim.AdamW" and usual["snapshot_epochs"] == "[0]" and usual["augmentation"] == "null"
+    assert options("--noprogressbar", text=CONFIGURATION.replace("lr: 0.0005", "lr: 5e-4") + "# a comment\n") == usual
+    changed = options("--lr", "0.1", "--precision", "bf16", "--grad_accumulation_factor", "2")
+    differing = {key for key in {*usual, *changed} if usual.get(key) != changed.get(key)}
+    assert differing == {"lr", "optimizer.lr", "precision", "grad_accumulation_factor"}
+
+
+def test_what_the_command_line_says_goes_before_the_file_and_nothing_else_does(tmp_path):
+    path = tmp_path / "finetune.yaml"
+    path.write_text(CONFIGURATION)
+    plain, given = hparams.load(str(path), []), hparams.load(str(path), ["--grad_accumulation_factor=4", "--noprogressbar"])
+    assert plain.run_opts == {} and plain.values["max_grad_norm"] == 5.0
+    assert given.run_opts == {"grad_accumulation_factor": 4, "noprogressbar": True}
+    assert given.values["grad_accumulation_factor"] == 4, "a schedule that counts steps has to know"
+
+
+@pytest.mark.parametrize(("typed", "message"), [
     (["--optimizer", "adam"], "SpeechBrain would take this for --optimizer_step_limit"),
     (["--learning_rate", "1"], "has no such key"),
     (["--prec", "bf16"], "options are written in full"),
-    (["--tag", "a/b"], "part of a file name"),
 ])  # fmt: skip
-def test_what_is_typed_wrongly_is_refused(recipe, more, message):
-    assert message in stage5(recipe, "top", *more, expect=1)
+def test_an_option_that_is_typed_wrongly_is_refused(tmp_path, typed, message):
+    path = tmp_path / "finetune.yaml"
+    path.write_text(CONFIGURATION)
+    with pytest.raises(ComflpError, match=message):
+        hparams.load(str(path), typed)
 
 
 def test_a_training_that_goes_on_says_from_where(recipe):
