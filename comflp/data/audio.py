@@ -121,9 +121,11 @@ def _mixed(samples: np.ndarray) -> np.ndarray:
 @contextlib.contextmanager
 def _opened(wav: str, allow_pipes: bool) -> Iterator[BinaryIO]:
     """The bytes of a file, or what an allowed pipe prints; what goes wrong with them in the block names ``wav``."""
+    said = ""  # of a pipe: its status is that of its last command, so what the others said is kept
     try:
         if wav.endswith("|"):
-            yield io.BytesIO(_run_pipe(wav, allow_pipes))
+            content, said = _run_pipe(wav, allow_pipes)
+            yield io.BytesIO(content)
             return
         if not stat.S_ISREG(os.stat(wav).st_mode):  # reading a named pipe would wait for ever
             raise AudioError(f"{wav} cannot be read as audio (it is a folder, a device or a named pipe, and not a file)")
@@ -133,7 +135,7 @@ def _opened(wav: str, allow_pipes: bool) -> Iterator[BinaryIO]:
         raise AudioError(f"there is no file {wav}") from None
     except _DECODING_ERRORS as error:
         reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
-        raise AudioError(f"{wav} cannot be read as audio ({reason})") from error
+        raise AudioError(f"{wav} cannot be read as audio ({reason})" + (f"; the command said: {said}" if said else "")) from error
 
 
 def _content(source: BinaryIO) -> str:
@@ -155,12 +157,12 @@ def _check(wav: str, num_samples: int, rate: int) -> None:
         raise AudioError(f"{wav} says that it has {rate} samples a second: its header is damaged")
 
 
-def _run_pipe(wav: str, allow_pipes: bool) -> bytes:
-    """The bytes that the shell command of an allowed pipe prints."""
+def _run_pipe(wav: str, allow_pipes: bool) -> tuple[bytes, str]:
+    """What the shell command of an allowed pipe prints: stdout, and the end of stderr in one line."""
     if not allow_pipes:
         raise AudioError(f"{wav!r} is a pipe; commands from data run only with --allow-pipes")
     done = subprocess.run(wav[:-1], shell=True, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    said = " / ".join(done.stderr.decode(errors="replace").split("\n")).strip(" /")[-200:]
     if done.returncode != 0:
-        message = done.stderr.decode(errors="replace").strip()
-        raise AudioError(f"the pipe {wav!r} ended with status {done.returncode}: {message}")
-    return done.stdout
+        raise AudioError(f"the pipe {wav!r} ended with status {done.returncode}: {said}")
+    return done.stdout, said

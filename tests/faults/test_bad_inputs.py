@@ -1,4 +1,4 @@
-"""Bad values of every option of every script, and every file that is read, damaged: no traceback, no hang, and a reason for what is taken.
+"""Bad values of every option of every script, and every file that is read, damaged: no traceback, no hang, one line.
 
 What is taken although it was tried as bad stands below with its reason (docs/reliability.md has the summary). The commands
 run in this process, in a small recipe where everything is made already.
@@ -13,38 +13,56 @@ from fnmatch import fnmatch
 import pytest
 
 from faults import bad_inputs
-from faults.bad_inputs import COMMANDS, ROOT, base, call, options_of
+from faults.bad_inputs import COMMANDS, FILES, ROOT, base, call, options_of
 
 VALUES = ["", "-1", "²", "9" * 5000, "nan", "a\nb", "../../nowhere", "1000000001"]
 """What is tried for every option, whatever it takes."""
 
 FREE = "free text: it is shown, or compared with what is in a file"
-PLACE = "a place that is made, two folders up or by the name of a number"
-NOT_USED = "the command has no use for it: nothing is read from there"
+PLACE = "a place that is made, two folders up or by an odd name"
+NOT_USED = "this command has no use for it: nothing is read from there"
 NONE = "an empty text: there is to be none"
-NAME = "a name is a name, also one of digits"
+NAME = "a name may be of digits, and of other letters than ours"
 NUMBER = "a number within the bounds"
 
-TAKEN = [
-    ("*", "--seed", r"1000000001", NUMBER),
-    ("*", "--tag", r"|²|nan|1000000001", NAME),
-    ("*", "--title", r".*", FREE),
-    ("*", "--note", r".*", FREE),
-    ("*/stage[1-4]*", "--data", r".*", NOT_USED),
-    ("*/stage[1-4]*", "--model", r".*", NOT_USED),
-    ("*/stage[1-4]*", "--hidden", r".*", NOT_USED),
-    ("*/stage4*", "--train", r".*", NOT_USED),
+TAKEN_VALUES = [
+    ("*", "--seed", "1000000001", NUMBER),
+    ("*", "--tag", "|²|nan|1000000001", NAME),
+    ("*", "--title", r"[\s\S]*", FREE),
+    ("*", "--note", r"[\s\S]*", FREE),
     ("*", "--out", r"-1|²|nan|\.\./\.\./nowhere|1000000001", PLACE),
     ("*", "--target", r"-1|²|nan|\.\./\.\./nowhere|1000000001", PLACE),
     ("*/prepare_*", "--data", r"-1|²|nan|\.\./\.\./nowhere|1000000001", PLACE),
     ("*/make_strings.py", "--data", r"-1|²|nan|\.\./\.\./nowhere|1000000001", PLACE),
-    ("*/stage4*", "--measures", r"", NONE),
-    ("*/stage4*", "--reverse-measures", r"", NONE),
-    ("*/stage4*", "--baselines", r"", NONE),
-    ("*/stage3*", "--keep", r"", NONE),
-    ("*/stage6*", "--models", r"", NONE),
+    ("*/stage[23]*", "--data", ".*", NOT_USED),
+    ("*/stage[23]*", "--model", ".*", NOT_USED),
+    ("*/stage4*", "--train", ".*", NOT_USED),
+    ("*/stage3*", "--keep", "", NONE),
+    ("*/stage4*", "--(measures|reverse-measures|baselines)", "", NONE),
+    ("*/stage6*", "--models", "", NONE),
 ]
-"""(script, option, values, reason): what is accepted."""
+"""(script, option, values, reason)"""
+
+MEMORY = "a memory of what files held: without it they are opened again"
+OPTIONAL = "the file may be missing"
+AGAIN = "results without their record, or whose files are damaged, are made again"
+NOTICED = "an empty file among results is noticed by the record, and not read"
+
+TAKEN_FILES = [
+    ("*", r".*\.audio\.json", ".*", MEMORY),
+    ("*", r".*\.comflp\.json", ".*", "only who replaces the directory reads it"),
+    ("*", "data/.*/(utt2spk|spk2utt|utt2dur|segments)", "missing", OPTIONAL),
+    ("*", r"exp/.*record\.json", "missing", AGAIN),
+]
+"""(script, file, damage, reason)"""
+
+
+def reason(table, script, *what):
+    """Why it may be taken, or None."""
+    for pattern, *patterns, why in table:
+        if fnmatch(script, pattern) and all(re.fullmatch(one, text) for one, text in zip(patterns, what)):
+            return why
+    return None
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +70,7 @@ def recipe(tmp_path_factory):
     """The folder of a small recipe with everything made; two levels down, for values that point upwards."""
     here = tmp_path_factory.mktemp("bad") / "in" / "it"
     here.mkdir(parents=True)
-    execv, os.execv = os.execv, lambda *_: sys.exit(0)  # launch.py becomes the script that it starts
+    execv, os.execv = os.execv, lambda *_: sys.exit(0)  # launch.py would become the script that it starts
     try:
         bad_inputs.make_recipe(here)
         yield here
@@ -60,37 +78,71 @@ def recipe(tmp_path_factory):
         os.execv = execv
 
 
-def reason(table, *what):
-    """Why it may be taken, or None."""
-    return next((row[-1] for row in table if all(matches(*pair) for pair in zip(row, what))), None)
+def verdict(table, script, outcome, *what):
+    """What is wrong with an outcome, or None."""
+    if outcome.fault is not None:
+        return outcome.fault
+    if outcome.is_accepted:
+        return None if reason(table, script, *what) else f"is taken: {outcome.said}"
+    lines = outcome.said.strip().splitlines()
+    if not all(line.startswith(" ") for line in lines[1:]) and "faults" not in lines[-1]:
+        return f"is not one line: {outcome.said}"
+    return None
 
 
-def matches(pattern, text):
-    return fnmatch(text, pattern) if pattern.startswith("*") else pattern == text if pattern.startswith("-") else re.fullmatch(pattern, text) is not None
-
-
-def test_every_script_with_options_is_tried():
-    scripts = {path.relative_to(ROOT).as_posix() for folder in ("local", "utils", "recipes") for path in (ROOT / folder).rglob("*.py")
-               if "add_argument(" in path.read_text(encoding="utf-8") and "__main__" in (text := path.read_text(encoding="utf-8")) or
-               path.name.startswith("stage") and "add_argument(" in path.read_text(encoding="utf-8")}
-    assert {name for name in scripts if "/steps/" not in name and "/utils/" not in name[6:]} <= {*COMMANDS}
+def tidy(here, names):
+    """Remove what was made beside the recipe's own files."""
+    for folder, known in names.items():
+        for path in set(folder.iterdir()) - known:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 @pytest.mark.parametrize("script", COMMANDS)
 def test_values_of_options(recipe, script):
+    names = {folder: set(folder.iterdir()) for folder in (recipe, recipe.parents[1], recipe / "exp")}
     wrong = []
     for option in options_of(script, recipe):
         for value in VALUES:
             words = base(script, recipe)
-            if option:
-                words.append(f"{option}={value}")
-            else:
-                words[0] = value
+            words = [*words, f"{option}={value}"] if option else [value, *words[1:]]
             outcome = call(script, words, recipe)
-            if outcome.fault is not None:
-                wrong.append(f"{option} {value[:20]!r}: {outcome.fault}")
-            elif outcome.is_accepted and reason(TAKEN, script, option, value) is None:
-                wrong.append(f"{option} {value[:20]!r} is taken: {outcome.said}")
-            elif not outcome.is_accepted and len(outcome.said.strip().splitlines()) > 1:
-                wrong.append(f"{option} {value[:20]!r} is not one line: {outcome.said}")
+            found = verdict(TAKEN_VALUES, script, outcome, option, value)
+            if found is not None:
+                wrong.append(f"{option} {value[:20]!r} {found}")
+            if outcome.is_accepted:
+                tidy(recipe, names)
+    assert not wrong, "\n".join(wrong)
+
+
+def damages(path):
+    """Name -> function that puts the damage in the place of a file."""
+    content = path.read_bytes()
+    bad = {"empty": b"", "half": content[: len(content) // 2], "zeros": b"\0" * 64, "list": b"[]", "null": b"null", "number": b"3",
+           "object": b"{}", "deep": b"[" * 100_000, "not UTF-8": b"\xff\xfe\n" * 3, "long number": b"9" * 5000}
+    made = {name: (lambda new=new: path.write_bytes(new)) for name, new in bad.items()}
+    return {**made, "missing": lambda: None, "folder": path.mkdir, "fifo": lambda: os.mkfifo(path)}
+
+
+@pytest.mark.parametrize("script", FILES)
+def test_damaged_files(recipe, script, tmp_path):
+    paths = sorted({path for pattern in FILES[script] for path in recipe.glob(pattern) if path.is_file()})
+    assert paths
+    wrong = []
+    saved = tmp_path / "saved"
+    shutil.copytree(recipe, saved)
+    for path in paths:
+        name = path.relative_to(recipe).as_posix()
+        for damage, make in damages(path).items():
+            path.unlink()
+            make()
+            outcome = call(script, base(script, recipe), recipe)
+            found = verdict(TAKEN_FILES, script, outcome, name, damage)
+            if found is not None:
+                wrong.append(f"{name}, {damage}: {found}")
+            if outcome.is_accepted:
+                shutil.rmtree(recipe)
+                shutil.copytree(saved, recipe)
+            else:
+                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+                shutil.copy2(saved / name, path)
     assert not wrong, "\n".join(wrong)
