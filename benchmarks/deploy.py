@@ -22,7 +22,6 @@ import time
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from comflp.deploy import recognition
 from comflp.artifacts import read_json, require, write_json
@@ -31,7 +30,7 @@ from comflp.data.data_dir import read_data_dir, subset
 from comflp.errors import ComflpError
 from comflp.experiment import Layout, exports
 from comflp.result_names import FineTuned
-from comflp.deploy.export import unfused_attention
+from comflp.inference.measure_costs import multiply_adds
 
 
 def parse_options():
@@ -68,7 +67,7 @@ def main():
             "num_parameters": recognizer.num_parameters,
             "megabytes": megabytes(directory),
             "peak_megabytes": peak_in_process(directory, options),
-            "multiply_adds_per_second": multiply_adds(recognizer, data, seconds),
+            "multiply_adds_per_second": multiply_adds_a_second(recognizer, data, seconds),
             "rtf": {str(count): times[count][directory] / seconds for count in threads},
         })
     write_json(Layout(exp).deployment, {
@@ -118,15 +117,12 @@ def measure(directories, data, num_threads, runs):
     return {directory: statistics.median(values) for directory, values in times.items()}
 
 
-def multiply_adds(recognizer, data, seconds):
+def multiply_adds_a_second(recognizer, data, seconds):
     """Multiply-adds a second of audio in matrix products and convolutions; None where the model is no float PyTorch one."""
     if recognizer.format != "torch":
         return None
-    counter = FlopCounterMode(display=False)
-    with unfused_attention(), counter:
-        for utterance in data:
-            recognizer.logits(read_audio(utterance, recognizer.sample_rate))
-    return counter.get_total_flops() / 2 / seconds
+    waveforms = [read_audio(utterance, recognizer.sample_rate) for utterance in data]
+    return multiply_adds(lambda: [recognizer.logits(waveform) for waveform in waveforms])[1] / seconds
 
 
 def peak_in_process(directory, options):

@@ -32,6 +32,7 @@ from comflp.artifacts import atomic_directory, read_json, write_json
 from comflp.data.batching import AudioBatch
 from comflp.errors import ComflpError
 from comflp.models.finite import not_finite
+from comflp.inference.measure_costs import unfused_attention
 from comflp.models.transformers.processor import ProcessorTokenizer
 from comflp.models.layered import LayeredModel
 from comflp.models.own.tokenizer import SentencePieceTokenizer
@@ -174,17 +175,6 @@ def samples_per_frame(model: LayeredModel) -> int:
         if abs(int(frames[1] - frames[0]) * step - (far - near)) > 2 * step:
             raise ComflpError(f"frames of this {model.family} model are no whole number of samples apart")
     return int(step)
-
-
-@contextlib.contextmanager
-def unfused_attention() -> Iterator[None]:
-    """Keep torch.nn.TransformerEncoderLayer from its fused kernel, which tracers and counters cannot look into."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 class _OneUtterance(torch.nn.Module):

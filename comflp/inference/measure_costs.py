@@ -1,0 +1,144 @@
+"""Measuring what the parts of a model cost: counted multiply-adds, and seconds on the machine at hand."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import statistics
+import time
+from collections import defaultdict
+from dataclasses import replace
+from functools import partial
+from typing import Any, Callable, Iterator
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from comflp.costs import Costs, ModelCosts
+from comflp.data.batching import AudioBatch
+from comflp.inference.decode import evaluation, synchronise
+from comflp.models.layered import ENTER, LayeredModel, Step
+from comflp.models.verify import noise_batch
+from comflp.proposal import Proposal, PruningProposal, joined
+
+AUDIO_SECONDS = 10.0
+"""Length of the one utterance that is counted and timed."""
+_ROUNDS = 5
+_FRONT, _HEAD = "front", "head"
+
+
+def measure_costs(model: LayeredModel) -> ModelCosts:
+    """Parameters, bytes and multiply-adds of a model; multiply-adds for :data:`AUDIO_SECONDS` of audio, a second of it.
+
+    One layer of each stack is run; multiply-adds are those of matrix products and convolutions (torch.utils.flop_counter).
+    """
+    # WavLM's first layer owns what all share, and hands it on when it goes: the median layer is what is saved.
+    removable = {
+        name: min(stack.num_layers - len(stack.must_stay), stack.num_layers - 1) for name, stack in model.stacks.items()
+    }
+    num_layers = {name: stack.num_layers for name, stack in model.stacks.items()}
+    layers = {name: _removable_layers(model, name) for name in model.stacks}
+    counts = {name: [sum(p.numel() for p in layer.parameters()) for layer in found] for name, found in layers.items()}
+    bytes_ = {name: [_bytes(layer) for layer in found] for name, found in layers.items()}
+    return ModelCosts(
+        num_layers=num_layers,
+        removable=removable,
+        parameters=Costs(float(model.num_parameters), {name: statistics.median(sizes) for name, sizes in counts.items()}),
+        bytes=Costs(float(_bytes(model)), {name: statistics.median(sizes) for name, sizes in bytes_.items()}),
+        multiply_adds=_by_parts(model, multiply_adds),
+    )
+
+
+def measure_seconds(model: LayeredModel, costs: ModelCosts, num_threads: int = 1) -> ModelCosts:
+    """``costs`` with the seconds that the model takes on this machine: one utterance of :data:`AUDIO_SECONDS`, batch 1.
+
+    num_threads: of PyTorch on the CPU. Each part is timed five times, and the median counts.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        seconds = _by_parts(model, partial(_seconds, model))
+    finally:
+        torch.set_num_threads(before)
+    where = platform.processor() or platform.machine()
+    if model.device.type == "cuda":
+        where = torch.cuda.get_device_name(model.device)
+    measured = f"{where}, batch of one utterance of {AUDIO_SECONDS:g} s, {num_threads} CPU thread{'s' * (num_threads > 1)}, {platform.node()}"
+    return replace(costs, seconds=seconds, measured_on=measured)
+
+
+@contextlib.contextmanager
+def unfused_attention() -> Iterator[None]:
+    """Keep torch.nn.TransformerEncoderLayer from its fused kernel, which tracers and counters cannot look into."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def multiply_adds(call: Callable[[], Any]) -> tuple[Any, float]:
+    """(what ``call()`` returned, the multiply-adds of its matrix products and convolutions)."""
+    # The fused kernel of scaled_dot_product_attention on the CPU is one that the counter does not know.
+    with unfused_attention(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        result = call()
+    return result, counter.get_total_flops() / 2
+
+
+def _removable_layers(model: LayeredModel, name: str) -> list[torch.nn.Module]:
+    stack = model.stacks[name]
+    return [layer for number, layer in enumerate(stack.layers, start=1) if number not in stack.must_stay] or list(stack.layers)
+
+
+def _bytes(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
+
+
+def _by_parts(model: LayeredModel, cost_of: Callable) -> Costs:
+    """The costs of a pass through the parts: front end, one layer of each stack that may go, and head, a second of audio.
+
+    cost_of: function to call -> (what it returned, its cost).
+    """
+    batch = noise_batch(model.sample_rate, (AUDIO_SECONDS,)).to(model.device)
+    found: dict[str, float] = defaultdict(float)
+    layer: dict[str, list[float]] = defaultdict(list)
+    staying: dict[str, float] = defaultdict(float)
+    with evaluation(model):
+        state, cost = cost_of(lambda: model.begin(batch))
+        found[_FRONT] += cost
+        for step in model.path(_shortest(model)):
+            state, cost = cost_of(lambda: model.run(state, step))
+            if step.layer <= ENTER:
+                found[_HEAD] += cost
+            elif step.layer in model.stacks[step.stack].must_stay:
+                staying[step.stack] += cost
+            else:
+                layer[step.stack].append(cost)
+        _, cost = cost_of(lambda: model.finish(state))
+        found[_HEAD] += cost
+    mean = {name: statistics.fmean(layer[name]) / AUDIO_SECONDS if layer[name] else 0.0 for name in model.stacks}
+    may_go = {name: stack.num_layers - len(stack.must_stay) for name, stack in model.stacks.items()}
+    rest = (sum(found.values()) + sum(staying.values())) / AUDIO_SECONDS
+    return Costs(rest + sum(may_go[name] * mean[name] for name in mean), mean, found[_FRONT] / AUDIO_SECONDS)
+
+
+def _shortest(model: LayeredModel) -> Proposal:
+    """The proposal that leaves of each stack the layers that must stay and one of the others."""
+    parts = {}
+    for name, stack in model.stacks.items():
+        may_go = [number for number in range(1, stack.num_layers + 1) if number not in stack.must_stay]
+        parts[name] = PruningProposal.from_layers(may_go[1:], stack.num_layers)
+    return joined(parts)
+
+
+def _seconds(model: LayeredModel, call: Callable[[], Any]) -> tuple[Any, float]:
+    result, taken = call(), []
+    for _ in range(_ROUNDS):
+        synchronise(model)
+        start = time.perf_counter()
+        result = call()
+        synchronise(model)
+        taken.append(time.perf_counter() - start)
+    return result, statistics.median(taken)
