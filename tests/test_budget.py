@@ -3,6 +3,7 @@
 import pytest
 import torch
 from fixtures.models import make_model as make_library_model
+from fixtures.whisper import make_whisper
 
 import comflp.models
 from comflp.budget import parse_target, resolve
@@ -129,3 +130,14 @@ def test_seconds_are_measured_and_stated(make_model):
     assert torch.get_num_threads() == threads
     # What is timed is the whole pass: front end, three layers and head.
     assert costs.seconds.whole == pytest.approx(costs.seconds.after({"encoder": 2}) + 2 * costs.seconds.layer["encoder"])
+
+
+def test_costs_of_two_stacks(tmp_path):
+    deep = comflp.models.load(make_whisper(tmp_path / "m"), language="it")
+    costs = measure_costs(deep)
+    assert costs.removable == {"encoder": 3, "decoder": 3}
+    for text, counts in (("encoder=2-3", {"encoder": 2}), ("encoder=1+decoder=2-4", {"encoder": 1, "decoder": 3})):
+        pruned = deep.prune(PruningProposal.parse(text, costs.num_layers))
+        assert costs.parameters.after(counts) == pytest.approx(pruned.num_parameters, rel=1e-6)
+        again = measure_costs(pruned)
+        assert costs.multiply_adds.after(counts) == pytest.approx(again.multiply_adds.whole, rel=1e-6)

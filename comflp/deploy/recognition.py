@@ -100,7 +100,7 @@ def load(directory: str | Path, num_threads: int | None = None, trust_hyperparam
     """
     directory = Path(directory)
     if not (directory / DESCRIPTION).exists():
-        return of_model(comflp.models.load(directory, trust_hyperparams))
+        return of_model(comflp.models.load(directory, trust_hyperparams=trust_hyperparams))
     check_links(directory)
     about = read_json(directory / DESCRIPTION)
     try:

@@ -17,13 +17,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from comflp.costs import Costs, ModelCosts
 from comflp.data.batching import AudioBatch
-from comflp.inference.decode import evaluation, synchronise
+from comflp.inference.device import evaluation
 from comflp.models.layered import ENTER, LayeredModel, Step
 from comflp.models.verify import noise_batch
 from comflp.proposal import Proposal, PruningProposal, joined
 
 AUDIO_SECONDS = 10.0
 """Length of the one utterance that is counted and timed."""
+TOKENS_A_SECOND = 3
+"""Tokens that a decoder, where there is one, reads of it for each second; people speak about as many."""
 _ROUNDS = 5
 _FRONT, _HEAD = "front", "head"
 
@@ -101,7 +103,11 @@ def _by_parts(model: LayeredModel, cost_of: Callable) -> Costs:
 
     cost_of: function to call -> (what it returned, its cost).
     """
-    batch = noise_batch(model.sample_rate, (AUDIO_SECONDS,)).to(model.device)
+    # Without a name nothing refuses it for its length: an extractor with a window cuts it to that.
+    batch = replace(noise_batch(model.sample_rate, (AUDIO_SECONDS,)), utterances=())
+    if len(model.stacks) > 1:
+        batch = batch.with_targets(model.example_targets(1, round(TOKENS_A_SECOND * AUDIO_SECONDS)))
+    batch = batch.to(model.device)
     found: dict[str, float] = defaultdict(float)
     layer: dict[str, list[float]] = defaultdict(list)
     staying: dict[str, float] = defaultdict(float)
@@ -135,10 +141,11 @@ def _shortest(model: LayeredModel) -> Proposal:
 
 def _seconds(model: LayeredModel, call: Callable[[], Any]) -> tuple[Any, float]:
     result, taken = call(), []
+    wait = torch.cuda.synchronize if model.device.type == "cuda" else lambda: None  # a GPU computes while the clock is read
     for _ in range(_ROUNDS):
-        synchronise(model)
+        wait()
         start = time.perf_counter()
         result = call()
-        synchronise(model)
+        wait()
         taken.append(time.perf_counter() - start)
     return result, statistics.median(taken)
