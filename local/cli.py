@@ -9,41 +9,18 @@ import re
 import signal
 import sys
 import threading
-from functools import partial
 from pathlib import Path
 from typing import Callable, NoReturn
 
 from plain_warnings import show_plainly
 from stage_log import copy_output
-from tqdm import tqdm
 
+from comflp.cli.terminal import progress
 from comflp.errors import ComflpError, ErrorOfMain
 
 
 _MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory", re.IGNORECASE)
 _WORKER = re.compile(r"DataLoader worker")
-
-
-class _Lines:
-    """Where there is no terminal: what a bar shows as lines of stderr, one below the other."""
-
-    @staticmethod
-    def write(text: str) -> None:
-        line = text.strip("\r\n ")
-        if line:
-            print(line, file=sys.stderr)
-
-    @staticmethod
-    def flush() -> None:
-        sys.stderr.flush()
-
-
-if sys.stderr.isatty():
-    progress = partial(tqdm, mininterval=1.0, dynamic_ncols=True, delay=3)
-else:
-    progress = partial(tqdm, mininterval=60.0, delay=60, leave=False, file=_Lines(),
-                       bar_format="{desc}: {n_fmt} of {total_fmt} done, {remaining} left")
-"""Bar for loops of more than a few seconds, or a line a minute; passed to the library's ``progress`` arguments."""
 
 
 def run(main: Callable[[], None]) -> None:

@@ -3,7 +3,7 @@
 
 Each form goes to OUT/<format>/, with the texts it recognises and export.json:
 its error rate beside that of the float model, and how many texts are the same.
-python -m comflp.transcribe reads all of them.
+comflp transcribe reads all of them.
 """
 
 import time
@@ -62,7 +62,7 @@ def main():
     expected = error_rate(references, texts, options.metric)
     for name in wanted:
         directory = out / name
-        make(name, model, out)
+        export.write_format(name, model, out)
         found, seconds = recognise(recognition.load(directory), data)
         errors = error_rate(references, found, options.metric)
         write_text(directory / "hyp", "".join(f"{utt_id} {text}".rstrip() + "\n" for utt_id, text in found.items()))
@@ -80,18 +80,6 @@ def main():
         stages[name].finish(path for path in directory.iterdir() if path.is_file())
         print(f"wrote {directory}: {megabytes(directory):.1f} MB, {options.metric.upper()} {errors.rate:.2f}% "
               f"(float: {expected.rate:.2f}%), {same} of {len(data)} texts the same")
-
-
-def make(name, model, out):
-    """Write one format; int8 ONNX is made from ONNX, which is made for it where it is not there."""
-    if name == "torch_int8":
-        export.save_int8(model, out / name)
-        return
-    plain = out / "onnx"
-    if name == "onnx" or not (plain / export.ONNX_FILE).exists():
-        export.export_onnx(model, plain)
-    if name == "onnx_int8":
-        export.quantize_onnx(plain, out / name)
 
 
 def recognise(recognizer, data):

@@ -1,12 +1,12 @@
-"""python -m comflp.transcribe: any rate, any length, any model directory; clear errors for what is no audio."""
+"""comflp transcribe: any rate, any length, any model directory; clear errors for what is no audio."""
 
 import numpy as np
 import pytest
 import soundfile
 
+from comflp.cli import main
 from comflp.deploy import recognition
 from comflp.inference.decode import decode
-from comflp.transcribe import main
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def recipe(make_model, make_data, tmp_path):
 
 def test_each_file_is_a_line_with_the_text_that_decoding_gives(recipe, capsys):
     directory, data, texts = recipe
-    assert main([str(directory), *(utterance.wav for utterance in data)]) == 0
+    assert main(["transcribe", str(directory), *(utterance.wav for utterance in data)]) == 0
     assert capsys.readouterr().out.splitlines() == [f"{utterance.wav}\t{texts[utterance.utt_id]}" for utterance in data]
 
 
@@ -27,7 +27,7 @@ def test_any_rate_and_channels(recipe, tmp_path, capsys):
     directory, data, _ = recipe
     samples, rate = soundfile.read(data.utterances[0].wav)
     soundfile.write(tmp_path / "stereo.flac", np.stack([samples, samples], axis=1), rate * 2)
-    assert main([str(directory), str(tmp_path / "stereo.flac")]) == 0
+    assert main(["transcribe", str(directory), str(tmp_path / "stereo.flac")]) == 0
     assert capsys.readouterr().out.startswith(f"{tmp_path / 'stereo.flac'}\t")
 
 
@@ -36,27 +36,27 @@ def test_what_is_no_audio_is_named_and_the_rest_goes_on(recipe, tmp_path, capsys
     directory, data, texts = recipe
     (tmp_path / "letter.wav").write_bytes(content)
     utterance = data.utterances[0]
-    assert main([str(directory), str(tmp_path / "letter.wav"), str(tmp_path / "absent.wav"), utterance.wav]) == 2
+    assert main(["transcribe", str(directory), str(tmp_path / "letter.wav"), str(tmp_path / "absent.wav"), utterance.wav]) == 2
     printed = capsys.readouterr()
     assert printed.out == f"{utterance.wav}\t{texts[utterance.utt_id]}\n"
     assert "letter.wav" in printed.err and "there is no file" in printed.err and "Traceback" not in printed.err
 
 
 def test_a_directory_that_is_no_model_is_named(tmp_path, capsys):
-    assert main([str(tmp_path), "x.wav"]) == 1
+    assert main(["transcribe", str(tmp_path), "x.wav"]) == 1
     assert f"{tmp_path} is not a model directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "nan", "inf", "soon"])
 def test_chunk_length_has_to_be_positive(tmp_path, text):
     with pytest.raises(SystemExit):
-        main([str(tmp_path), "x.wav", f"--chunk-seconds={text}"])
+        main(["transcribe", str(tmp_path), "x.wav", f"--chunk-seconds={text}"])
 
 
 def test_very_short_audio_is_padded(recipe, tmp_path, capsys):
     directory, _, _ = recipe
     soundfile.write(tmp_path / "click.wav", np.array([0.5]), 8000)
-    assert main([str(directory), str(tmp_path / "click.wav")]) == 0
+    assert main(["transcribe", str(directory), str(tmp_path / "click.wav")]) == 0
     assert capsys.readouterr().err == ""
 
 

@@ -55,6 +55,18 @@ _KEYS = ("sample_rate", "samples_per_frame", "minimum_samples", "tokenizer", "to
 _TOKENIZERS = {SentencePieceTokenizer: "sentencepiece", ProcessorTokenizer: "processor"}
 
 
+def write_format(name: str, model: LayeredModel, out: Path) -> None:
+    """Write ``out/<name>``, one of ``FORMATS``; int8 ONNX is made from ONNX, which is made for it where it is not there."""
+    if name == "torch_int8":
+        save_int8(model, out / name)
+        return
+    plain = out / "onnx"
+    if name == "onnx" or not (plain / ONNX_FILE).exists():
+        export_onnx(model, plain)
+    if name == "onnx_int8":
+        quantize_onnx(plain, out / name)
+
+
 def export_onnx(model: LayeredModel, directory: str | Path) -> None:
     """Write ``model.onnx`` of a model in evaluation mode, with its tokenizer.
 

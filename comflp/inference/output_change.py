@@ -14,11 +14,13 @@ import torch
 from comflp.data.batching import AudioBatch
 from comflp.data.training import required_frames
 from comflp.errors import ComflpError
-from comflp.models.finite import check_finite
-from comflp.models.greedy import best_paths, labels_of
+from comflp.inference.device import evaluation
+from comflp.inference.journal import fingerprint_weights
 from comflp.inference.loop import Pass
 from comflp.inference.prefix_tree import PrefixTree
 from comflp.inference.speech import Speech
+from comflp.models.finite import check_finite
+from comflp.models.greedy import best_paths, labels_of
 from comflp.models.layered import LayeredModel, Output
 from comflp.proposal import Proposal
 
@@ -48,6 +50,17 @@ def output_changes(speech: Speech, proposals: Sequence[Proposal], kind: str) -> 
     if proposals and not all(weights.values()):
         raise ComflpError(f"none of the {len(data)} utterances of {data.path} can be used to measure {kind}")
     return {proposal: totals[name] / weights[name] for proposal, name in zip(proposals, names)}
+
+
+def model_divergence(speech: Speech, other: LayeredModel) -> float:
+    """KL(deep || other) of the posteriors of ``speech.model`` and of another model with the same output, in nats a row."""
+
+    def work(_: int, audio: AudioBatch) -> tuple[float, int]:
+        return divergence(speech.model, audio, speech.model(audio))(other(audio))
+
+    with evaluation(other):
+        results = Pass(speech, other=fingerprint_weights(other)).run(work, "divergence")
+    return sum(total for total, _ in results) / sum(rows for _, rows in results)
 
 
 def _changes_of_batch(model: LayeredModel, batch: AudioBatch, tree: PrefixTree, change) -> dict[str, tuple[float, float]]:

@@ -1,0 +1,41 @@
+"""Options that several commands have, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from comflp.errors import ComflpError
+
+if TYPE_CHECKING:
+    from comflp.models.layered import LayeredModel
+
+
+def parser(command: str, description: str) -> argparse.ArgumentParser:
+    """An ArgumentParser as all commands have it: defaults in --help, no abbreviated options."""
+    return argparse.ArgumentParser(
+        prog=f"comflp {command}", description=description, allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+
+
+def add_model_options(options: argparse.ArgumentParser) -> None:
+    """The model, and what loading it takes."""
+    options.add_argument("model", help="model directory, or name on the Hugging Face hub")
+    options.add_argument("--device", help="where the model runs: cpu, cuda, cuda:1, ...; a GPU if there is one")
+    options.add_argument("--language", help="which language a multilingual model such as Whisper is to recognise")
+    options.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
+
+
+def load_model(options: Any) -> LayeredModel:
+    """The model that the options name, in evaluation mode on the device asked for."""
+    import torch
+
+    import comflp.models
+
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model = comflp.models.load(options.model, trust_hyperparams=options.trust_hyperparams, language=options.language)
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise ComflpError(f"--device {device} cannot be used: {error}") from None

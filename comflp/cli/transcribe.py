@@ -1,0 +1,53 @@
+"""``comflp transcribe MODEL FILE ...``: the text of audio files, one line each.
+
+MODEL is any model directory: the recipes' own, one of transformers, or
+what an export wrote (ONNX, int8). Files may have any format that libsndfile
+reads, any sampling rate and length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+from typing import Sequence
+
+from comflp.cli.options import parser
+from comflp.data.audio import AudioError, AudioWarning, read_audio
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print ``FILE<tab>TEXT`` for each file; returns 0, or 2 where a file is no audio."""
+    from comflp.deploy import recognition
+
+    options = _options(arguments, recognition.CHUNK_SECONDS)
+    warnings.simplefilter("ignore", AudioWarning)  # any rate and number of channels is welcome here
+    recognizer = recognition.load(options.model, trust_hyperparams=options.trust_hyperparams)
+    status = 0
+    for file in options.files:
+        try:
+            waveform = read_audio(file, recognizer.sample_rate)
+        except AudioError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 2
+            continue
+        print(f"{file}\t{recognizer.text(waveform, options.chunk_seconds)}", flush=True)
+    return status
+
+
+def _options(arguments: Sequence[str], chunk_seconds: float) -> argparse.Namespace:
+    options = parser("transcribe", "Print the text of audio files.")
+    options.add_argument("model", type=Path, help="model directory: the library's, transformers', ONNX or int8")
+    options.add_argument("files", nargs="+", metavar="file", help="audio files")
+    options.add_argument("--chunk-seconds", type=_positive, default=chunk_seconds,
+                         help="longer files are recognised in overlapping pieces of this length")
+    options.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
+    return options.parse_args(arguments)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+    return value

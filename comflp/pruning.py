@@ -1,0 +1,232 @@
+"""From a model and some speech to a smaller model, in one call: ``comflp.prune``, and what the command ``comflp prune`` runs.
+
+The steps are those of the recipes, with settings that need no thought: the cost of skipping blocks (``skip_kl``), the exact
+search, the best proposals run whole, fine search where there are texts, repair, and a look at utterances that no step has seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Iterator, Sequence
+
+from comflp.artifacts import read_json, write_json
+from comflp.budget import parse_target, resolve
+from comflp.costs import ModelCosts
+from comflp.data.data_dir import DataDir, subset
+from comflp.data.sources import read_speech
+from comflp.errors import ComflpError
+from comflp.inference.decode import decode
+from comflp.inference.journal import work_key
+from comflp.inference.measure_costs import measure_costs, measure_seconds
+from comflp.inference.output_change import model_divergence
+from comflp.inference.speech import Progress, Speech
+from comflp.measures import skip_matrix
+from comflp.models import LayeredModel, load
+from comflp.models.verify import verify_saved
+from comflp.proposal import Proposal, PruningProposal
+from comflp.repair import repair as repaired_copy
+from comflp.scoring import check_references, error_rate
+from comflp.search import BlockMatrix, Candidate
+from comflp.search.coarse.refine import NUM_UTTERANCES, Refinement
+from comflp.search.fine.ranking import fine_search
+
+FEWEST = 10
+"""Utterances that are needed at least."""
+_HELD_OUT, _MOST_HELD_OUT = 0.2, 500
+_MOST_SEARCHED = 200
+_REFINED = 100
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a model does on the utterances that were held out.
+
+    error_rate: in percent; None without texts. divergence: KL of its posteriors from the deep model's, in nats a frame.
+    """
+
+    error_rate: float | None
+    divergence: float
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What :func:`prune` returns.
+
+    model: the smaller model, repaired where that was asked for; in evaluation mode. proposal: the layers that it lacks.
+    costs: of the deep model. history: what each step did and found, with its seconds, in order.
+    standings: ``deep``, ``pruned`` and, where there is one, ``repaired`` -> Standing. metric: ``cer`` or ``wer``.
+    num_held_out: utterances that the standings are of.
+    """
+
+    model: LayeredModel
+    proposal: Proposal
+    costs: ModelCosts
+    standings: dict[str, Standing]
+    metric: str
+    num_held_out: int
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def save(self, directory: str | Path) -> None:
+        """Write the model, load it again and compare; ``pruning.json`` and ``costs.json`` beside it have what was found."""
+        self.model.save(directory)
+        verify_saved(self.model, directory)
+        self.costs.write(Path(directory) / "costs.json")
+        write_json(Path(directory) / "pruning.json", self.history)
+
+
+def prune(
+    model: Any,
+    speech: Any,
+    target: str = "params=50%",
+    repair: int = 256,
+    *,
+    processor: Any = None,
+    sample_rate: int | None = None,
+    metric: str = "cer",
+    seed: int = 0,
+    work: str | Path | None = None,
+    progress: Progress | None = None,
+    allow_pipes: bool = False,
+) -> Pruned:
+    """A smaller model that does what ``model`` does, as far as its target lets it.
+
+    model: a LayeredModel, a model directory, a name on the Hugging Face hub, or a model of transformers with its
+        ``processor``. speech: what :func:`comflp.data.sources.read_speech` reads, at least ten utterances: a data
+        directory, a table, a folder of audio files, file names, or arrays with their ``sample_rate``. Texts are not needed;
+        where there are some, candidates are ranked by error rate (``metric``: ``cer`` or ``wer``).
+    target: docs/targets.md. repair: utterances to refit the pruned model's maps on; 0 leaves them as they are.
+    seed: for the random draws of utterances. A fifth of them, 500 at most, is held out of all steps but the last.
+    work: a directory for what the steps leave, so that a killed call goes on; a temporary one without it.
+
+    >>> result = comflp.prune("facebook/wav2vec2-base-960h", "recordings", target="params=60%")     # doctest: +SKIP
+    >>> result.save("smaller")                                                                      # doctest: +SKIP
+
+    Raises ComflpError for a target that cannot be reached, and for speech or a model that cannot be used.
+    """
+    with _work_directory(work) as directory:
+        deep = model if isinstance(model, LayeredModel) else load(model, processor)
+        deep.eval()
+        data = read_speech(speech, directory / "speech", sample_rate, allow_pipes, progress)
+        run = _Run(Speech(deep, data, work=directory / "partial", allow_pipes=allow_pipes, progress=progress), metric, seed, directory)
+        return run.prune(target, repair)
+
+
+class _Run:
+    """One call of :func:`prune`. rest: what the steps see. held_out: what only the last one does."""
+
+    def __init__(self, speech: Speech, metric: str, seed: int, directory: Path):
+        data = speech.data
+        if len(data) < FEWEST:
+            raise ComflpError(f"at least {FEWEST} utterances are needed, and there are {len(data)}; a few hundred are better")
+        if len(speech.model.stacks) > 1:
+            raise ComflpError("models of several stacks are not pruned by one call yet; use a recipe (recipes/README.md)")
+        self.deep, self.metric, self.seed, self.directory = speech.model, metric, seed, directory
+        self.has_texts = any(utterance.text for utterance in data)
+        if self.has_texts:
+            check_references({utterance.utt_id: utterance.text for utterance in data}, self.deep.tokenizer)
+        held_out = subset(data, min(max(round(_HELD_OUT * len(data)), 2), _MOST_HELD_OUT), seed)
+        self.held_out = replace(speech, data=held_out)
+        self.rest = replace(speech, data=DataDir(data.path, [utterance for utterance in data if utterance.utt_id not in held_out]))
+        self.history: list[dict[str, Any]] = []
+
+    def prune(self, target: str, num_repair: int) -> Pruned:
+        costs, counts = self._target(target)
+        candidates = self._coarse_search(counts)
+        proposal = self._fine_search(candidates) if self.has_texts else candidates[0].proposal
+        states = {"deep": self.deep, "pruned": self.deep.prune(proposal)}
+        if num_repair:
+            states["repaired"] = self._repair(states["pruned"], proposal, num_repair)
+        standings = self._look(states)
+        best = list(states.values())[-1].eval()
+        return Pruned(best, proposal, costs, standings, self.metric, len(self.held_out.data), self.history)
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[dict[str, Any]]:
+        start, facts = time.monotonic(), {"step": name}
+        yield facts
+        self.history.append({**facts, "seconds": round(time.monotonic() - start, 3)})
+
+    def _target(self, text: str) -> tuple[ModelCosts, int]:
+        """The costs of the deep model and how many layers go."""
+        with self._step("target") as facts:
+            costs = costs_of(self.deep, "speedup" in text, self.directory / "costs.json")
+            (counts,) = resolve(parse_target(text, costs.num_layers), costs)
+            facts |= {"target": text, "num_layers": costs.num_layers, "removed": dict(counts), "ceiling": costs.ceiling}
+        return costs, counts.total
+
+    def _coarse_search(self, num_prune: int) -> Sequence[Candidate]:
+        with self._step("coarse search") as facts:
+            (stack,) = self.deep.stacks.values()
+            values = skip_matrix(self.rest, "skip_kl", seed=self.seed)
+            matrix = BlockMatrix(values, is_cost=True, must_stay=stack.must_stay)
+            found = Refinement(_REFINED, NUM_UTTERANCES, self.seed).search(self.rest, matrix, [num_prune])[num_prune]
+            facts |= {"measure": "skip_kl", "candidates": [candidate.as_dict() for candidate in found]}
+        return found
+
+    def _fine_search(self, candidates: Sequence[Candidate]) -> PruningProposal:
+        with self._step("fine search") as facts:
+            heard = self.rest.drawn(_MOST_SEARCHED, self.seed)
+            found = fine_search(self.deep, candidates, heard.data, self.metric, seed=self.seed, work=heard.work,
+                                allow_pipes=heard.allow_pipes, progress=heard.progress)
+            facts |= {"metric": self.metric, "num_utterances": len(heard.data),
+                      "results": [{"proposal": str(r.proposal), "error_rate": r.errors.rate} for r in found.results]}
+        return found.best.proposal
+
+    def _repair(self, pruned: LayeredModel, proposal: PruningProposal, number: int) -> LayeredModel:
+        """The repaired model; the one that a call before this one left, where it was made of the same things."""
+        with self._step("repair") as facts:
+            heard = self.rest.drawn(number, self.seed)
+            kept, key_file = self.directory / "repaired", self.directory / "repaired.json"
+            key = work_key(self.deep, heard.data, [], repair=str(proposal), seed=self.seed)
+            if key_file.exists() and read_json(key_file) == key:
+                repaired = load(kept, trust_hyperparams=True).to(pruned.device)
+            else:
+                repaired = repaired_copy(heard, pruned, self.seed, self.rest.progress)
+                repaired.save(kept)
+                write_json(key_file, key)
+            facts |= repaired.origin["pruning"][-1]["repair"]
+        return repaired
+
+    def _look(self, states: dict[str, LayeredModel]) -> dict[str, Standing]:
+        """How each model does on what was held out."""
+        standings, speech = {}, self.held_out
+        references = {utterance.utt_id: utterance.text for utterance in speech.data}
+        with self._step("held-out utterances") as facts:
+            for name, model in states.items():
+                rate = None
+                if self.has_texts:
+                    texts = decode(model, speech.data, work=speech.work, allow_pipes=speech.allow_pipes, progress=speech.progress)
+                    rate = error_rate(references, texts, self.metric).rate
+                standings[name] = Standing(rate, 0.0 if model is self.deep else model_divergence(speech, model))
+            facts |= {"metric": self.metric, "num_utterances": len(speech.data), **{k: vars(v) for k, v in standings.items()}}
+        return standings
+
+
+def costs_of(model: LayeredModel, with_seconds: bool, path: Path) -> ModelCosts:
+    """The costs of a model; seconds come from ``path`` where a model of the same costs was measured, and go there.
+
+    with_seconds: whether the speed of the model has to be measured.
+    """
+    costs = measure_costs(model)
+    if not with_seconds:
+        return costs
+    if path.exists():
+        known = ModelCosts.read(path)
+        if replace(known, seconds=None, measured_on="") == costs and known.seconds is not None:
+            return known
+    costs = measure_seconds(model, costs)
+    costs.write(path)
+    return costs
+
+
+@contextlib.contextmanager
+def _work_directory(given: str | Path | None) -> Iterator[Path]:
+    if given is not None:
+        yield Path(given)
+        return
+    with tempfile.TemporaryDirectory(prefix="comflp-") as made:
+        yield Path(made)
