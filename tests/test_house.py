@@ -12,9 +12,9 @@ FOLDERS = ("comflp", "local", "utils", "recipes", "benchmarks", "tests")
 LONGEST = 320
 
 FLOORS = (
-    ("errors",), ("artifacts",), ("proposal", "target", "text"), ("processes",), ("record",), ("experiment", "result_names"),
-    ("data", "scoring"), ("models",), ("inference",), ("measures",), ("search",), ("repair",), ("train",), ("deploy", "transcribe"),
-    ("report",),
+    ("errors",), ("artifacts",), ("proposal", "target", "text", "costs", "budget"), ("processes",), ("record",), ("experiment", "result_names"),
+    ("data", "scoring"), ("models",), ("inference",), ("measures",), ("search",), ("repair",), ("train",), ("deploy", "pruning"),
+    ("report",), ("cli", "transcribe"),
 )  # fmt: skip
 """What lies in comflp/, from the bottom up. local/ stands on top of all of it."""
 

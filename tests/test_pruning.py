@@ -149,7 +149,8 @@ def test_the_command_from_wavs_to_text(make_model, folder, tmp_path, capsys):
 def test_texts_are_on_the_last_screen(make_model, folder, tmp_path, capsys):
     _, data = folder
     make_model(4).save(tmp_path / "deep")
-    assert main(["prune", str(tmp_path / "deep"), "--data", str(data.path), "--target", "speedup=1.05", "--out", str(tmp_path / "small"), "--repair", "0"]) == 0
+    arguments = ["--data", str(data.path), "--target", "speedup=1.05", "--out", str(tmp_path / "small"), "--repair", "0"]
+    assert main(["prune", str(tmp_path / "deep"), *arguments]) == 0
     shown = capsys.readouterr().out
     assert "as measured here" in shown and "CER" in shown and "by seconds" in shown
 

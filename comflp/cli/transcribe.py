@@ -15,10 +15,11 @@ from typing import Sequence
 
 from comflp.cli.options import parser
 from comflp.data.audio import AudioError, AudioWarning, read_audio
+from comflp.errors import ComflpError
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print ``FILE<tab>TEXT`` for each file; returns 0, or 2 where a file is no audio."""
+    """Print ``FILE<tab>TEXT`` for each file; returns 0, or 2 where a file cannot be recognised."""
     from comflp.deploy import recognition
 
     options = _options(arguments, recognition.CHUNK_SECONDS)
@@ -27,12 +28,15 @@ def run(arguments: Sequence[str]) -> int:
     status = 0
     for file in options.files:
         try:
-            waveform = read_audio(file, recognizer.sample_rate)
+            text = recognizer.text(read_audio(file, recognizer.sample_rate), options.chunk_seconds)
         except AudioError as error:
             print(f"error: {error}", file=sys.stderr)
             status = 2
-            continue
-        print(f"{file}\t{recognizer.text(waveform, options.chunk_seconds)}", flush=True)
+        except ComflpError as error:
+            print(f"error: {file}: {error}", file=sys.stderr)
+            status = 2
+        else:
+            print(f"{file}\t{text}", flush=True)
     return status
 
 
