@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import Callable, NoReturn
 
+from lifetime import tie_to_parent
 from plain_warnings import show_plainly
 from stage_log import copy_output
 
@@ -24,13 +25,14 @@ _WORKER = re.compile(r"DataLoader worker")
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call ``main`` and copy what it prints to the stage's log file.
+    """Call ``main`` in a process that ends with its parent, and copy what it prints to the stage's log file.
 
     A ComflpError, a fault of the disk or of memory becomes one line on stderr and exit status 1, Ctrl-C becomes exit
     status 130; SIGTERM ends as an error does, so that temporary files are removed, with exit status 143.
     """
     before = _end_at_sigterm()
     try:
+        tie_to_parent()
         copy_output()
         show_plainly()
         main()

@@ -8,34 +8,22 @@ one script in two processes that know each other. One process on one node is the
 Below an error of the script there is no traceback of torchrun's.
 """
 
+import logging
 import os
 import re
 import sys
 from argparse import REMAINDER
 from pathlib import Path
-from typing import Mapping
 
 from cli import Parser
+from lifetime import LAUNCHER, tie_to_parent
 from option_types import whole
+
+from comflp.errors import ComflpError
+from comflp.processes import slurm_step
 
 JOIN_SECONDS = 600
 """How long nodes wait for one another."""
-
-
-def slurm_node(environment: Mapping[str, str]) -> tuple[int, int, str]:
-    """(number of nodes, rank of this one, endpoint) of a job step of Slurm; (1, 0, "") outside one.
-
-    >>> slurm_node({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_STEP_NODELIST": "gpu[07-08,12]-a,login",
-    ...             "SLURM_JOB_ID": "123", "SLURM_STEP_ID": "4"})
-    (2, 1, 'gpu07-a:21234')
-    """
-    size = int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
-    if size == 1:
-        return 1, 0, ""
-    first = re.match(r"(?:[^,\[]|\[[^]]*\])+", environment["SLURM_STEP_NODELIST"])[0]
-    host = re.sub(r"\[(\w+)[^]]*\]", r"\1", first)
-    port = 20000 + int(environment["SLURM_JOB_ID"] + environment["SLURM_STEP_ID"]) % 12000
-    return size, int(environment["SLURM_PROCID"]), f"{host}:{port}"
 
 
 def main() -> None:
@@ -48,17 +36,20 @@ def main() -> None:
     options = arguments.parse_args()
     if not options.command:
         arguments.error("a script and its arguments are missing")
+    tie_to_parent()
     if options.nnodes is None:
         try:
-            nodes, rank, endpoint = slurm_node(os.environ)
-        except (KeyError, ValueError, TypeError) as error:
-            arguments.error(f"Slurm's variables (SLURM_STEP_NUM_TASKS, ...) are not whole: {error}; give --nnodes and its kin")
+            nodes, rank, (host, port) = slurm_step(os.environ)
+        except ComflpError as error:
+            arguments.error(str(error))
+        endpoint = f"{host}:{port}"
     else:
         nodes, rank, endpoint = options.nnodes, options.node_rank, options.rdzv_endpoint
     if not 0 <= rank < nodes:
         arguments.error(f"--node-rank {rank} is not one of 0 to {nodes - 1}")
     if nodes > 1 and not re.fullmatch(r".+:\d+", endpoint):
         arguments.error(f"--rdzv-endpoint {endpoint!r} is not HOST:PORT, where HOST is node 0 and PORT is free there")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # what torch's C++ would print is said by us, in one line
     if nodes * options.nproc_per_node == 1:
         os.execv(sys.executable, [sys.executable, *options.command])
     where = ["--nnodes", nodes, "--node-rank", rank, "--rdzv-endpoint", endpoint, "--rdzv-conf", f"timeout={JOIN_SECONDS}"]
@@ -73,14 +64,22 @@ def run(where, options, endpoint):
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
+    # What it says of a process that ended is said below, in one line.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    script = Path(options.command[0]).name
+    os.environ[LAUNCHER] = str(os.getpid())
     try:
         torchrun([*map(str, where), "--nproc-per-node", str(options.nproc_per_node), *options.command])
-    except ChildFailedError:
+    except ChildFailedError as failed:
+        rank, failure = failed.get_first_failure()
+        if failure.exitcode < 0:  # ended by a signal, it could not say anything itself
+            print(f"{script}: error: process {rank} was ended by {failure.signal_name()} (where memory is short, the system "
+                  "sends SIGKILL); what was done is kept, run the same command again to go on", file=sys.stderr)
         sys.exit(1)
     except SignalException as stopped:
         sys.exit(128 + stopped.sigval)
     except DistStoreError as error:
-        print(f"{Path(options.command[0]).name}: error: not all nodes came to {endpoint} within {JOIN_SECONDS // 60} minutes; "
+        print(f"{script}: error: not all nodes came to {endpoint} within {JOIN_SECONDS // 60} minutes; "
               f"start the same command on each of them, and let them reach this port ({error})", file=sys.stderr)
         sys.exit(1)
 

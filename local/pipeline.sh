@@ -18,6 +18,7 @@ if [ "${trust_hyperparams:-false}" = true ]; then trusted=(--trust-hyperparams);
 begin_experiment() { # locks the experiment and makes it known to what follows
   trap 'log_failure $?' EXIT
   if is_first_node; then lock_or_stop "$exp/.lock" 9 "recipes/$(basename "$PWD")/$exp"; fi
+  export COMFLP_LOCK=$PWD/$exp/.lock # which every process that is started from here holds too (local/lifetime.py)
 }
 
 lock_data() { # one run at a time makes data/, of all experiments of a recipe
@@ -43,7 +44,7 @@ stages_1_to_7() {
   if in_stage 2 "correlation between layers"; then
     for measure in $measures; do
       # shellcheck disable=SC2046
-      on_first_node launch 1 steps/stage2_correlation.py ${inference[@]+"${inference[@]}"} --hidden "$exp/hidden" \
+      launch "$nj" steps/stage2_correlation.py ${inference[@]+"${inference[@]}"} --hidden "$exp/hidden" \
         --model "$exp/deep" --data data/probe --measure "$measure" --seed "$seed" --out "$exp/correlation" \
         $(options_of "$measure" dc "$dc_opts" skip_kl "$skip_kl_opts")
     done
@@ -51,12 +52,12 @@ stages_1_to_7() {
 
   if in_stage 3 "coarse search"; then
     for measure in $measures; do
-      on_first_node launch 1 steps/stage3_coarse_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" \
+      launch "$nj" steps/stage3_coarse_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" \
         --measure "$measure" --num-prune "$num_prune" --method "$search" --beam-size "$beam_size" \
         --refine "$refine" --model "$exp/deep" --data data/probe
     done
     for measure in $reverse_measures; do
-      on_first_node launch 1 steps/stage3_coarse_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" \
+      launch "$nj" steps/stage3_coarse_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" \
         --measure "$measure" --reverse --num-prune "$num_prune" --method "$search" --beam-size "$beam_size"
     done
   fi

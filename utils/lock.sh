@@ -9,15 +9,21 @@
 # shell, or a program that it started, is alive. So there is no stale lock: a killed run leaves none, and a
 # stage that outlived its run.sh still keeps a second run away from the files that it writes.
 # FILE names the holder: process, host, start time. It stays behind, and means nothing when nobody holds it.
+# Processes that inherit no descriptor (of several processes, on other nodes) hold FILE.stages, which local/lifetime.py
+# opens for each; nobody takes FILE while one of them does.
 # python3 takes the lock on the shell's descriptor: macOS has no flock command.
 
-_lock_take() { # DESCRIPTOR wait|try: 0 taken, 1 held by another, 3 not possible on this file system
-  "${COMFLP_PYTHON:-python3}" - "$1" "$2" <<'PYTHON'
-import errno, fcntl, sys
+_lock_take() { # DESCRIPTOR wait|try FILE: 0 taken, 1 held by another, 3 not possible on this file system
+  "${COMFLP_PYTHON:-python3}" - "$1" "$2" "$3.stages" <<'PYTHON'
+import errno, fcntl, os, sys
 
-descriptor, mode = int(sys.argv[1]), sys.argv[2]
+descriptor, mode, stages = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+how = fcntl.LOCK_EX | (fcntl.LOCK_NB if mode == "try" else 0)
 try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if mode == "try" else 0))
+    fcntl.flock(descriptor, how)
+    if os.path.exists(stages):
+        with open(stages, "r+") as file:
+            fcntl.flock(file, how)
 except KeyboardInterrupt:
     sys.exit(130)
 except OSError as error:
@@ -43,7 +49,7 @@ _lock_unsupported() { # FILE WHAT
 lock_or_stop() { # FILE DESCRIPTOR WHAT
   local status=0
   _lock_open "$1" "$2"
-  _lock_take "$2" try || status=$?
+  _lock_take "$2" try "$1" || status=$?
   case $status in
     0) _lock_sign "$1" ;;
     1)
@@ -59,11 +65,11 @@ lock_or_stop() { # FILE DESCRIPTOR WHAT
 lock_and_wait() { # FILE DESCRIPTOR WHAT
   local status=0
   _lock_open "$1" "$2"
-  _lock_take "$2" try || status=$?
+  _lock_take "$2" try "$1" || status=$?
   if [ "$status" -eq 1 ]; then
     printf 'lock: %s is in use by %s; waiting for it.\n' "$3" "$(cat "$1")" >&2
     status=0
-    _lock_take "$2" wait || status=$?
+    _lock_take "$2" wait "$1" || status=$?
   fi
   case $status in
     0) _lock_sign "$1" ;;
