@@ -136,20 +136,21 @@ def _run_round(
     kept = {index: state for index in indices if index in caches and (state := caches[index].start(tree)) is not None}
 
     def work(index: int, audio: AudioBatch | None) -> dict:
-        start, cache, state, runs = time.perf_counter(), caches.get(index), kept.pop(index, None), 0
+        start, cache, state, layer_runs = time.perf_counter(), caches.get(index), kept.pop(index, None), 0
         if audio is not None:
             state = model.begin(audio)
             if cache:
                 cache.put_root(tree, state)
         decoded, spelled = [], []
         for proposal, last, runs in tree.walk(model, state, cache):
+            layer_runs = runs
             decoded.append(str(proposal))
             spelled.append(model.spell(last, proposal))
         if cache:
             cache.finish()
         texts = model.texts(dict(zip(decoded, spelled)), batches.batches[index])
         seconds = time.perf_counter() - start
-        return {"frontend_runs": int(audio is not None), "layer_runs": runs, "texts": texts, "seconds": seconds}
+        return {"frontend_runs": int(audio is not None), "layer_runs": layer_runs, "texts": texts, "seconds": seconds}
 
     return batches.run(work, f"{len(active)} pruned models", only=indices, unread=set(kept))
 
