@@ -18,6 +18,7 @@ from stage_log import copy_output
 
 from comflp.cli.terminal import progress
 from comflp.errors import ComflpError, ErrorOfMain
+from comflp.scoring import METRICS, NORMALISERS
 
 
 _MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory", re.IGNORECASE)
@@ -114,6 +115,14 @@ def parser(description: str) -> argparse.ArgumentParser:
     )
     made.add_argument("--force", action="store_true", help="make the results again even if others are there")
     return made
+
+
+def scoring_options(arguments: argparse.ArgumentParser, used_for: str) -> None:
+    """Add ``--metric``, which is ``used_for`` something, and ``--normaliser`` to the options of a stage."""
+    arguments.add_argument("--metric", choices=METRICS, default="cer", help=used_for)
+    arguments.add_argument("--normaliser", choices=NORMALISERS, default="none",
+                           help="what texts are put through before errors are counted: Whisper's basic normaliser (small "
+                                "letters, no punctuation), its English one (numbers and contractions too), or nothing")
 
 
 def true_or_false(text: str) -> bool:

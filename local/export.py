@@ -11,7 +11,7 @@ from pathlib import Path
 
 import comflp.models
 import option_types
-from cli import parser, progress, run
+from cli import parser, progress, run, scoring_options
 
 from comflp.deploy import export, recognition
 from comflp.artifacts import fingerprint_model, read_json, require, write_json, write_text
@@ -19,7 +19,7 @@ from comflp.data.audio import read_audio
 from comflp.data.data_dir import read_data_dir, subset
 from comflp.errors import ComflpError
 from comflp.experiment import export_directory
-from comflp.scoring import METRICS, error_rate, normalise
+from comflp.scoring import check_references, error_rate, normalise
 from comflp.record import Stage
 
 
@@ -30,7 +30,7 @@ def parse_options():
     arguments.add_argument("--num-utterances", type=option_types.count, default=200, help="how many of its utterances, drawn at random; 0: all")
     arguments.add_argument("--formats", type=option_types.names, default=" ".join(export.FORMATS), help=f"any of: {' '.join(export.FORMATS)}")
     arguments.add_argument("--out", type=option_types.new_path, help="directory; MODEL/export if left out")
-    arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate to compare")
+    scoring_options(arguments, "error rate to compare")
     arguments.add_argument("--seed", type=option_types.seed, default=0, help="seed for drawing the utterances")
     arguments.add_argument("--trust-hyperparams", action="store_true",
                            help="allow a model's HyperPyYAML file, which can run code")
@@ -48,7 +48,7 @@ def main():
     if 0 < options.num_utterances < len(data):
         data = subset(data, options.num_utterances, options.seed)
     stages = {
-        name: Stage(out / name / "record.json", "export", {"metric": options.metric, "format": name},
+        name: Stage(out / name / "record.json", "export", {"metric": options.metric, "normaliser": options.normaliser, "format": name},
                     {"model": fingerprint_model(source), "decoded data": data.fingerprint()}, force=options.force)
         for name in export.FORMATS if name in options.formats.split()
     }
@@ -57,19 +57,21 @@ def main():
         print(f"{out} is up to date")
         return
     model = comflp.models.load(source, trust_hyperparams=options.trust_hyperparams)
-    texts, _ = recognise(recognition.of_model(model), data)
     references = {utterance.utt_id: utterance.text for utterance in data}
-    expected = error_rate(references, texts, options.metric)
+    check_references(references, model.tokenizer, options.normaliser)
+    texts, _ = recognise(recognition.of_model(model), data)
+    expected = error_rate(references, texts, options.metric, options.normaliser)
     for name in wanted:
         directory = out / name
         export.write_format(name, model, out)
         found, seconds = recognise(recognition.load(directory), data)
-        errors = error_rate(references, found, options.metric)
+        errors = error_rate(references, found, options.metric, options.normaliser)
         write_text(directory / "hyp", "".join(f"{utt_id} {text}".rstrip() + "\n" for utt_id, text in found.items()))
         same = sum(normalise(found[utt_id]) == normalise(text) for utt_id, text in texts.items())
         write_json(directory / export.DESCRIPTION, {
             **read_json(directory / export.DESCRIPTION),
             "metric": options.metric,
+            "normaliser": options.normaliser,
             "error_rate": errors.rate,
             "reference_error_rate": expected.rate,
             "num_utterances": len(data),

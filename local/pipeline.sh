@@ -65,7 +65,7 @@ stages_1_to_7() {
   if in_stage 4 "fine search"; then
     launch "$nj" steps/stage4_fine_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" --model "$exp/deep" \
       --data data/valid --num-prune "$num_prune" --measures "$measures" --reverse-measures "$reverse_measures" \
-      --baselines "$baselines" --metric "$metric" --seed "$seed"
+      --baselines "$baselines" --metric "$metric" --normaliser "$normaliser" --seed "$seed"
   fi
 
   if in_stage 5 "fine-tuning"; then
@@ -73,14 +73,15 @@ stages_1_to_7() {
       for proposal in $proposals; do
         # shellcheck disable=SC2086
         launch "$train_nj" steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} \
-          --exp "$exp" --num-prune "$n" --proposal "$proposal" --metric "$metric" --distill "$distill" --tag "$tag" \
-          "${finetune_config:-conf/finetune.yaml}" --seed "$seed" $finetune_opts
+          --exp "$exp" --num-prune "$n" --proposal "$proposal" --metric "$metric" --normaliser "$normaliser" \
+          --distill "$distill" --tag "$tag" "${finetune_config:-conf/finetune.yaml}" --seed "$seed" $finetune_opts
       done
     done
   fi
 
   if in_stage 6 "decoding"; then
-    launch "$nj" steps/stage6_decode.py ${inference[@]+"${inference[@]}"} --exp "$exp" --data "$decode_sets" --metric "$metric"
+    launch "$nj" steps/stage6_decode.py ${inference[@]+"${inference[@]}"} --exp "$exp" --data "$decode_sets" --metric "$metric" \
+      --normaliser "$normaliser"
   fi
 
   if in_stage 7 "report"; then

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import option_types
-from cli import progress, run
+from cli import progress, run, scoring_options
 from inference_options import how, inference_parser, load_model, read_data
 
 from comflp.artifacts import fingerprint_file, fingerprint_model, require
@@ -18,7 +18,6 @@ from comflp.data.data_dir import subset
 from comflp.errors import ComflpError
 from comflp.experiment import Layout
 from comflp.processes import processes
-from comflp.scoring import METRICS
 from comflp.search import BlockMatrix
 from comflp.search.baselines import baseline
 from comflp.search.baselines.greedy import glp
@@ -40,7 +39,7 @@ def parse_options():
     arguments.add_argument("--data", type=option_types.path, default="data/valid", help="Kaldi data directory to decode")
     arguments.add_argument("--train", type=option_types.path, default="data/train", help="data that linear_probe trains its probes on")
     arguments.add_argument("--probe-utterances", type=option_types.positive, default=1000, help="how many of them it uses")
-    arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate to rank by")
+    scoring_options(arguments, "error rate to rank by")
     arguments.add_argument("--race", action="store_true",
                            help="drop candidates that are behind with 95%% confidence after a share of the utterances")
     arguments.add_argument("--seed", type=option_types.seed, default=0, help="seed for the random draw, the intervals and the race")
@@ -66,7 +65,7 @@ def search(options, ranks):
         lists += [measure_list(layout, counts, name) for name in options.measures.split()]
         lists += [measure_list(layout, counts, name, reverse=True) for name in options.reverse_measures.split()]
         lists += [baseline_list(entry, counts, quality) for entry in baselines]
-    recorded = {"seed": options.seed, "race": options.max_seconds if options.race else False}
+    recorded = {"normaliser": options.normaliser, "seed": options.seed, "race": options.max_seconds if options.race else False}
     files = {entry: RankedFiles(layout, entry, options.metric, recorded, inputs, options.force) for entry in lists}
     done = ranks.decide(lambda: [files[entry].up_to_date() for entry in lists])
     wanted = [entry for entry, is_done in zip(lists, done) if not is_done]
@@ -140,6 +139,7 @@ def greedily(model, entries, data, quality, options, ranks):
 def common(options, ranks):
     return {
         "metric": options.metric,
+        "normaliser": options.normaliser,
         "seed": options.seed,
         "work": work_directory(options),
         **how(options, ranks),

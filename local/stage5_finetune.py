@@ -17,7 +17,7 @@ from pathlib import Path
 import hparams
 import numpy as np
 import option_types
-from cli import parser, run
+from cli import parser, run, scoring_options
 from training_log import EpochReport, left_out
 
 import comflp.models
@@ -33,7 +33,6 @@ from comflp.processes import Ranks, processes, training_backend
 from comflp.proposal import PruningProposal
 from comflp.record import Stage
 from comflp.result_names import FineTuned, ProposalName, Pruned, Scratch
-from comflp.scoring import METRICS
 from comflp.target import layer_counts
 from comflp.train.distillation import KINDS, Distillation
 from comflp.train.fit import FitResult, batch_limits, fit
@@ -55,7 +54,7 @@ def parse_options():
     arguments.add_argument("--train", type=option_types.path, default="data/train", help="data directory to train on")
     arguments.add_argument("--dev", type=option_types.path, default="data/dev", help="data directory that the best epochs are chosen by")
     arguments.add_argument("--probe", type=option_types.path, default="data/probe", help="data directory for correlation snapshots")
-    arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate on the dev set")
+    scoring_options(arguments, "error rate on the dev set")
     arguments.add_argument("--distill", choices=KINDS, default="none", help="also learn from the deep model")
     arguments.add_argument("--tag", type=option_types.name, default="", help="appended to the directory's name, to keep several trainings")
     arguments.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
@@ -81,6 +80,7 @@ def main():
             dev=read(options.dev),
             probe=read(options.probe),
             metric=options.metric,
+            normaliser=options.normaliser,
             allow_pipes=options.allow_pipes,
             force=options.force,
             ranks=ranks,
@@ -133,6 +133,7 @@ class Job:
     dev: DataDir
     probe: DataDir
     metric: str
+    normaliser: str
     allow_pipes: bool
     force: bool
     ranks: Ranks
@@ -195,6 +196,7 @@ class Job:
                 "start": str(result.start),
                 "distill": self.state.distill,
                 "metric": self.metric,
+                "normaliser": self.normaliser,
                 "processes": self.ranks.size,
             },
             {"training data": self.train.fingerprint(), "dev data": self.dev.fingerprint()},
@@ -225,6 +227,7 @@ class Job:
             training,
             values,
             self.metric,
+            self.normaliser,
             distillation=Distillation.of_kind(
                 self.state.distill,
                 self.deep,
@@ -256,6 +259,7 @@ class Job:
         """The fine-tuned model, with what its card tells, and the record."""
         facts = {
             "metric": self.metric,
+            "normaliser": self.normaliser,
             "error_rate_before": fitted.error_rate_before,
             "error_rate": fitted.error_rate,
             "data": f"trained on {self.train.path} ({len(self.train):,} utterances), error rates on {self.dev.path}",

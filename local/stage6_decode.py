@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import option_types
-from cli import run
+from cli import run, scoring_options
 from inference_options import how, inference_parser, load_model, read_data
 
 from comflp.artifacts import fingerprint_file, fingerprint_model, require
@@ -26,7 +26,7 @@ from comflp.inference.speech import How
 from comflp.models.layered import LayeredModel
 from comflp.processes import processes
 from comflp.record import Stage
-from comflp.scoring import METRICS
+from comflp.scoring import check_references
 
 
 def parse_options():
@@ -35,7 +35,7 @@ def parse_options():
     arguments.add_argument("--models", default="", help="model directories to decode, separated by spaces")
     arguments.add_argument("--data", default="dev test",
                            help="Kaldi data directories, separated by spaces; a plain name is taken in data/")
-    arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate to report first")
+    scoring_options(arguments, "error rate to report first")
     arguments.add_argument("--decoder", choices=("greedy", "beam"), default="greedy", help="CTC search")
     arguments.add_argument("--lm", type=option_types.path, help="KenLM file (arpa or binary) for the beam search")
     arguments.add_argument("--lm-weight", type=option_types.real(0, 100), default=0.5, help="weight of the language model")
@@ -59,6 +59,7 @@ def main():
             sets=read_sets(options.data.split(), partial(read_data, options=options)),
             search=Search.of(options),
             metric=options.metric,
+            normaliser=options.normaliser,
             tag=options.tag,
             num_worst=options.worst,
             force=options.force,
@@ -133,6 +134,7 @@ class Decoding:
     sets: dict[str, DataDir]
     search: Search
     metric: str
+    normaliser: str
     tag: str
     num_worst: int
     force: bool
@@ -148,7 +150,7 @@ class Decoding:
             stage = Stage(
                 out / "record.json",
                 "stage6_decode",
-                options={"metric": self.metric, "worst": self.num_worst, "search": described},
+                options={"metric": self.metric, "normaliser": self.normaliser, "worst": self.num_worst, "search": described},
                 inputs={"decoded model": fingerprint, "decoded data": data.fingerprint()},
                 force=self.force,
             )
@@ -157,10 +159,13 @@ class Decoding:
                     print(f"{out} is up to date")
                 continue
             model = model or self.load(directory)
+            check_references({utterance.utt_id: utterance.text for utterance in data}, model.tokenizer, self.normaliser)
             work = out / ".partial"
             hypotheses = decode(model, data, self.search.for_model(model), described, work=work, **self.how)
             if ranks.is_main:
-                paths, score = write_results(out, model, data, hypotheses, self.metric, self.search.decoder, self.num_worst)
+                paths, score = write_results(
+                    out, model, data, hypotheses, self.metric, self.search.decoder, self.num_worst, self.normaliser
+                )
                 shutil.rmtree(work)
                 stage.finish(paths)
                 print(f"wrote {out}: {self.metric.upper()} {score['error_rate']:.2f}%, "

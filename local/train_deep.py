@@ -10,7 +10,7 @@ from pathlib import Path
 import hparams
 import option_types
 import torch
-from cli import parser, run
+from cli import parser, run, scoring_options
 from training_log import EpochReport, left_out
 
 from comflp.artifacts import atomic_directory, write_text
@@ -21,7 +21,6 @@ from comflp.models.own.transformer_ctc import TransformerCTC
 from comflp.processes import processes, training_backend
 from comflp.record import Stage
 from comflp.replacing import MODEL, check_replaceable
-from comflp.scoring import METRICS
 from comflp.train.fit import batch_limits, fit
 
 
@@ -31,7 +30,7 @@ def parse_options():
     arguments.add_argument("config", type=option_types.file, help="HyperPyYAML file; any of its keys may follow as --key value")
     arguments.add_argument("--train", type=option_types.path, required=True, help="data directory to train on")
     arguments.add_argument("--dev", type=option_types.path, required=True, help="data directory that the best epoch is chosen by")
-    arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate on the dev set")
+    scoring_options(arguments, "error rate on the dev set")
     arguments.add_argument("--out", type=option_types.new_path, required=True, help="experiment directory; gets deep/ and train_deep/")
     arguments.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     options, overrides = arguments.parse_known_args()
@@ -50,7 +49,7 @@ def train_deep(options, configuration, ranks):
     stage = Stage(
         deep / "record.json",
         "stage0_train_deep",
-        options={**configuration.options(), "metric": options.metric, "processes": ranks.size},
+        options={**configuration.options(), "metric": options.metric, "normaliser": options.normaliser, "processes": ranks.size},
         inputs={"training data": train.fingerprint(), "dev data": dev.fingerprint()},
         force=options.force,
     )
@@ -83,6 +82,7 @@ def train_deep(options, configuration, ranks):
         training,
         values,
         options.metric,
+        options.normaliser,
         run_opts=configuration.run_opts,
         report=report,
         goes_on=report.goes_on,

@@ -166,6 +166,25 @@ def test_stage6_scores_every_model_of_an_experiment(recipe):
     assert "--exp DIR" in said and "Traceback" not in said
 
 
+def test_references_in_the_other_letter_case_stop_stages_4_and_6(recipe):
+    """Every letter would count as an error of a perfect model; the remedy is said, and works."""
+    text = recipe / "data" / "valid" / "text"
+    lines = (line.split(" ", 1) for line in text.read_text().splitlines())
+    text.write_text("".join(f"{utt_id} {words.upper()}\n" for utt_id, words in lines))
+    stages = {
+        "stage4_fine_search.py": ["--exp", "exp", "--model", "exp/deep", "--num-prune", 2, "--measures", "dc", "--baselines", ""],
+        "stage6_decode.py": ["--models", "exp/deep", "--data", "valid"],
+    }
+    for name, options in stages.items():
+        said = script(name, *options, cwd=recipe, expect=1)
+        assert "small letters only, and 100% of the letters in the references" in said and "Traceback" not in said
+        assert "--letter-case lower" in said and "--normaliser basic" in said
+        script(name, *options, "--normaliser", "basic", cwd=recipe)
+    score = json.loads((recipe / "exp" / "deep" / "decode_valid" / "score.json").read_text())
+    assert score["normaliser"] == "basic" and score["capped_error_rate"] <= score["error_rate"]
+    assert json.loads((recipe / "exp" / "prune2" / "dc" / "ranked.json").read_text())["normaliser"] == "basic"
+
+
 def test_stage6_keeps_the_results_of_several_searches(recipe):
     of_deep = ("stage6_decode.py", "--models", "exp/deep", "--data", "valid")
     script(*of_deep, cwd=recipe)

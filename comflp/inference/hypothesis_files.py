@@ -13,19 +13,21 @@ from comflp.artifacts import write_json, write_text
 from comflp.data.data_dir import DataDir
 from comflp.inference.decode import Hypotheses
 from comflp.models.layered import LayeredModel
-from comflp.scoring import METRICS, ErrorRate, align, error_rate, normalise, utterances_errors
+from comflp.scoring import METRICS, ErrorRate, align, error_rate, normalise, total_of, utterances_errors
 
 
 def write_results(
-    out: Path, model: LayeredModel, data: DataDir, hypotheses: Hypotheses, metric: str, decoder: str, num_worst: int
+    out: Path, model: LayeredModel, data: DataDir, hypotheses: Hypotheses, metric: str, decoder: str, num_worst: int,
+    normaliser: str = "none",
 ) -> tuple[list[Path], dict[str, Any]]:
     """Write hyp, ref, hyp.trn, ref.trn, per_speaker.tsv, worst.txt and score.json; returns their paths and the score.
 
     metric: ``cer`` or ``wer``, what the score gives first. decoder: the search that gave the hypotheses, for score.json.
-    num_worst: how many utterances worst.txt shows.
+    num_worst: how many utterances worst.txt shows. normaliser: one of ``comflp.scoring.NORMALISERS``; all files hold the
+    texts that it makes, as they were compared.
     """
-    references = {utterance.utt_id: normalise(utterance.text) for utterance in data}
-    texts = {utt_id: normalise(text) for utt_id, text in hypotheses.items()}
+    references = {utterance.utt_id: normalise(utterance.text, normaliser) for utterance in data}
+    texts = {utt_id: normalise(text, normaliser) for utt_id, text in hypotheses.items()}
     rates = {name: error_rate(references, texts, name) for name in METRICS}
     asked = rates[metric]
     score = {
@@ -35,6 +37,8 @@ def write_results(
         "deletions": asked.deletions,
         "insertions": asked.insertions,
         "ref_length": asked.ref_length,
+        "normaliser": normaliser,
+        "capped_error_rate": capped_rate(references, texts, metric),
         "cer": rates["cer"].rate,
         "wer": rates["wer"].rate,
         "num_utterances": len(data),
@@ -57,6 +61,12 @@ def write_results(
         write_text(out / name, content)
     write_json(out / "score.json", score)
     return [*(out / name for name in files), out / "score.json"], score
+
+
+def capped_rate(references: Mapping[str, str], texts: Mapping[str, str], metric: str) -> float:
+    """The error rate with no utterance above 100%."""
+    errors = utterances_errors(list(references.values()), [texts[utt_id] for utt_id in references], metric)
+    return total_of([each.capped for each in errors]).rate
 
 
 def kaldi_text(texts: Mapping[str, str]) -> str:

@@ -44,6 +44,7 @@ beam_size=10              # K, candidates of the coarse search
 refine=100                # skip measures only: run the best 100 as whole pruned models and keep the K best; 0: off
 baselines="top uniform glp random" # proposals to compare with: top bottom middle uniform random reverse glp linear_probe
 metric=cer                # error rate of searches and scores: cer or wer
+normaliser=none           # before errors are counted: none, basic (small letters, no punctuation) or english (numbers too)
 # fine-tuning, decoding, report (stages 5 to 7)
 finetune_prune=6          # N of the models to fine-tune, one or several
 proposals="skip_kl_fine dc_fine top" # what to fine-tune: dc_fine svcca_coarse glp top scratch 1,3-4,7 ...
@@ -71,8 +72,8 @@ if in_stage 0 "data preparation and the deep model"; then
     --num-valid "$num_valid" --num-probe "$num_probe" --seed "$data_seed"
   unlock_data
   # shellcheck disable=SC2086
-  launch "$train_nj" steps/train_deep.py ${forced[@]+"${forced[@]}"} --train data/train --dev data/dev --metric "$metric" \
-    --out "$exp" conf/deep.yaml --seed "$seed" --layerdrop "$layerdrop" $deep_opts
+  launch "$train_nj" steps/train_deep.py ${forced[@]+"${forced[@]}"} --train data/train --dev data/dev \
+    --metric "$metric" --normaliser "$normaliser" --out "$exp" conf/deep.yaml --seed "$seed" --layerdrop "$layerdrop" $deep_opts
 fi
 
 stages_1_to_7

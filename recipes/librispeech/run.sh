@@ -43,6 +43,7 @@ beam_size=10              # K, candidates of the coarse search
 refine=100                # skip measures only: run the best 100 as whole pruned models and keep the K best; 0: off
 baselines="top glp random" # proposals to compare with: top bottom middle uniform random reverse glp linear_probe
 metric=wer                # error rate of searches and scores: cer or wer
+normaliser=none           # before errors are counted: none, basic (small letters, no punctuation) or english (numbers too)
 max_seconds=160           # seconds of audio in a batch of stages 1 to 4 and 6, padding included; less if memory is short
 # fine-tuning, decoding, report (stages 5 to 7)
 finetune_prune=6          # N of the models to fine-tune, one or several

@@ -22,7 +22,7 @@ from comflp.inference.prefix_tree import PrefixTree, StateCache
 from comflp.inference.speech import How, Speech
 from comflp.models.layered import LayeredModel
 from comflp.proposal import Proposal
-from comflp.scoring import METRICS, ErrorRate, utterances_errors
+from comflp.scoring import METRICS, ErrorRate, check_references, utterances_errors
 from comflp.search.fine.bootstrap import difference_intervals
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Evaluation:
     """
 
     metric: str
+    normaliser: str
     utt_ids: list[str]
     counts: dict[Proposal, np.ndarray]
     texts: dict[Proposal, dict[str, str]]
@@ -58,6 +59,10 @@ class Evaluation:
     def error_rate(self, proposal: Proposal) -> ErrorRate:
         """Counts over all utterances that the proposal was tried on."""
         return ErrorRate(*self.counts[proposal].sum(axis=0).tolist())
+
+    def capped_error_rate(self, proposal: Proposal) -> ErrorRate:
+        """The same with no utterance above 100%: what a model that repeats itself for ever on one of them cannot decide."""
+        return sum((ErrorRate(*row).capped for row in self.counts[proposal].tolist()), ErrorRate())
 
     def intervals(
         self, proposals: Sequence[Proposal], reference: Proposal, seed: int
@@ -72,6 +77,7 @@ def evaluate(
     proposals: Sequence[Proposal],
     data: DataDir,
     metric: str = "cer",
+    normaliser: str = "none",
     race: Sequence[Sequence[Proposal]] = (),
     seed: int = 0,
     caches: Mapping[int, StateCache] | None = None,
@@ -79,16 +85,19 @@ def evaluate(
 ) -> Evaluation:
     """Decode ``data`` with every proposal and count the errors.
 
+    metric, normaliser: of :func:`comflp.scoring.error_rate`.
     race: groups of proposals that compete. After each of RACE_SHARES of the
         batches (drawn in an order given by ``seed``), a proposal is dropped that
         is behind the best of each of its groups with 95% confidence. No groups: no race.
     caches: batch index -> StateCache, to reuse states between calls on the same data and ``max_seconds``.
     how: of :class:`comflp.inference.speech.Speech`.
 
-    Raises ComflpError where a proposal is for another number of layers.
+    Raises ComflpError where a proposal is for another number of layers, where an output is not finite, and where the
+    references are in the other letter case than the model's vocabulary.
     """
     proposals = sorted(set(proposals))
     _check(model, proposals, metric)
+    check_references({utterance.utt_id: utterance.text for utterance in data}, model.tokenizer, normaliser)
     batches = Pass(
         Speech(model, data, **how),
         proposals=[str(proposal) for proposal in proposals],
@@ -97,6 +106,7 @@ def evaluate(
     )
     result = Evaluation(
         metric,
+        normaliser,
         [utterance.utt_id for utterance in data.utterances],
         counts={proposal: np.zeros((len(data), 4), dtype=np.int64) for proposal in proposals},
         texts={proposal: {} for proposal in proposals},
@@ -163,7 +173,7 @@ def _add(result: Evaluation, batch: Sequence[Utterance], entry: dict) -> None:
         if texts is None:
             continue
         result.texts[proposal].update((utterance.utt_id, text) for utterance, text in zip(batch, texts))
-        errors = utterances_errors(references, texts, result.metric)
+        errors = utterances_errors(references, texts, result.metric, result.normaliser)
         counts[rows] = [(e.substitutions, e.deletions, e.insertions, e.hits) for e in errors]
     result.layer_runs += entry["layer_runs"]
     result.frontend_runs += entry["frontend_runs"]

@@ -61,6 +61,7 @@ class FineSearchResult:
         best = self.best.proposal
         return {
             "metric": self.evaluation.metric,
+            "normaliser": self.evaluation.normaliser,
             "num_layers": best.num_layers,
             "num_prune": best.num_removed,
             "num_utterances": len(self.evaluation.utt_ids),
@@ -70,6 +71,7 @@ class FineSearchResult:
                     "proposal": str(result.proposal),
                     "quality": result.quality,
                     "error_rate": result.errors.rate,
+                    "capped_error_rate": self.evaluation.capped_error_rate(result.proposal).rate,
                     "substitutions": result.errors.substitutions,
                     "deletions": result.errors.deletions,
                     "insertions": result.errors.insertions,
