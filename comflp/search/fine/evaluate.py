@@ -103,6 +103,7 @@ def evaluate(
         proposals=[str(proposal) for proposal in proposals],
         race=[[str(proposal) for proposal in group] for group in race],
         seed=seed if race else None,
+        scored=[metric, normaliser] if race else None,  # what is dropped depends on it
     )
     result = Evaluation(
         metric,
