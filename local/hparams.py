@@ -64,7 +64,7 @@ def load(config: str, overrides: Sequence[str]) -> Configuration:
         raise
     except ArgumentTypeError as error:
         raise ComflpError(f"--device: {error}") from None
-    except (Exception, SystemExit) as error:  # SpeechBrain's parser ends the program; the file names classes and their arguments, which raise what they like
+    except (Exception, SystemExit) as error:  # SpeechBrain's parser ends the program; the classes that a file names raise anything
         raise ComflpError(f"{config} cannot be used as a configuration: {error}") from error
     return Configuration(_Values(config, values), run_opts, resolved)
 

@@ -42,7 +42,8 @@ def parse_options():
     arguments.add_argument("--lm-unit", choices=("word", "char"), default="word",
                            help="its words are words, or single characters (languages written without spaces)")
     arguments.add_argument("--beam-size", type=option_types.candidates, default=20, help="hypotheses that the beam search keeps")
-    arguments.add_argument("--tag", type=option_types.name, default="", help="appended to the results' directory name, to keep those of several searches")
+    arguments.add_argument("--tag", type=option_types.name, default="",
+                           help="appended to the names of the results' directories, to keep several searches")
     arguments.add_argument("--worst", type=option_types.count, default=20, help="utterances in worst.txt")
     options = arguments.parse_args()
     if options.lm and options.decoder != "beam":

@@ -5,7 +5,6 @@ Usage as SpeechBrain's recipes: train_deep.py [options] conf/deep.yaml [--key va
 """
 
 import shutil
-from pathlib import Path
 
 import hparams
 import option_types
