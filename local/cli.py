@@ -16,7 +16,7 @@ from lifetime import tie_to_parent
 from plain_warnings import show_plainly
 from stage_log import copy_output
 
-from comflp.cli.terminal import progress
+from comflp.cli.terminal import progress  # noqa: F401  the scripts take it from here
 from comflp.errors import ComflpError, ErrorOfMain
 from comflp.scoring import METRICS, NORMALISERS
 

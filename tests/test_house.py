@@ -12,7 +12,8 @@ FOLDERS = ("comflp", "local", "utils", "recipes", "benchmarks", "tests")
 LONGEST = 320
 
 FLOORS = (
-    ("errors",), ("artifacts",), ("proposal", "target", "text", "costs", "budget"), ("processes",), ("record",), ("experiment", "result_names"),
+    ("errors", "names"), ("artifacts", "replacing"), ("proposal", "target", "text", "costs", "budget"),
+    ("processes", "heartbeat"), ("record",), ("experiment", "result_names"),
     ("data", "scoring"), ("models",), ("inference",), ("measures",), ("search",), ("repair",), ("train",), ("deploy", "pruning"),
     ("report",), ("cli", "transcribe"),
 )  # fmt: skip

@@ -5,7 +5,8 @@
 
 The first line names the columns, and every other line has as many. In a .csv file a value with a comma stands in
 quotes; a .tsv file (such as Common Voice's) has no quoting. Relative paths start from the file's own folder. Without an
-id column an utterance is named by its audio file (files of different folders must then not share a name), without a speaker column, or with none in it, each is its own speaker.
+id column an utterance is named by its audio file (files of different folders must then not share a name),
+without a speaker column, or with none in it, each is its own speaker.
 """
 
 import csv

@@ -16,9 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from comflp.costs import Costs, ModelCosts
-from comflp.data.batching import AudioBatch
 from comflp.inference.device import evaluation
-from comflp.models.layered import ENTER, LayeredModel, Step
+from comflp.models.layered import ENTER, LayeredModel
 from comflp.models.verify import noise_batch
 from comflp.proposal import Proposal, PruningProposal, joined
 

@@ -13,7 +13,6 @@ import multiprocessing.connection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import soundfile
