@@ -7,11 +7,14 @@ search, the best proposals run whole, fine search where there are texts, repair,
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Iterator, Sequence
+
+import numpy as np
 
 from comflp.artifacts import read_json, write_json
 from comflp.budget import parse_target, resolve
@@ -22,23 +25,29 @@ from comflp.errors import ComflpError
 from comflp.inference.decode import decode
 from comflp.inference.journal import work_key
 from comflp.inference.measure_costs import measure_costs, measure_seconds
-from comflp.inference.output_change import model_divergence
+from comflp.inference.hypotheses import on_own_hypotheses
+from comflp.inference.output_change import model_divergence, output_changes
 from comflp.inference.speech import Progress, Speech
 from comflp.measures import skip_matrix
+from comflp.measures.skip import skip_costs
 from comflp.models import LayeredModel, load
 from comflp.models.verify import verify_saved
 from comflp.proposal import Proposal, PruningProposal
 from comflp.repair import repair as repaired_copy
 from comflp.scoring import check_references, error_rate
 from comflp.search import BlockMatrix, Candidate
+from comflp.search.coarse.joint import MOST_SETS, joint_searches
 from comflp.search.coarse.refine import NUM_UTTERANCES, Refinement
 from comflp.search.fine.ranking import fine_search
+from comflp.target import LayerCounts
 
 FEWEST = 10
 """Utterances that are needed at least."""
 _HELD_OUT, _MOST_HELD_OUT = 0.2, 500
 _MOST_SEARCHED = 200
 _REFINED = 100
+_CANDIDATES = 10
+_MOST_JOINT = 16
 
 
 @dataclass(frozen=True)
@@ -122,15 +131,16 @@ class _Run:
         data = speech.data
         if len(data) < FEWEST:
             raise ComflpError(f"at least {FEWEST} utterances are needed, and there are {len(data)}; a few hundred are better")
-        if len(speech.model.stacks) > 1:
-            raise ComflpError("models of several stacks are not pruned by one call yet; use a recipe (recipes/README.md)")
         self.deep, self.metric, self.seed, self.directory = speech.model, metric, seed, directory
+        # Models that write text as people do are scored without its capitals and punctuation.
+        self.normaliser = "basic" if len(speech.model.stacks) > 1 else "none"
         self.has_texts = any(utterance.text for utterance in data)
         if self.has_texts:
-            check_references({utterance.utt_id: utterance.text for utterance in data}, self.deep.tokenizer)
+            check_references({utterance.utt_id: utterance.text for utterance in data}, self.deep.tokenizer, self.normaliser)
         held_out = subset(data, min(max(round(_HELD_OUT * len(data)), 2), _MOST_HELD_OUT), seed)
-        self.held_out = replace(speech, data=held_out)
-        self.rest = replace(speech, data=DataDir(data.path, [utterance for utterance in data if utterance.utt_id not in held_out]))
+        rest = DataDir(data.path, [utterance for utterance in data if utterance.utt_id not in held_out])
+        self.held_out = on_own_hypotheses(replace(speech, data=held_out))
+        self.rest = on_own_hypotheses(replace(speech, data=rest))
         self.history: list[dict[str, Any]] = []
 
     def prune(self, target: str, num_repair: int) -> Pruned:
@@ -150,28 +160,45 @@ class _Run:
         yield facts
         self.history.append({**facts, "seconds": round(time.monotonic() - start, 3)})
 
-    def _target(self, text: str) -> tuple[ModelCosts, int]:
-        """The costs of the deep model and how many layers go."""
+    def _target(self, text: str) -> tuple[ModelCosts, list[LayerCounts]]:
+        """The costs of the deep model, and the numbers of layers whose removal just reaches the target."""
         with self._step("target") as facts:
             costs = costs_of(self.deep, "speedup" in text, self.directory / "costs.json")
-            (counts,) = resolve(parse_target(text, costs.num_layers), costs)
-            facts |= {"target": text, "num_layers": costs.num_layers, "removed": dict(counts), "ceiling": costs.ceiling}
-        return costs, counts.total
+            found = resolve(parse_target(text, costs.num_layers), costs)
+            facts |= {"target": text, "num_layers": costs.num_layers, "removed": [dict(counts) for counts in found],
+                      "ceiling": costs.ceiling}
+        return costs, found
 
-    def _coarse_search(self, num_prune: int) -> Sequence[Candidate]:
+    def _coarse_search(self, counts: Sequence[LayerCounts]) -> Sequence[Candidate]:
+        """The best candidates among all numbers of layers that reach the target."""
         with self._step("coarse search") as facts:
-            (stack,) = self.deep.stacks.values()
+            if len(self.deep.stacks) > 1:
+                heard = self.rest.drawn(_MOST_JOINT, self.seed)
+                results = joint_searches(lambda proposals: output_changes(heard, proposals, "kl"), self._matrices(heard), counts)
+                found = sorted((c for result in results.values() for c in result.candidates), key=lambda c: -c.quality)[:_CANDIDATES]
+                facts |= {"measure": "kl", "candidates": [candidate.as_dict() for candidate in found]}
+                return found
+            (stack,), num_prune = self.deep.stacks.values(), counts[0].total
             values = skip_matrix(self.rest, "skip_kl", seed=self.seed)
             matrix = BlockMatrix(values, is_cost=True, must_stay=stack.must_stay)
             found = Refinement(_REFINED, NUM_UTTERANCES, self.seed).search(self.rest, matrix, [num_prune])[num_prune]
             facts |= {"measure": "skip_kl", "candidates": [candidate.as_dict() for candidate in found]}
         return found
 
+    def _matrices(self, speech: Speech) -> dict[str, BlockMatrix]:
+        """Block costs of each stack; they are only measured of stacks whose sets of layers are too many to run them all."""
+        matrices = {}
+        for name, stack in self.deep.stacks.items():
+            many = math.comb(stack.num_layers, stack.num_layers // 2) > MOST_SETS
+            values = skip_costs(speech, "kl", self.seed, _MOST_JOINT, None, name) if many else np.zeros((stack.num_layers + 1,) * 2)
+            matrices[name] = BlockMatrix(values, is_cost=True, must_stay=stack.must_stay)
+        return matrices
+
     def _fine_search(self, candidates: Sequence[Candidate]) -> PruningProposal:
         with self._step("fine search") as facts:
             heard = self.rest.drawn(_MOST_SEARCHED, self.seed)
             found = fine_search(self.deep, candidates, heard.data, self.metric, seed=self.seed, work=heard.work,
-                                allow_pipes=heard.allow_pipes, progress=heard.progress)
+                                hypotheses=heard.hypotheses, normaliser=self.normaliser, allow_pipes=heard.allow_pipes, progress=heard.progress)
             facts |= {"metric": self.metric, "num_utterances": len(heard.data),
                       "results": [{"proposal": str(r.proposal), "error_rate": r.errors.rate} for r in found.results]}
         return found.best.proposal
@@ -199,8 +226,9 @@ class _Run:
             for name, model in states.items():
                 rate = None
                 if self.has_texts:
-                    texts = decode(model, speech.data, work=speech.work, allow_pipes=speech.allow_pipes, progress=speech.progress)
-                    rate = error_rate(references, texts, self.metric).rate
+                    texts = decode(model, speech.data, work=speech.work, hypotheses=speech.hypotheses,
+                                   allow_pipes=speech.allow_pipes, progress=speech.progress)
+                    rate = error_rate(references, texts, self.metric, self.normaliser).rate
                 standings[name] = Standing(rate, 0.0 if model is self.deep else model_divergence(speech, model))
             facts |= {"metric": self.metric, "num_utterances": len(speech.data), **{k: vars(v) for k, v in standings.items()}}
         return standings

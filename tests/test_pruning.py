@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from fixtures.whisper import make_whisper
 
 import comflp
 import comflp.models
@@ -168,3 +169,17 @@ def test_errors_are_one_line(make_model, folder, tmp_path, capsys):
         shown = capsys.readouterr().err
         assert message in shown and "Traceback" not in shown
     assert main(["--version"]) == 0 and capsys.readouterr().out == f"comflp {comflp.__version__}\n"
+
+
+def test_two_stacks_are_pruned_together(tmp_path):
+    """Of a small random Whisper: layers of both stacks, or of either, whichever reaches the target at the least divergence."""
+    directory = make_whisper(tmp_path / "deep", encoder_layers=3, decoder_layers=3, seed=2)
+    deep = comflp.models.load(directory, language="it")
+    waveforms = [0.2 * np.random.default_rng(number).standard_normal(9000 + 400 * number) for number in range(12)]
+    result = comflp.prune(deep, waveforms, target="encoder=1+decoder=1", repair=4, sample_rate=16000, metric="wer")
+    assert {name: stack.num_layers for name, stack in result.model.stacks.items()} == {"encoder": 2, "decoder": 2}
+    found = {step["step"]: step for step in result.history}
+    assert found["coarse search"]["measure"] == "kl" and len(found["coarse search"]["candidates"]) == 9
+    assert result.standings["pruned"].divergence > 0 and "repaired" in result.standings
+    result.save(tmp_path / "pruned")
+    assert comflp.models.load(tmp_path / "pruned").origin["pruning"][-1]["removed"] == str(result.proposal)

@@ -42,6 +42,7 @@ class Evaluation:
     texts: proposal -> utterance id -> decoded text.
     dropped: proposal -> number of utterances after which a race dropped it.
     layer_runs, frontend_runs: modules executed, over all batches. num_batches: of them.
+    capped: whether proposals are compared by the rate with no utterance above 100%.
     seconds: of computing and decoding, without reading audio, added over processes.
     """
 
@@ -54,6 +55,7 @@ class Evaluation:
     num_batches: int = 0
     layer_runs: int = 0
     frontend_runs: int = 0
+    capped: bool = False
     seconds: float = 0.0
 
     def error_rate(self, proposal: Proposal) -> ErrorRate:
@@ -63,6 +65,10 @@ class Evaluation:
     def capped_error_rate(self, proposal: Proposal) -> ErrorRate:
         """The same with no utterance above 100%: what a model that repeats itself for ever on one of them cannot decide."""
         return sum((ErrorRate(*row).capped for row in self.counts[proposal].tolist()), ErrorRate())
+
+    def ranking_rate(self, proposal: Proposal) -> float:
+        """The rate, in percent, that proposals are compared by: capped for models that write token by token."""
+        return (self.capped_error_rate(proposal) if self.capped else self.error_rate(proposal)).rate
 
     def intervals(
         self, proposals: Sequence[Proposal], reference: Proposal, seed: int
@@ -112,6 +118,7 @@ def evaluate(
         counts={proposal: np.zeros((len(data), 4), dtype=np.int64) for proposal in proposals},
         texts={proposal: {} for proposal in proposals},
         num_batches=len(batches.batches),
+        capped=len(model.stacks) > 1,
     )
     active = list(proposals)
     for number, indices in enumerate(_rounds(len(batches.batches), race, seed)):
@@ -186,7 +193,7 @@ def _drop(result: Evaluation, active: list[Proposal], race: Sequence[Sequence[Pr
     behind: dict[Proposal, bool] = {}
     for group in race:
         running = [proposal for proposal in group if proposal in active]
-        leader = min(running, key=lambda proposal: (result.error_rate(proposal).rate, proposal))
+        leader = min(running, key=lambda proposal: (result.ranking_rate(proposal), proposal))
         for proposal, (low, _) in zip(running, result.intervals(running, leader, seed)):
             behind[proposal] = behind.get(proposal, True) and low > 0
     for proposal, is_behind in behind.items():

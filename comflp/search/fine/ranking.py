@@ -113,14 +113,15 @@ def fine_search(
 def rank(evaluation: Evaluation, candidates: Sequence[Candidate], seed: int = 0) -> FineSearchResult:
     """Rank one list of candidates of an evaluation that may hold others too.
 
-    Lowest error rate first; ties go to the higher quality, then to the layers.
+    Lowest error rate first; ties go to the higher quality, then to the layers. Of models that write token by token the
+    rate has no utterance above 100%: one that a model repeats itself on for ever would decide the ranking.
     What a race dropped comes after what it did not, by the rate at which it stood.
     """
     quality = {candidate.proposal: candidate.quality for candidate in candidates}
 
     def order(proposal: PruningProposal):
         worth = -math.inf if quality[proposal] is None else quality[proposal]
-        return proposal in evaluation.dropped, evaluation.error_rate(proposal).rate, -worth, proposal
+        return proposal in evaluation.dropped, evaluation.ranking_rate(proposal), -worth, proposal
 
     ordered = sorted(quality, key=order)
     intervals = evaluation.intervals(ordered, ordered[0], seed)
