@@ -37,8 +37,10 @@ class Configuration:
         return {**dict(_flat(yaml.compose(self.resolved), "")), **given}
 
 
-def load(config: str, overrides: Sequence[str]) -> Configuration:
+def load(config: str, overrides: Sequence[str], variant: str | None = None) -> Configuration:
     """Read ``config`` with ``--key value`` overrides of its keys and of SpeechBrain's run options.
+
+    variant: a key of the file under which it has other values of some of its keys; an override comes before these.
 
     Raises ComflpError for a key that neither has, and for a file that cannot be used.
     """
@@ -49,6 +51,8 @@ def load(config: str, overrides: Sequence[str]) -> Configuration:
             content = file.read()
         keys = {key.value for key, _ in yaml.compose(content).value}
         _check_keys(config, typed, names, keys)
+        other = yaml.safe_load(yaml.serialize(_node_of(content, variant))) if variant in keys else {}
+        overrides = [*(f"--{key}={value}" for key, value in other.items() if key not in typed), *overrides]
         _, parsed, text = sb.parse_arguments([config, *overrides])
         run_opts = {key: parsed[key] for key in typed if key in names}
         for key in run_opts.keys() & keys:  # the file's value has to be the same
@@ -89,6 +93,11 @@ def _check_keys(config: str, typed: Sequence[str], names: Collection[str], keys:
         if longer and key in keys:
             raise ComflpError(f"--{key}: SpeechBrain would take this for --{longer[0]}; change {key!r} in {config} itself")
         raise ComflpError(f"--{key}: {config} has no such key, and SpeechBrain no such option; options are written in full")
+
+
+def _node_of(content: str, key: str) -> yaml.Node:
+    """What a YAML text has under a key."""
+    return next(value for name, value in yaml.compose(content).value if name.value == key)
 
 
 def _flat(node: yaml.Node, name: str) -> Iterator[tuple[str, str]]:

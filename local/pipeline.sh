@@ -63,18 +63,21 @@ stages_1_to_7() {
   fi
 
   if in_stage 4 "fine search"; then
+    local repaired=0
+    if [ "$repair_candidates" = true ]; then repaired=$repair; fi
     launch "$nj" steps/stage4_fine_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" --model "$exp/deep" \
       --data data/valid --num-prune "$num_prune" --measures "$measures" --reverse-measures "$reverse_measures" \
-      --baselines "$baselines" --metric "$metric" --normaliser "$normaliser" --seed "$seed"
+      --baselines "$baselines" --metric "$metric" --normaliser "$normaliser" --seed "$seed" --repair-candidates "$repaired"
   fi
 
-  if in_stage 5 "fine-tuning"; then
+  if in_stage 5 "repair and fine-tuning"; then
     for n in $finetune_prune; do
       for proposal in $proposals; do
         # shellcheck disable=SC2086
         launch "$train_nj" steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} \
-          --exp "$exp" --num-prune "$n" --proposal "$proposal" --metric "$metric" --normaliser "$normaliser" \
-          --distill "$distill" --tag "$tag" "${finetune_config:-conf/finetune.yaml}" --seed "$seed" $finetune_opts
+          --exp "$exp" --num-prune "$n" --proposal "$proposal" --repair "$repair" --metric "$metric" \
+          --normaliser "$normaliser" --distill "$distill" --tag "$tag" "${finetune_config:-conf/finetune.yaml}" \
+          --seed "$seed" $finetune_opts
       done
     done
   fi

@@ -2,7 +2,8 @@
 """Stage 4: decode the validation set with every candidate and rank them by error rate.
 
 The candidates of all measures, all N and all baselines are walked together,
-so that what they share is computed once.
+so that what they share is computed once. With --repair-candidates each is
+repaired before it is decoded (docs/repair.md), all but those of GLP.
 """
 
 import functools
@@ -17,7 +18,10 @@ from comflp.artifacts import fingerprint_file, fingerprint_model, require
 from comflp.data.data_dir import subset
 from comflp.errors import ComflpError
 from comflp.experiment import Layout
+from comflp.inference.speech import Speech
 from comflp.processes import processes
+from comflp.repair import Calibration
+from comflp.repair.candidates import evaluate_repaired
 from comflp.search import BlockMatrix
 from comflp.search.baselines import baseline
 from comflp.search.baselines.greedy import glp
@@ -39,11 +43,17 @@ def parse_options():
     arguments.add_argument("--data", type=option_types.path, default="data/valid", help="Kaldi data directory to decode")
     arguments.add_argument("--train", type=option_types.path, default="data/train", help="data that linear_probe trains its probes on")
     arguments.add_argument("--probe-utterances", type=option_types.positive, default=1000, help="how many of them it uses")
+    arguments.add_argument("--repair-candidates", type=option_types.count, default=0, metavar="N",
+                           help="utterances of --probe that every candidate is repaired with before it is decoded; 0: none is")
+    arguments.add_argument("--probe", type=option_types.path, default="data/probe", help="data directory for the repair")
     scoring_options(arguments, "error rate to rank by")
     arguments.add_argument("--race", action="store_true",
                            help="drop candidates that are behind with 95%% confidence after a share of the utterances")
     arguments.add_argument("--seed", type=option_types.seed, default=0, help="seed for the random draw, the intervals and the race")
-    return arguments.parse_args()
+    options = arguments.parse_args()
+    if options.race and options.repair_candidates:
+        raise ComflpError("--race and --repair-candidates: repaired candidates share nothing that a race could save; take one")
+    return options
 
 
 def main():
@@ -56,6 +66,8 @@ def search(options, ranks):
     layout = Layout(Path(options.exp))
     data = read_data(options.data, options)
     inputs = {"model": fingerprint_model(require(options.model, "stage 0 (deep model)")), "valid": data.fingerprint()}
+    if options.repair_candidates:
+        inputs["probe"] = read_data(options.probe, options).fingerprint()
     model = load_model(options.model, options)
     matrix = first_matrix(layout, options.measures.split())
     quality = matrix.quality if matrix else lambda proposal: None
@@ -66,6 +78,8 @@ def search(options, ranks):
         lists += [measure_list(layout, counts, name, reverse=True) for name in options.reverse_measures.split()]
         lists += [baseline_list(entry, counts, quality) for entry in baselines]
     recorded = {"normaliser": options.normaliser, "seed": options.seed, "race": options.max_seconds if options.race else False}
+    if options.repair_candidates:
+        recorded["repair_candidates"] = options.repair_candidates
     files = {entry: RankedFiles(layout, entry, options.metric, recorded, inputs, options.force) for entry in lists}
     done = ranks.decide(lambda: [files[entry].up_to_date() for entry in lists])
     wanted = [entry for entry, is_done in zip(lists, done) if not is_done]
@@ -122,10 +136,13 @@ def baseline_named(name, options, layout, model, matrix, data, ranks):
 def walk_together(model, entries, data, options, ranks):
     """Every list but GLP's in one walk."""
     groups = [entry.proposals for entry in entries]
-    evaluation = evaluate(
-        model, [proposal for group in groups for proposal in group], data,
-        race=groups if options.race else (), **common(options, ranks),
-    )
+    proposals = [proposal for group in groups for proposal in group]
+    if options.repair_candidates:
+        speech = Speech(model, read_data(options.probe, options), options.max_seconds, allow_pipes=options.allow_pipes)
+        calibration = Calibration(speech.drawn(options.repair_candidates, options.seed), options.seed)
+        evaluation = evaluate_repaired(calibration, proposals, data, **common(options, ranks))
+    else:
+        evaluation = evaluate(model, proposals, data, race=groups if options.race else (), **common(options, ranks))
     return [rank(evaluation, entry.candidates, options.seed) for entry in entries]
 
 

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Stage 5: remove a proposal's layers from the deep model and fine-tune what is left.
+"""Stage 5: remove a proposal's layers from the deep model, repair what is left, and fine-tune it.
 
 Usage as SpeechBrain's recipes: stage5_finetune.py [options] conf/finetune.yaml [--key value ...]
 
 Models lie under the layers that they lack, so proposals of the same layers share them.
 """
 
-import re
 import shlex
 import shutil
 import sys
@@ -17,23 +16,25 @@ from pathlib import Path
 import hparams
 import numpy as np
 import option_types
-from cli import parser, run, scoring_options
+from chosen_proposal import Chosen, choose
+from cli import parser, progress, run, scoring_options
 from training_log import EpochReport, left_out
 
 import comflp.models
 from comflp.artifacts import atomic_path, fingerprint_model, require, write_text
 from comflp.data.data_dir import DataDir, read_data_dir, subset
 from comflp.errors import ComflpError
-from comflp.experiment import Layout, NamedFiles, Result, counts_of, read_proposal, snapshot, write_proposal
+from comflp.experiment import Layout, snapshot, write_proposal
 from comflp.inference.hidden_states import collect
+from comflp.inference.speech import Speech
 from comflp.measures import correlation_matrix
 from comflp.models.layered import LayeredModel
 from comflp.models.verify import verify_saved
 from comflp.processes import Ranks, processes, training_backend
 from comflp.proposal import PruningProposal
 from comflp.record import Stage
-from comflp.result_names import FineTuned, ProposalName, Pruned, Scratch
-from comflp.target import layer_counts
+from comflp.repair import repair
+from comflp.result_names import FineTuned, Pruned, Repaired, Scratch
 from comflp.train.distillation import KINDS, Distillation
 from comflp.train.fit import FitResult, batch_limits, fit
 
@@ -53,14 +54,21 @@ def parse_options():
     )
     arguments.add_argument("--train", type=option_types.path, default="data/train", help="data directory to train on")
     arguments.add_argument("--dev", type=option_types.path, default="data/dev", help="data directory that the best epochs are chosen by")
-    arguments.add_argument("--probe", type=option_types.path, default="data/probe", help="data directory for correlation snapshots")
+    arguments.add_argument("--probe", type=option_types.path, default="data/probe", help="data directory for repair and snapshots")
+    arguments.add_argument("--repair", type=option_types.count, default=0, metavar="N",
+                           help="utterances of --probe that the pruned model is repaired with before training; 0: it is not")
     scoring_options(arguments, "error rate on the dev set")
     arguments.add_argument("--distill", choices=KINDS, default="none", help="also learn from the deep model")
     arguments.add_argument("--tag", type=option_types.name, default="", help="appended to the directory's name, to keep several trainings")
     arguments.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     arguments.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     options, overrides = arguments.parse_known_args()
-    return options, hparams.load(str(options.config), overrides)
+    return options, hparams.load(str(options.config), overrides, variant="after_repair" if repairs(options) else None)
+
+
+def repairs(options) -> bool:
+    """Whether the model is repaired before training; there is nothing to repair in random weights."""
+    return options.repair > 0 and options.proposal not in ("scratch", "scratch_frontend")
 
 
 def main():
@@ -72,13 +80,14 @@ def main():
         read = partial(read_data_dir, allow_pipes=options.allow_pipes)
         job = Job(
             chosen=choose(layout, options.num_prune, options.proposal, deep.num_layers),
-            state=FineTuned(distill=options.distill, tag=options.tag),
+            state=FineTuned(repaired=repairs(options), distill=options.distill, tag=options.tag),
             deep=deep,
             fingerprint=fingerprint_model(layout.deep),
             configuration=configuration,
             train=read(options.train),
             dev=read(options.dev),
             probe=read(options.probe),
+            repair_utterances=options.repair,
             metric=options.metric,
             normaliser=options.normaliser,
             allow_pipes=options.allow_pipes,
@@ -86,43 +95,13 @@ def main():
             ranks=ranks,
         )
         job.prune()
+        job.repair()
         job.finetune()
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What ``--proposal`` names. result: where it goes. named: the named proposal that points to it, None where none does."""
-
-    text: str
-    result: Result
-    named: NamedFiles | None
-
-    @property
-    def description(self) -> str:
-        """For model cards."""
-        start = self.result.start
-        return str(start) if isinstance(start, Scratch) else f"{self.text}, layers {start} removed" if self.named else f"layers {start} removed"
-
-
-def choose(layout: Layout, num_prune: str, text: str, num_layers: int) -> Chosen:
-    """What ``--proposal`` names: a proposal that stage 4 left, typed layers, or random weights."""
-    counts, *more = layer_counts(num_prune, num_layers)
-    if more:
-        raise ComflpError(f"--num-prune {num_prune}: stage 5 prunes once; give one number of layers")
-    if scratch := Scratch.parse(text, counts):
-        return Chosen(text, layout.result(scratch), None)
-    if re.fullmatch(r"[\d,-]+|.*=.*", text):
-        proposal = PruningProposal.parse(text, num_layers=num_layers)
-        if counts_of(proposal) != counts:
-            raise ComflpError(f"--proposal {text} removes {proposal.num_removed} layers, --num-prune is {num_prune}")
-        return Chosen(text, layout.result(proposal), None)
-    named = layout.named(counts, ProposalName.parse(text))
-    return Chosen(text, layout.result(read_proposal(require(named.proposal, "stage 4 (fine search)"))), named)
-
-
-@dataclass(frozen=True)
 class Job:
-    """One proposal, pruned and fine-tuned."""
+    """One proposal, pruned, repaired and fine-tuned."""
 
     chosen: Chosen
     state: FineTuned
@@ -132,6 +111,7 @@ class Job:
     train: DataDir
     dev: DataDir
     probe: DataDir
+    repair_utterances: int
     metric: str
     normaliser: str
     allow_pipes: bool
@@ -148,12 +128,19 @@ class Job:
         return start
 
     @cached_property
-    def student(self) -> LayeredModel:
-        """The model that is trained, as it is before."""
+    def pruned(self) -> LayeredModel:
+        """The deep model without the layers; of random weights, as many layers of them."""
         model, start = self.deep.prune(self.proposal), self.chosen.result.start
         if isinstance(start, Scratch):
             model.reinitialize(self.configuration.values["seed"], keep_frontend=start.keep_frontend)
         return model
+
+    @property
+    def student(self) -> LayeredModel:
+        """The model that is trained, as it is before: the repaired one as it lies on the disk, or the pruned one."""
+        if not self.state.repaired:
+            return self.pruned
+        return comflp.models.load(self.chosen.result.model(Repaired()), trust_hyperparams=True).to(self.deep.device)
 
     def stage(self, record: Path, name: str, options: dict, inputs: dict) -> Stage:
         """A stage of this job, after a look whether the search that chose the layers had the same deep model."""
@@ -176,10 +163,34 @@ class Job:
 
         def make() -> None:
             if not stage.up_to_date():
-                self.student.save(out)
-                verify_saved(self.student, out)
+                self.pruned.save(out)
+                verify_saved(self.pruned, out)
                 write_proposal(result.proposal, result.start)
                 stage.finish([out])
+            self.link(out)
+
+        self.ranks.decide(make)
+
+    def repair(self) -> None:
+        """The repaired model's directory, where one is wanted."""
+        if not self.state.repaired:
+            return
+        result, seed = self.chosen.result, self.configuration.values["seed"]
+        out = result.model(Repaired())
+        options = {"proposal": str(result.start), "utterances": self.repair_utterances, "seed": seed}
+        stage = self.stage(out / "record.json", "stage5_repair", options, {"probe": self.probe.fingerprint()})
+
+        def make() -> None:
+            if not stage.up_to_date():
+                speech = Speech(self.deep, self.probe, allow_pipes=self.allow_pipes).drawn(self.repair_utterances, seed)
+                model = repair(speech, self.pruned, seed, progress)
+                model.save(out)
+                verify_saved(model, out)
+                done = model.origin["pruning"][-1]["repair"]
+                stage.finish([out], facts=done)
+                print(f"wrote {out}: {len(done['refitted'])} linear maps refitted on {done['utterances']} utterances, "
+                      f"{len(done['kept'])} kept; divergence from the deep model {done['divergence'][0]:.3g} before and "
+                      f"{done['divergence'][1]:.3g} after, in nats a frame")
             self.link(out)
 
         self.ranks.decide(make)

@@ -15,11 +15,13 @@ from transformers import AutoFeatureExtractor, AutoModelForCTC
 import comflp.models
 from comflp.data.data_dir import Utterance, read_data_dir, write_data_dir
 from comflp.errors import ComflpError
+from comflp.inference.decode import decode
 from comflp.inference.output_change import output_changes
 from comflp.inference.speech import Speech
 from comflp.models.verify import noise_batch
 from comflp.proposal import PruningProposal
 from comflp.repair import Calibration, repair
+from comflp.repair.candidates import evaluate_repaired
 from comflp.repair.fit import NormalEquations, fitted_readers, fitted_writer
 from comflp.repair.maps import LinearMap
 from comflp.repair.watch import calling_output_map
@@ -137,6 +139,18 @@ def test_one_calibration_repairs_many_as_each_alone(make_model, make_data):
         shared, alone = calibration.repair(pruned), repair(speech, pruned)
         assert shared.origin == alone.origin
         assert all(torch.equal(a, b) for a, b in zip(shared.parameters(), alone.parameters()))
+
+
+def test_candidates_are_decoded_as_they_are_repaired(make_model, make_data):
+    speech, data = Speech(make_model(4), make_data()), make_data(4, seed=3, name="valid")
+    calibration = Calibration(speech)
+    proposals = [PruningProposal.parse(text, 4) for text in ("2", "1,3", "3-4")]
+    evaluation = evaluate_repaired(calibration, [*proposals, proposals[0]], data)
+    assert sorted(evaluation.counts) == sorted(proposals)
+    for proposal in proposals:
+        texts = decode(calibration.repair(speech.model.prune(proposal)), data)
+        assert evaluation.texts[proposal] == dict(texts)
+        assert evaluation.error_rate(proposal).ref_length == sum(len(u.text.replace(" ", "")) for u in data)
 
 
 def test_held_out_divergence_never_rises(make_model, make_data):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from comflp.experiment import Layout
 from comflp.models import load
 from comflp.proposal import PruningProposal
 from comflp.record import Stage
-from comflp.result_names import FineTuned, ProposalName, Pruned, Scratch
+from comflp.result_names import FineTuned, ProposalName, Pruned, Repaired, Scratch
 from comflp.target import LayerCounts
 
 LOCAL = Path(__file__).resolve().parents[1] / "local"
@@ -48,6 +49,8 @@ snapshot_utterances: 8
 distill_ctc_weight: 1.0
 distill_hidden_weight: 1.0
 distill_temperature: 1.0
+after_repair:
+    lr: 0.0001
 """
 
 
@@ -107,8 +110,32 @@ def test_the_same_layers_are_pruned_and_trained_once_whatever_they_are_called(re
     assert result.states() == [Pruned(), FineTuned(distill="both", tag="e1"), FineTuned()]
 
 
+def test_a_model_is_repaired_and_trained_from_there(recipe):
+    said = stage5(recipe, "top", "--repair", "10")
+    layout = Layout(recipe / "exp")
+    result, state = layout.result(PruningProposal.parse("3-4", num_layers=4)), FineTuned(repaired=True)
+    assert result.states() == [Pruned(), Repaired(), state] and "linear maps refitted on 10 utterances" in said
+    links = layout.named(TWO, ProposalName("top")).links()
+    assert [link.name for link in links] == ["finetuned_repaired", "pruned", "repaired", "train_repaired"]
+    done = load(result.model(Repaired())).origin["pruning"][-1]["repair"]
+    assert done["utterances"] == 10 and done["divergence"][1] <= done["divergence"][0]
+    for model in (Repaired(), state):
+        assert "repaired in closed form, without labels" in (result.model(model) / "README.md").read_text()
+    assert read_json(result.model(state) / "record.json")["options"]["optimizer.lr"] == "0.0001"
+
+    repaired = fingerprint_model(result.model(Repaired()))
+    shutil.rmtree(result.model(Repaired()))
+    assert f"wrote {result.model(Repaired()).relative_to(recipe)}" in stage5(recipe, "3-4", "--repair", "10")
+    assert fingerprint_model(result.model(Repaired())) == repaired, "what is made again has the same bytes"
+    assert "utterances: 10 before, 4 now" in stage5(recipe, "top", "--repair", "4", expect=1)
+
+    stage5(recipe, "top", "--repair", "10", "--tag", "typed", "--lr", "0.0002")
+    typed = read_json(result.model(FineTuned(repaired=True, tag="typed")) / "record.json")
+    assert typed["options"]["optimizer.lr"] == "0.0002", "what is typed comes first"
+
+
 def test_random_weights_are_trained_and_nothing_is_pruned(recipe):
-    stage5(recipe, "scratch_frontend")
+    stage5(recipe, "scratch_frontend", "--repair", "10")
     result = Layout(recipe / "exp").result(Scratch(TWO, keep_frontend=True))
     assert result.states() == [FineTuned()]
     record = read_json(result.model(FineTuned()) / "record.json")

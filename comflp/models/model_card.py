@@ -34,11 +34,22 @@ def model_card(model: LayeredModel) -> str:
         lines += ["", "## Pruning", "", "Layers removed with CoMFLP, counted from 1 in the model that each step started from:"]
         lines += ["", "| step | layers before | removed |", "|---|---|---|"]
         lines += [f"| {i} | {step['num_layers']} | {step['removed']} |" for i, step in enumerate(pruning, start=1)]
+        lines += [_repaired(i, step["repair"]) for i, step in enumerate(pruning, start=1) if "repair" in step]
     lines += _results(facts)
     lines += ["", "## Use", "", "```python", "import comflp.models", "", 'model = comflp.models.load("path/to/this/directory")']
     lines += ["```", ""]
     lines += [model.library_note] if model.library_note else []
     return "\n".join(lines)
+
+
+def _repaired(step: int, done: dict[str, Any]) -> str:
+    """What the repair after a pruning step did."""
+    return (
+        f"\nAfter step {step} the model was repaired in closed form, without labels and without training: "
+        f"{len(done['refitted'])} linear maps refitted on {done['utterances']:,} utterances ({done['frames']:,} frames), "
+        f"{len(done['kept'])} kept as they were. Its divergence from the model before the step, on utterances that no fit "
+        f"has seen, went from {done['divergence'][0]:.3g} to {done['divergence'][1]:.3g} nats."
+    )
 
 
 def _results(facts: dict[str, Any]) -> list[str]:

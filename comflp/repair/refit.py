@@ -49,7 +49,7 @@ class Refit:
                 disturbed = True
             if disturbed:
                 states = [self.model.run(state, step) for state in self.states]
-                self.states = [finite(state, ids) for state, ids in zip(states, self.deep_states.ids)]
+                self.states = list(map(finite, states, self.deep_states.utterances))
             else:
                 self.states, done = self.deep_states.after(at + 1), at + 1
             self.judge.advance()

@@ -7,7 +7,8 @@ from typing import Iterable, Sequence
 import torch
 
 from comflp.data.batching import AudioBatch, own_frames
-from comflp.errors import ComflpError
+from comflp.data.utterance import Utterance
+from comflp.inference.finite import not_finite
 from comflp.models.layered import LayeredModel, State, Step
 from comflp.repair.watch import inputs_of
 
@@ -22,11 +23,11 @@ class DeepStates:
     def __init__(self, model: LayeredModel, batches: Iterable[AudioBatch], keep: bool):
         self.model, self.keep = model, keep
         self.path = model.path()
-        self.ids: list[list[str]] = []
+        self.utterances: list[Sequence[Utterance]] = []
         states = []
         for batch in batches:
-            self.ids.append([utterance.utt_id for utterance in batch.utterances])
-            states.append(finite(model.begin(batch), self.ids[-1]))
+            self.utterances.append(batch.utterances)
+            states.append(finite(model.begin(batch), self.utterances[-1]))
         self._after: dict[int, list[State]] = {0: states}
         self.frames = sum(int(state.num_frames.sum()) for state in states)
 
@@ -34,7 +35,7 @@ class DeepStates:
         """The states of all batches after the first ``steps`` steps of the path."""
         for done in range(max(number for number in self._after if number <= steps), steps):
             states = [self.model.run(state, self.path[done]) for state in self._after[done]]
-            self._after[done + 1] = [finite(state, ids) for state, ids in zip(states, self.ids)]
+            self._after[done + 1] = list(map(finite, states, self.utterances))
         return self._after[steps]
 
     def inside(self, steps: int, names: Sequence[str]) -> list[dict[str, torch.Tensor]]:
@@ -42,7 +43,7 @@ class DeepStates:
         step = self.path[steps]
         passes = [inputs_of(layer_of(self.model, step), names, lambda: self.model.run(state, step), to_end=True)
                   for state in self.after(steps)]
-        self._after.setdefault(steps + 1, [finite(end, ids) for (_, end), ids in zip(passes, self.ids)])
+        self._after.setdefault(steps + 1, [finite(end, utterances) for (_, end), utterances in zip(passes, self.utterances)])
         return [inputs for inputs, _ in passes]
 
     def forget(self, steps: int) -> None:
@@ -56,15 +57,11 @@ def own(state: State) -> torch.Tensor:
     return own_frames(state.num_frames, state.hidden.shape[1])
 
 
-def finite(state: State, ids: Sequence[str]) -> State:
+def finite(state: State, utterances: Sequence[Utterance]) -> State:
     """``state`` itself; ComflpError names the first utterance of which a value is NaN or infinite."""
     fine = torch.isfinite(state.hidden).all(dim=-1) | ~own(state)
     if not fine.all():
-        utterance = ids[int((~fine).any(dim=1).nonzero()[0])]
-        raise ComflpError(
-            f"the model's states on utterance {utterance} are not finite (NaN or infinity); look at its audio, or at the "
-            f"model's weights, or take it out of the calibration speech"
-        )
+        raise not_finite("the output of a layer", utterances[int((~fine).any(dim=1).nonzero()[0])])
     return state
 
 

@@ -48,7 +48,9 @@ baselines="top glp random" # proposals to compare with: top bottom middle unifor
 metric=cer                # error rate of searches and scores: cer or wer
 normaliser=none           # before errors are counted: none, basic (small letters, no punctuation) or english (numbers too)
 max_seconds=160           # seconds of audio in a batch of stages 1 to 4 and 6, padding included; less if memory is short
-# fine-tuning, decoding, report (stages 5 to 7)
+# repair, fine-tuning, decoding, report (stages 5 to 7)
+repair=0                 # utterances of data/probe that pruned models are repaired with before training; 0: off, as in the paper
+repair_candidates=false  # stage 4 repairs all candidates as well, before it decodes them
 finetune_prune=6          # N of the models to fine-tune, one or several
 proposals="scratch top glp dc_coarse svcca_coarse dc_fine svcca_fine" # what to fine-tune: the rows of Table 1
 distill=none              # also learn from the deep model: none, ctc, hidden or both

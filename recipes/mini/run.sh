@@ -43,7 +43,9 @@ refine=100                # skip measures only: run the best 100 as whole pruned
 baselines="top uniform glp random" # proposals to compare with: top bottom middle uniform random reverse glp linear_probe
 metric=cer                # error rate of searches and scores: cer or wer
 normaliser=none           # before errors are counted: none, basic (small letters, no punctuation) or english (numbers too)
-# fine-tuning, decoding, report (stages 5 to 7)
+# repair, fine-tuning, decoding, report (stages 5 to 7)
+repair=256               # utterances of data/probe that pruned models are repaired with before training; 0: off (docs/repair.md)
+repair_candidates=false  # stage 4 repairs all candidates as well, before it decodes them
 finetune_prune=6          # N of the models to fine-tune, one or several
 proposals="skip_kl_fine dc_fine top" # what to fine-tune: dc_fine svcca_coarse glp top scratch 1,3-4,7 ...
 distill=none              # also learn from the deep model: none, ctc, hidden or both
