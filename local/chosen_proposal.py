@@ -23,7 +23,9 @@ class Chosen:
     def description(self) -> str:
         """For model cards."""
         start = self.result.start
-        return str(start) if isinstance(start, Scratch) else f"{self.text}, layers {start} removed" if self.named else f"layers {start} removed"
+        if isinstance(start, Scratch):
+            return str(start)
+        return f"{self.text}, layers {start} removed" if self.named else f"layers {start} removed"
 
 
 def choose(layout: Layout, num_prune: str, text: str, num_layers: int) -> Chosen:

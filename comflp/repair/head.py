@@ -36,7 +36,7 @@ def projection_inputs(model: LayeredModel, name: str, states: Sequence[State]) -
     batches = []
     for state in states:
         read: list[torch.Tensor] = []
-        handle = model.get_submodule(name).register_forward_pre_hook(lambda _, arguments: read.append(arguments[0]))
+        handle = model.get_submodule(name).register_forward_pre_hook(lambda _, arguments, read=read: read.append(arguments[0]))
         try:
             output = model.finish(state)
         finally:

@@ -14,8 +14,8 @@ from comflp.repair.fit import NormalEquations, fitted_readers, fitted_writer
 from comflp.repair.head import fitted_projection, projection_inputs, projection_of
 from comflp.repair.judge import Judge
 from comflp.repair.maps import LinearMap, SubBlock, shared_parameters, sub_blocks
-from comflp.repair.states import DeepStates, finite, layer_of, own
-from comflp.repair.watch import calling_output_map, inputs_of
+from comflp.repair.states import DeepStates, finite, own
+from comflp.repair.watch import calling_output_map, inputs_of, layer_of
 
 
 class Refit:
@@ -66,7 +66,7 @@ class Refit:
         name = f"{step.stack}.{self.deep_states.path[deep_step].layer}"
         inside = None
         if disturbed:
-            points = {p for block in blocks for p in (*_read_points(block), block.after) if p is not None}
+            points = {name for block in blocks for name in (*_read_points(block), block.after) if name is not None}
             inside = self.deep_states.inside(deep_step, sorted(points))
         with contextlib.ExitStack() as stack:
             for opaque in {block.opaque for block in blocks if block.opaque}:
@@ -99,7 +99,7 @@ class Refit:
                 groups.setdefault((id(inside[0][point]), LinearMap(layer, reader).bias is None), []).append(reader)
         equations = {}
         for state, deep_inputs in zip(self.states, inside):
-            inputs, _ = inputs_of(layer, set(points.values()), lambda: self.model.run(state, step))
+            inputs, _ = inputs_of(self.model, state, step, points.values())
             for key, readers in groups.items():
                 point, first = points[readers[0]], LinearMap(layer, readers[0])
                 features, targets = (_frames(seen[point], own(state), first.channels_first) for seen in (inputs, deep_inputs))
@@ -121,7 +121,7 @@ class Refit:
         names = [block.writer] if block.after is None else [block.writer, block.after]
         equations = None
         for state, target in zip(self.states, targets):
-            inputs, end = inputs_of(layer, names, lambda: self.model.run(state, step), to_end=block.after is None)
+            inputs, end = inputs_of(self.model, state, step, names, to_end=block.after is None)
             mask = own(state)
             stream = end.hidden if block.after is None else inputs[block.after]
             features = _frames(inputs[block.writer], mask, writer.channels_first)

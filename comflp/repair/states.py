@@ -9,7 +9,7 @@ import torch
 from comflp.data.batching import AudioBatch, own_frames
 from comflp.data.utterance import Utterance
 from comflp.inference.finite import not_finite
-from comflp.models.layered import LayeredModel, State, Step
+from comflp.models.layered import LayeredModel, State
 from comflp.repair.watch import inputs_of
 
 
@@ -40,9 +40,7 @@ class DeepStates:
 
     def inside(self, steps: int, names: Sequence[str]) -> list[dict[str, torch.Tensor]]:
         """For each batch the inputs of modules within the layer that runs after ``steps`` steps; those called once only."""
-        step = self.path[steps]
-        passes = [inputs_of(layer_of(self.model, step), names, lambda: self.model.run(state, step), to_end=True)
-                  for state in self.after(steps)]
+        passes = [inputs_of(self.model, state, self.path[steps], names, to_end=True) for state in self.after(steps)]
         self._after.setdefault(steps + 1, [finite(end, utterances) for (_, end), utterances in zip(passes, self.utterances)])
         return [inputs for inputs, _ in passes]
 
@@ -63,8 +61,3 @@ def finite(state: State, utterances: Sequence[Utterance]) -> State:
     if not fine.all():
         raise not_finite("the output of a layer", utterances[int((~fine).any(dim=1).nonzero()[0])])
     return state
-
-
-def layer_of(model: LayeredModel, step: Step) -> torch.nn.Module:
-    """The library's module that a step runs."""
-    return model.stacks[step.stack].layers[step.layer - 1]

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import Callable, Iterable, Iterator
+from typing import Iterable, Iterator
 
 import torch
+
+from comflp.models.layered import LayeredModel, State, Step
+
+
+def layer_of(model: LayeredModel, step: Step) -> torch.nn.Module:
+    """The library's module that a step runs."""
+    return model.stacks[step.stack].layers[step.layer - 1]
 
 
 class _Stop(Exception):
@@ -14,16 +21,16 @@ class _Stop(Exception):
 
 
 def inputs_of(
-    layer: torch.nn.Module, names: Iterable[str], run: Callable[[], object], to_end: bool = False
-) -> tuple[dict[str, torch.Tensor], object | None]:
-    """The first argument of modules of a layer in one pass, and what the pass returned.
+    model: LayeredModel, state: State, step: Step, names: Iterable[str], to_end: bool = False
+) -> tuple[dict[str, torch.Tensor], State | None]:
+    """The first argument of modules of a layer in one pass, and the state after it.
 
-    names: of modules within ``layer``. run: runs it. to_end: finish the pass; otherwise it ends at the last of the
-    modules, and None is returned in place of its result.
+    step: the layer. names: of modules within it. to_end: finish the pass; otherwise it ends at the last of the modules,
+    and None is returned in place of the state.
 
     A module that was not called, or more than once, is left out of the inputs when the pass runs to its end.
     """
-    names = set(names)
+    layer, names = layer_of(model, step), set(names)
     seen: dict[str, torch.Tensor] = {}
     calls = dict.fromkeys(names, 0)
 
@@ -35,13 +42,13 @@ def inputs_of(
 
     handles = [layer.get_submodule(name).register_forward_pre_hook(partial(keep, name)) for name in names]
     try:
-        result = run()
+        after = model.run(state, step)
     except _Stop:
         return seen, None
     finally:
         for handle in handles:
             handle.remove()
-    return {name: tensor for name, tensor in seen.items() if calls[name] == 1}, result
+    return {name: tensor for name, tensor in seen.items() if calls[name] == 1}, after
 
 
 @contextlib.contextmanager
