@@ -23,7 +23,6 @@ from training_log import EpochReport, left_out
 import comflp.models
 from comflp.artifacts import atomic_path, fingerprint_model, require, write_text
 from comflp.data.data_dir import DataDir, read_data_dir, subset
-from comflp.errors import ComflpError
 from comflp.experiment import Layout, snapshot, write_proposal
 from comflp.inference.hidden_states import collect
 from comflp.inference.speech import Speech

@@ -8,7 +8,7 @@ import torch
 
 from comflp.data.batching import AudioBatch, own_frames
 from comflp.data.utterance import Utterance
-from comflp.inference.finite import not_finite
+from comflp.models.finite import not_finite
 from comflp.models.layered import LayeredModel, State
 from comflp.repair.watch import inputs_of
 
