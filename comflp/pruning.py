@@ -84,7 +84,7 @@ class Pruned:
         self.model.save(directory)
         verify_saved(self.model, directory)
         self.costs.write(Path(directory) / "costs.json")
-        write_json(Path(directory) / "pruning.json", self.history)
+        write_json(Path(directory) / "pruning.json", {"proposal": str(self.proposal), "steps": self.history})
 
 
 def prune(
@@ -209,12 +209,12 @@ class _Run:
             heard = self.rest.drawn(number, self.seed)
             kept, key_file = self.directory / "repaired", self.directory / "repaired.json"
             key = work_key(self.deep, heard.data, [], repair=str(proposal), seed=self.seed)
-            if key_file.exists() and read_json(key_file) == key:
+            if key_file.exists() and read_json(key_file)["key"] == key:
                 repaired = load(kept, trust_hyperparams=True).to(pruned.device)
             else:
                 repaired = repaired_copy(heard, pruned, self.seed, self.rest.progress)
                 repaired.save(kept)
-                write_json(key_file, key)
+                write_json(key_file, {"key": key})
             facts |= repaired.origin["pruning"][-1]["repair"]
         return repaired
 

@@ -16,10 +16,11 @@ from lifetime import tie_to_parent
 from plain_warnings import show_plainly
 from stage_log import copy_output
 
-from comflp.cli.terminal import progress  # noqa: F401  the scripts take it from here
+from comflp.cli.terminal import progress
 from comflp.errors import ComflpError, ErrorOfMain
 from comflp.scoring import METRICS, NORMALISERS
 
+__all__ = ["parser", "progress", "run", "true_or_false"]
 
 _MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory", re.IGNORECASE)
 _WORKER = re.compile(r"DataLoader worker")

@@ -63,7 +63,8 @@ def test_a_target_beyond_the_model_says_what_there_is(text, message):
                                   "params=101%", "params=1e9", "layers=0", "layers=2.5",
                                   "layers=50%", "speedup=1", "speedup=0.5", "speedup=150%", "speedup=2M",
                                   "megabytes=3M", "size=4", "decoder=2",
-                                  "params=50%,", "params=\u0661%", "params=" + "9" * 5000, "encoder=", "encoder=x", "encoder=1+encoder=2", "x" * 9999])
+                                  "params=50%,", "params=\u0661%", "params=" + "9" * 5000, "encoder=", "encoder=x",
+                                  "encoder=1+encoder=2", "x" * 9999])
 def test_what_is_no_target_is_told_the_forms(text):
     with pytest.raises(TargetError, match="--target") as error:
         numbers(text)

@@ -37,7 +37,7 @@ def test_arrays_in_memory(make_model, folder, tmp_path):
     assert result.standings["repaired"].error_rate is None and result.num_held_out == 4
     result.save(tmp_path / "out")
     assert comflp.models.load(tmp_path / "out").num_layers == 2
-    assert json.loads((tmp_path / "out" / "pruning.json").read_text())[0]["target"] == "layers=2"
+    assert json.loads((tmp_path / "out" / "pruning.json").read_text())["steps"][0]["target"] == "layers=2"
 
 
 def test_forms_of_speech_give_the_same_model(make_model, folder, tmp_path):

@@ -54,7 +54,8 @@ def screen(result: Any, out: Path) -> list[str]:
     counts = {name: proposal.of(name).num_removed for name in costs.num_layers}
     before, left = costs.parameters.whole, model.num_parameters
     weights = costs.bytes.after(counts) / 1e6
-    rows.append(("size", f"{quantity(before)} to {quantity(left)} parameters ({left / before:.0%}), {costs.bytes.whole / 1e6:.1f} to {weights:.1f} MB"))
+    rows.append(("size", f"{quantity(before)} to {quantity(left)} parameters ({left / before:.0%}), "
+                         f"{costs.bytes.whole / 1e6:.1f} to {weights:.1f} MB"))
     how = "multiply-adds" if costs.seconds is None else f"seconds ({costs.measured_on})"
     rows.append(("speed", f"{(costs.seconds or costs.multiply_adds).ratio(counts):.2f} times as fast, by {how}"))
     rows.append(("lies in", f"{out} (pruning.json: what each step found)"))

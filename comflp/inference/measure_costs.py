@@ -111,17 +111,17 @@ def _by_parts(model: LayeredModel, cost_of: Callable) -> Costs:
     layer: dict[str, list[float]] = defaultdict(list)
     staying: dict[str, float] = defaultdict(float)
     with evaluation(model):
-        state, cost = cost_of(lambda: model.begin(batch))
+        state, cost = cost_of(partial(model.begin, batch))
         found[_FRONT] += cost
         for step in model.path(_shortest(model)):
-            state, cost = cost_of(lambda: model.run(state, step))
+            state, cost = cost_of(partial(model.run, state, step))
             if step.layer <= ENTER:
                 found[_HEAD] += cost
             elif step.layer in model.stacks[step.stack].must_stay:
                 staying[step.stack] += cost
             else:
                 layer[step.stack].append(cost)
-        _, cost = cost_of(lambda: model.finish(state))
+        _, cost = cost_of(partial(model.finish, state))
         found[_HEAD] += cost
     mean = {name: statistics.fmean(layer[name]) / AUDIO_SECONDS if layer[name] else 0.0 for name in model.stacks}
     may_go = {name: stack.num_layers - len(stack.must_stay) for name, stack in model.stacks.items()}
