@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from comflp.data.data_dir import DataDir, Utterance, read_data_dir, subset, validate_data_dir, write_data_dir
 from comflp.data.tables import DataError
+from comflp.errors import ComflpError
 
 
 @pytest.fixture
@@ -31,11 +32,17 @@ def test_what_is_written_is_read_back(data_dir, tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".tmp")]
 
 
-def test_a_directory_that_is_there_is_replaced_whole(data_dir):
-    (data_dir / "feats.scp").write_text("old")
-    write_data_dir(data_dir, list(read_data_dir(data_dir))[:1])
-    assert len(read_data_dir(data_dir)) == 1
-    assert not (data_dir / "feats.scp").exists()
+def test_a_directory_that_is_there_is_replaced_whole_and_only_where_all_of_it_is_ours(data_dir, tmp_path):
+    utterances = list(read_data_dir(data_dir))
+    write_data_dir(tmp_path / "ours", utterances)
+    write_data_dir(tmp_path / "ours", utterances[:1])
+    assert len(read_data_dir(tmp_path / "ours")) == 1
+    (tmp_path / "ours" / "feats.scp").write_text("somebody's")
+    with pytest.raises(ComflpError, match="feats.scp, which this program did not put there; add --force"):
+        write_data_dir(tmp_path / "ours", utterances)
+    assert (tmp_path / "ours" / "feats.scp").read_text() == "somebody's"
+    write_data_dir(tmp_path / "ours", utterances, force=True)
+    assert len(read_data_dir(tmp_path / "ours")) == len(utterances) and not (tmp_path / "ours" / "feats.scp").exists()
 
 
 def test_lines_may_come_in_any_order_and_from_windows(data_dir):
@@ -70,7 +77,7 @@ def test_text_may_be_missing_only_where_that_was_said(data_dir):
         ("text", "", "text:4: the line is empty"),
         ("utt2dur", "u0 1.0", "utt2dur:4: duplicate id 'u0'"),
         ("spk2utt", "s3 u1", "spk2utt:3: utt2spk does not give 'u1' to speaker 's3'"),
-        ("wav.scp", "../u x.wav", "wav.scp:4: the id '../u' must be usable as a file name"),
+        ("wav.scp", "../u x.wav", "wav.scp:4: the id '../u' has to be usable as a file name"),
         ("wav.scp", "u\x07 x.wav", "wav.scp:4: the id 'u\\x07' holds white space or a control character"),
     ],
 )

@@ -60,7 +60,7 @@ def test_the_same_bytes_each_time_and_for_any_number_of_processes(tmp_path, scri
         script("recipes/mini/local/make_corpus.py", "--target", name, "--processes", processes, *arguments, own_process=True)
     first = {path.name: path.read_bytes() for path in (tmp_path / "one" / "data_aishell").rglob("*.*")}
     second = {path.name: path.read_bytes() for path in (tmp_path / "two" / "data_aishell").rglob("*.*")}
-    assert len(first) == 11 and first == second
+    assert len(first) == 12 and first == second
 
 
 def test_other_options_are_refused_until_forced(tmp_path, script):

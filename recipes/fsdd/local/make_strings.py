@@ -107,7 +107,7 @@ def make_set(name, count, num_short, recordings, target, seed, force):
 
 def main():
     options = parser(__doc__.splitlines()[0])
-    options.add_argument("--corpus", type=option_types.folder, required=True, help="copy of the dataset, the folder that holds recordings/")
+    options.add_argument("--corpus", type=option_types.path, required=True, help="copy of the dataset, the folder that holds recordings/")
     options.add_argument("--data", type=option_types.new_path, default=Path("data"), help="gets train/, dev/, test/ and the wav files in strings/")
     options.add_argument("--num-train", type=option_types.whole(1, MOST), default=5000, help="strings for training")
     options.add_argument("--num-short", type=option_types.whole(0, MOST), default=2000, help="short strings for training, besides")
