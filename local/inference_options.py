@@ -19,6 +19,8 @@ def inference_parser(description):
     options = parser(description)
     options.add_argument("--max-seconds", type=option_types.seconds, default=MAX_SECONDS, help="padded seconds of audio in a batch")
     options.add_argument("--device", type=option_types.device, help="where the model runs: cpu, cuda, cuda:1, ...; a GPU if there is one")
+    options.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32",
+                         help="what the model computes in: bf16 and fp16 are faster on GPUs, and results differ a little from fp32")
     options.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     options.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     return options
@@ -46,7 +48,15 @@ def read_data(path, options, made_by="stage 0 (data preparation)", require_text=
 
 def how(options, ranks):
     """How every stage runs a model over data, as functions take it by keyword (comflp.inference.speech.How)."""
-    return {"max_seconds": options.max_seconds, "ranks": ranks, "allow_pipes": options.allow_pipes, "progress": progress}
+    return {
+        "max_seconds": options.max_seconds, "ranks": ranks, "allow_pipes": options.allow_pipes, "precision": options.precision,
+        "progress": progress,
+    }
+
+
+def recorded(options):
+    """What a record says of how a model ran: whatever results depend on. Nothing of fp32, as in records made before there was a choice."""
+    return {} if options.precision == "fp32" else {"precision": options.precision}
 
 
 def speech_of(options, work, require_text=False, ranks=ALONE):

@@ -34,7 +34,7 @@ stages_1_to_7() {
   if [ -n "${max_seconds:-}" ]; then seconds=(--max-seconds "$max_seconds"); fi
   if [ "${padded_mean:-}" = true ]; then padded=(--padded-mean); fi
   # what every stage takes that runs the model without training it
-  local inference=(${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} ${seconds[@]+"${seconds[@]}"})
+  local inference=(${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} ${seconds[@]+"${seconds[@]}"} --precision "$precision")
 
   if in_stage 1 "time-averaged output of every layer"; then
     launch "$nj" steps/stage1_dump_hidden_states.py ${inference[@]+"${inference[@]}"} ${padded[@]+"${padded[@]}"} \

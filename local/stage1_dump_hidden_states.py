@@ -5,7 +5,7 @@ from pathlib import Path
 
 import option_types
 from cli import run
-from inference_options import how, inference_parser, load_model, read_data
+from inference_options import how, inference_parser, load_model, read_data, recorded
 
 from comflp.artifacts import fingerprint_model, require
 from comflp.processes import processes
@@ -31,7 +31,7 @@ def dump(options, ranks):
     stage = Stage(
         out / "record.json",
         "stage1_dump_hidden_states",
-        options={"padded_mean": options.max_seconds if options.padded_mean else False},
+        options={"padded_mean": options.max_seconds if options.padded_mean else False, **recorded(options)},
         inputs={"model": fingerprint_model(require(options.model, "stage 0 (deep model)")), "probe": data.fingerprint()},
         force=options.force,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import option_types
 from cli import progress, run, true_or_false
-from inference_options import inference_parser, speech_of
+from inference_options import inference_parser, recorded, speech_of
 
 from comflp.inference import hidden_states
 from comflp.artifacts import atomic_path, fingerprint_file, read_json, require, write_json
@@ -67,7 +67,7 @@ def correlate(options, ranks):
     stage = Stage(
         out / f"{measure.name}.record.json",
         "stage2_correlation",
-        options={"measure": measure.name, "seed": options.seed, **settings},
+        options={"measure": measure.name, "seed": options.seed, **settings, **(recorded(options) if measure.source == MODEL else {})},
         inputs=inputs,
         upstream=upstream,
         force=options.force,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import option_types
 from cli import run, true_or_false
-from inference_options import inference_parser, speech_of
+from inference_options import inference_parser, recorded, speech_of
 
 from comflp.artifacts import fingerprint_file, read_json, require, write_json
 from comflp.errors import ComflpError
@@ -74,7 +74,7 @@ def search_for(options, ranks):
         n: Stage(
             files[n].candidates_record,
             "stage3_coarse_search",
-            options={"compare": options.compare, **settings},
+            options={"compare": options.compare, **settings, **(recorded(options) if refinement else {})},
             inputs={f"correlation/{options.measure}": fingerprint_file(path), **inputs},
             upstream=[] if options.matrix else [layout.correlation(options.measure, ".record.json")],
             force=options.force,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import option_types
 from cli import progress, run, scoring_options
-from inference_options import how, inference_parser, load_model, read_data
+from inference_options import how, inference_parser, load_model, read_data, recorded
 
 from comflp.artifacts import fingerprint_file, fingerprint_model, require
 from comflp.data.data_dir import subset
@@ -77,10 +77,11 @@ def search(options, ranks):
         lists += [measure_list(layout, counts, name) for name in options.measures.split()]
         lists += [measure_list(layout, counts, name, reverse=True) for name in options.reverse_measures.split()]
         lists += [baseline_list(entry, counts, quality) for entry in baselines]
-    recorded = {"normaliser": options.normaliser, "seed": options.seed, "race": options.max_seconds if options.race else False}
+    settings = {"normaliser": options.normaliser, "seed": options.seed, "race": options.max_seconds if options.race else False,
+                **recorded(options)}
     if options.repair_candidates:
-        recorded["repair_candidates"] = options.repair_candidates
-    files = {entry: RankedFiles(layout, entry, options.metric, recorded, inputs, options.force) for entry in lists}
+        settings["repair_candidates"] = options.repair_candidates
+    files = {entry: RankedFiles(layout, entry, options.metric, settings, inputs, options.force) for entry in lists}
     done = ranks.decide(lambda: [files[entry].up_to_date() for entry in lists])
     wanted = [entry for entry, is_done in zip(lists, done) if not is_done]
     if not wanted:

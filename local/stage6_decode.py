@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 import option_types
 from cli import run, scoring_options
-from inference_options import how, inference_parser, load_model, read_data
+from inference_options import how, inference_parser, load_model, read_data, recorded
 
 from comflp.artifacts import fingerprint_file, fingerprint_model, require
 from comflp.data.data_dir import DataDir
@@ -66,6 +66,7 @@ def main():
             force=options.force,
             load=partial(load_model, options=options),
             how=how(options, ranks),
+            recorded=recorded(options),
         )
         for directory in ranks.decide(lambda: model_directories(options.models.split(), options.exp)):
             decoding.of_model(directory)
@@ -130,7 +131,8 @@ class Search:
 
 @dataclass(frozen=True)
 class Decoding:
-    """What is decoded of every model, and how. load: gives the model of a directory. how: the stage's, as decode takes it."""
+    """What is decoded of every model, and how. load: gives the model of a directory. how: the stage's, as decode takes it. recorded: what the
+    record says of it."""
 
     sets: dict[str, DataDir]
     search: Search
@@ -141,6 +143,7 @@ class Decoding:
     force: bool
     load: Callable[[Path], LayeredModel]
     how: How
+    recorded: dict[str, Any]
 
     def of_model(self, directory: Path) -> None:
         """Decode every set with one model; the model is loaded only if something is to do."""
@@ -151,7 +154,8 @@ class Decoding:
             stage = Stage(
                 out / "record.json",
                 "stage6_decode",
-                options={"metric": self.metric, "normaliser": self.normaliser, "worst": self.num_worst, "search": described},
+                options={"metric": self.metric, "normaliser": self.normaliser, "worst": self.num_worst, "search": described,
+                         **self.recorded},
                 inputs={"decoded model": fingerprint, "decoded data": data.fingerprint()},
                 force=self.force,
             )

@@ -53,6 +53,24 @@ def test_padding_enters_only_where_it_is_asked_for(make_model, make_data, tmp_pa
         np.testing.assert_allclose(matrix, states.mean(axis=1), atol=2e-5)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_near_single_and_never_mixed_with_it(make_model, make_data, tmp_path, precision):
+    model, data = make_model(), make_data()
+    with pytest.raises(KeyboardInterrupt):
+        hidden_states.dump(model, data, tmp_path / "half", max_seconds=1.5, progress=stopping_after(3))
+    totals = []
+
+    def progress(iterable, desc, total):
+        totals.append(total)
+        return iterable
+
+    hidden_states.dump(model, data, tmp_path / "half", max_seconds=1.5, precision=precision, progress=progress)
+    hidden_states.dump(model, data, tmp_path / "single", max_seconds=1.5)
+    half, single = (read_all(tmp_path / name)[1] for name in ("half", "single"))
+    assert totals == [len(data)], "what was done in single precision counted as done in half"
+    assert 0 < np.abs(half - single).max() < 0.05 * np.abs(single).max()
+
+
 def test_kaldiio_reads_the_same(make_model, make_data, tmp_path):
     hidden_states.dump(make_model(), make_data(), tmp_path / "a b" / "hidden")
     utt_ids, hidden = read_all(tmp_path / "a b" / "hidden")

@@ -33,7 +33,12 @@ class AudioBatch:
     def to(self, device):
         """The same batch with its tensors on ``device``."""
         targets = (None, None) if self.targets is None else (self.targets.to(device), self.num_targets.to(device))
-        return AudioBatch(self.utterances, self.waveforms.to(device), self.num_samples.to(device), *targets)
+        audio = (tensor.to(device, non_blocking=tensor.is_pinned()) for tensor in (self.waveforms, self.num_samples))
+        return AudioBatch(self.utterances, *audio, *targets)
+
+    def pinned(self):
+        """The same audio in memory from which a GPU copies while the program goes on."""
+        return AudioBatch(self.utterances, self.waveforms.pin_memory(), self.num_samples.pin_memory())
 
     def with_targets(self, targets):
         """The same batch with a list of token ids for each utterance, in order."""

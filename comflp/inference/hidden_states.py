@@ -81,11 +81,11 @@ def collect(model: LayeredModel, data: DataDir, max_seconds: float = MAX_SECONDS
 def average(model: LayeredModel, batch: AudioBatch, padded_mean: bool = False) -> tuple[np.ndarray, np.ndarray, int]:
     """One batch's (B, L+1, D) float32 means, its (L+1, L+1) float64 sum of frame cosines, and its number of frames."""
     state = model.begin(batch)
-    states = [state]
+    states = [state.with_hidden(state.hidden.float())]
     for step in model.path():
         state = model.run(state, step)
         if step.layer > ENTER:
-            states.append(state)
+            states.append(state.with_hidden(state.hidden.float()))  # sums of many frames need all digits
     means = [state.hidden.mean(dim=1) if padded_mean else state.time_average() for state in states]
     means = torch.stack(means, dim=1).float().cpu().numpy()
     _check_finite(means, batch)

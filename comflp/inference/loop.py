@@ -29,6 +29,8 @@ class Pass:
         self.speech = speech
         if speech.hypotheses is not None:
             options["hypotheses"] = fingerprint_value({key: list(tokens) for key, tokens in speech.hypotheses.items()})
+        if speech.precision != "fp32":
+            options["precision"] = speech.precision
         self.batches = plan_batches(speech.model, speech.data, speech.max_seconds) if batches is None else batches
         self._journal = Journal(
             speech.work, lambda: work_key(speech.model, speech.data, self.batches, **options), speech.ranks
@@ -46,7 +48,7 @@ class Pass:
         indices = list(range(len(self.batches)) if only is None else only)
         mine = ranks.share([index for index in indices if index not in done])
         total = sum(len(self.batches[index]) for index in mine)
-        with evaluation(self.speech.model):
+        with evaluation(self.speech.model, self.speech.precision):
             finished = self._finished(work, mine, unread)
             for _ in track(finished, self.speech.progress if ranks.is_main else None, desc, total):
                 pass
@@ -73,10 +75,15 @@ def load_batches(
 ) -> Iterator[AudioBatch]:
     """Batches of audio on the model's device; the next one is read while this one is worked on."""
     device = device_of(model)
+
+    def read(utterances: Sequence[Utterance]) -> AudioBatch:
+        batch = load_batch(utterances, model.sample_rate, allow_pipes)
+        return batch.pinned() if device.type == "cuda" else batch
+
     with ThreadPoolExecutor(max_workers=1) as reader:
         ahead = None
         for utterances in batches:
-            current, ahead = ahead, reader.submit(load_batch, utterances, model.sample_rate, allow_pipes)
+            current, ahead = ahead, reader.submit(read, utterances)
             if current is not None:
                 yield current.result().to(device)
         if ahead is not None:

@@ -26,19 +26,21 @@ class How(TypedDict, total=False):
     work: str | Path | None
     ranks: Ranks
     allow_pipes: bool
+    precision: str
     progress: Progress | None
     hypotheses: Mapping[str, Sequence[int]] | None
 
 
 @dataclass(frozen=True)
 class Speech:
-    """A model, the utterances that it runs on, and how it runs over them. No result depends on the how.
+    """A model, the utterances that it runs on, and how it runs over them. Of the how, results depend on ``precision`` alone.
 
     data: the utterances; their texts are read only by what is measured against texts.
     max_seconds: padded seconds of audio in a batch.
     work: a directory for partial results; with it a killed run goes on.
     ranks: the processes that share the batches; each of them gets all results.
     allow_pipes: whether commands of wav.scp entries that are pipes may run.
+    precision: what is computed in: ``fp32``, ``bf16`` or ``fp16`` (:data:`comflp.inference.device.PRECISIONS`).
     progress: shows the utterances that are done.
     hypotheses: utterance id -> the tokens that a decoder reads in teacher-forced passes; None for models without one
         (:func:`comflp.inference.hypotheses.on_own_hypotheses` makes them).
@@ -50,6 +52,7 @@ class Speech:
     work: str | Path | None = None
     ranks: Ranks = ALONE
     allow_pipes: bool = False
+    precision: str = "fp32"
     progress: Progress | None = None
     hypotheses: Mapping[str, Sequence[int]] | None = None
 

@@ -17,6 +17,7 @@ stage=0                   # first stage to run (0 to 7)
 stop_stage=7              # last stage to run
 force=false               # make results again that were made with other options or from other inputs
 nj=1                      # processes (GPUs) on each node that share the utterances of stages 1 to 4 and 6
+precision=fp32            # what stages 1 to 4 and 6 compute in: fp32; bf16 or fp16 are faster on GPUs
 train_nj=1                # processes (GPUs) on each node that train (stages 0 and 5) and share every batch
 num_nodes=1               # nodes that share the work (docs/cluster.md); start this command on each of them
 node_rank=0               # number of this node, from 0
