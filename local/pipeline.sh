@@ -5,7 +5,7 @@
 # calls stages_1_to_7. What it may set besides its options:
 #   report_title, report_note   of the report (stage 7)
 #   finetune_config             the configuration of stage 5, conf/finetune.yaml unless set
-# Options that not every recipe has: max_seconds, padded_mean, trust_hyperparams.
+# Options that not every recipe has: max_seconds, padded_mean, precision, trust_hyperparams.
 # shellcheck disable=SC2154  # the options are run.sh's
 . utils/common.sh
 . utils/lock.sh
@@ -34,7 +34,7 @@ stages_1_to_7() {
   if [ -n "${max_seconds:-}" ]; then seconds=(--max-seconds "$max_seconds"); fi
   if [ "${padded_mean:-}" = true ]; then padded=(--padded-mean); fi
   # what every stage takes that runs the model without training it
-  local inference=(${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} ${seconds[@]+"${seconds[@]}"} --precision "$precision")
+  local inference=(${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} ${seconds[@]+"${seconds[@]}"} --precision "${precision:-fp32}")
 
   if in_stage 1 "time-averaged output of every layer"; then
     launch "$nj" steps/stage1_dump_hidden_states.py ${inference[@]+"${inference[@]}"} ${padded[@]+"${padded[@]}"} \

@@ -131,8 +131,10 @@ class Search:
 
 @dataclass(frozen=True)
 class Decoding:
-    """What is decoded of every model, and how. load: gives the model of a directory. how: the stage's, as decode takes it. recorded: what the
-    record says of it."""
+    """What is decoded of every model, and how.
+
+    load: gives the model of a directory. how: the stage's, as decode takes it. recorded: what the record says of it.
+    """
 
     sets: dict[str, DataDir]
     search: Search
