@@ -5,11 +5,13 @@ Any model directory can be decoded with --models; --exp takes the deep model of
 an experiment and every pruned, repaired and fine-tuned one made from it.
 """
 
+from __future__ import annotations
+
 import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import option_types
 from cli import run, scoring_options
@@ -19,14 +21,13 @@ from comflp.artifacts import fingerprint_file, fingerprint_model, require
 from comflp.data.data_dir import DataDir
 from comflp.errors import ComflpError
 from comflp.experiment import Layout, decode_directory
-from comflp.inference.decode import decode
-from comflp.models.greedy import greedy_search
-from comflp.inference.hypothesis_files import write_results
 from comflp.inference.speech import How
-from comflp.models.layered import LayeredModel
 from comflp.processes import processes
 from comflp.record import Stage
 from comflp.scoring import check_references
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a stage that is done needs none of it; so below
+    from comflp.models.layered import LayeredModel
 
 
 def parse_options():
@@ -103,7 +104,7 @@ class Search:
     lm_unit: str
 
     @classmethod
-    def of(cls, options) -> "Search":
+    def of(cls, options) -> Search:
         """The search that the options ask for."""
         return cls(options.beam_size if options.decoder == "beam" else None, options.lm, options.lm_weight, options.lm_unit)
 
@@ -122,9 +123,11 @@ class Search:
 
     def for_model(self, model: LayeredModel) -> Callable:
         """The search with a model's tokenizer."""
+        from comflp.inference.beam_decode import BeamSearch
+        from comflp.models.greedy import greedy_search
+
         if self.beam_size is None:
             return greedy_search
-        from comflp.inference.beam_decode import BeamSearch
 
         return BeamSearch(model.tokenizer, self.beam_size, self.lm, self.lm_weight, self.lm_unit)
 
@@ -165,6 +168,9 @@ class Decoding:
                 if ranks.is_main:
                     print(f"{out} is up to date")
                 continue
+            from comflp.inference.decode import decode
+            from comflp.inference.hypothesis_files import write_results
+
             model = model or self.load(directory)
             check_references({utterance.utt_id: utterance.text for utterance in data}, model.tokenizer, self.normaliser)
             work = out / ".partial"
