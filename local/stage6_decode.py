@@ -123,11 +123,11 @@ class Search:
 
     def for_model(self, model: LayeredModel) -> Callable:
         """The search with a model's tokenizer."""
-        from comflp.inference.beam_decode import BeamSearch
-        from comflp.models.greedy import greedy_search
-
         if self.beam_size is None:
+            from comflp.models.greedy import greedy_search
+
             return greedy_search
+        from comflp.inference.beam_decode import BeamSearch
 
         return BeamSearch(model.tokenizer, self.beam_size, self.lm, self.lm_weight, self.lm_unit)
 
