@@ -16,7 +16,6 @@ from inference_options import inference_parser, recorded, speech_of
 from comflp.inference import hidden_states
 from comflp.artifacts import atomic_path, fingerprint_file, read_json, require, write_json
 from comflp.measures import COST, MEASURES, MODEL, correlation_matrix, measure_named, skip_matrix
-from comflp.measures.heat_map import heat_map
 from comflp.measures.matrix_file import read_matrix
 from comflp.measures.similarity import as_similarity
 from comflp.processes import processes
@@ -88,6 +87,8 @@ def correlate(options, ranks):
 
 def write(array, measure, seed, settings, matrix, num_utterances, must_stay, seconds):
     """Write the matrix, what it is and how it looks; returns the paths."""
+    from comflp.measures.heat_map import heat_map  # matplotlib takes a second to import
+
     description, picture = array.with_suffix(".json"), array.with_suffix(".png")
     with atomic_path(array) as temporary, open(temporary, "wb") as file:
         np.save(file, matrix)

@@ -66,6 +66,15 @@ def test_a_second_run_finds_everything_up_to_date(finished):
     assert "wrote" not in done.stdout and done.stdout.count("up to date") >= 9
 
 
+@pytest.mark.parametrize("stage", [1, 2, 3, 6])
+def test_a_stage_that_is_done_imports_nothing_that_takes_seconds(finished, tmp_path, stage):
+    for name in ("torch", "transformers", "speechbrain", "matplotlib"):
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is not wanted here')")
+    done = run(finished[0], stage, stage, env=environment(PYTHONPATH=str(tmp_path)))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "up to date" in done.stdout and "wrote" not in done.stdout
+
+
 def test_stages_3_and_4_alone_give_the_same_again(finished, exp):
     def results():
         kept = {}

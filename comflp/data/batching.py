@@ -1,11 +1,15 @@
 """Batches of similar lengths: what is padded is little, and how much memory a batch takes is bounded."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import Iterable, Sequence
 
 import numpy as np
 import torch
 
 from comflp.data.audio import read_audio
+from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
 
 
@@ -21,26 +25,26 @@ class AudioBatch:
     padded with zeros; None where there are none.
     """
 
-    utterances: tuple
+    utterances: tuple[Utterance, ...]
     waveforms: torch.Tensor
     num_samples: torch.Tensor
     targets: torch.Tensor | None = None
     num_targets: torch.Tensor | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.utterances)
 
-    def to(self, device):
+    def to(self, device: torch.device | str) -> AudioBatch:
         """The same batch with its tensors on ``device``."""
         targets = (None, None) if self.targets is None else (self.targets.to(device), self.num_targets.to(device))
         audio = (tensor.to(device, non_blocking=tensor.is_pinned()) for tensor in (self.waveforms, self.num_samples))
         return AudioBatch(self.utterances, *audio, *targets)
 
-    def pinned(self):
+    def pinned(self) -> AudioBatch:
         """The same audio in memory from which a GPU copies while the program goes on."""
         return AudioBatch(self.utterances, self.waveforms.pin_memory(), self.num_samples.pin_memory())
 
-    def with_targets(self, targets):
+    def with_targets(self, targets: Iterable[Sequence[int]]) -> AudioBatch:
         """The same batch with a list of token ids for each utterance, in order."""
         rows = [torch.tensor(row, dtype=torch.int64) for row in targets]
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
@@ -48,16 +52,14 @@ class AudioBatch:
         return AudioBatch(self.utterances, self.waveforms, self.num_samples, padded, lengths).to(self.waveforms.device)
 
 
-def make_batches(utterances, max_seconds=60.0, max_utterances=64, max_padding=0.05):
+def make_batches(
+    utterances: Iterable[Utterance], max_seconds: float = 60.0, max_utterances: int = 64, max_padding: float = 0.05
+) -> list[list[Utterance]]:
     """Cut utterances into batches of similar length, the longest first.
 
     A batch is closed when one more utterance would make its padded size (utterances x longest) exceed ``max_seconds``,
     its count exceed ``max_utterances``, or its share of padding exceed ``max_padding``. An utterance longer than
     ``max_seconds`` is a batch of its own. The same utterances give the same batches, in whatever order they come.
-
-    Returns
-    -------
-    list of lists of Utterance
 
     >>> from comflp.data.data_dir import Utterance
     >>> lengths = {"a": 1.0, "b": 3.0, "c": 2.99, "d": 1.0, "e": 9.0}
@@ -68,7 +70,7 @@ def make_batches(utterances, max_seconds=60.0, max_utterances=64, max_padding=0.
     if max_seconds <= 0 or max_utterances < 1 or not 0 <= max_padding < 1:
         raise ComflpError("batches need max_seconds > 0, max_utterances >= 1 and 0 <= max_padding < 1, not "
                           f"{max_seconds}, {max_utterances} and {max_padding}")
-    batches = []
+    batches: list[list[Utterance]] = []
     spoken = 0.0
     for utterance in sorted(utterances, key=lambda u: (-u.duration, u.utt_id)):
         if batches:
@@ -84,7 +86,7 @@ def make_batches(utterances, max_seconds=60.0, max_utterances=64, max_padding=0.
     return batches
 
 
-def load_batch(utterances, sample_rate, allow_pipes=False):
+def load_batch(utterances: Sequence[Utterance], sample_rate: int, allow_pipes: bool = False) -> AudioBatch:
     """Read the audio of some utterances into one zero-padded AudioBatch, in the order given."""
     waveforms = [read_audio(utterance, sample_rate, allow_pipes) for utterance in utterances]
     num_samples = np.array([len(waveform) for waveform in waveforms], dtype=np.int64)
@@ -94,7 +96,7 @@ def load_batch(utterances, sample_rate, allow_pipes=False):
     return AudioBatch(tuple(utterances), torch.from_numpy(padded), torch.from_numpy(num_samples))
 
 
-def own_frames(num_frames, length):
+def own_frames(num_frames: torch.Tensor, length: int) -> torch.Tensor:
     """(B, length) bool, true on the frames (or samples) that are an utterance's own and not padding.
 
     num_frames: (B,) int64.

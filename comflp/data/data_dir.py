@@ -17,15 +17,18 @@ Files are UTF-8, in any order of lines. A relative path in wav.scp is relative t
 Names that begin with a dot are not data: ``.audio.json`` keeps what is known of the audio files (comflp/data/inventory.py).
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 from pathlib import Path
+from typing import Callable, Iterable, Iterator
 
 import numpy as np
 
 from comflp.artifacts import atomic_directory
 from comflp.data.loading import load
-from comflp.data.tables import DataError, id_fault, stop_at_faults
+from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 from comflp.data.utterance import Segment, Utterance
 from comflp.replacing import Kind
 
@@ -37,29 +40,29 @@ DATA_DIRECTORY = Kind("data directory", signs=("wav.scp",))
 class DataDir:
     """The utterances of one data directory, sorted by id: ``len(data)``, ``data["id"]``, iteration."""
 
-    def __init__(self, path, utterances):
+    def __init__(self, path: str | Path, utterances: Iterable[Utterance]):
         self.path = Path(path)
         self.utterances = tuple(sorted(utterances, key=lambda utterance: utterance.utt_id))
         self._by_id = {utterance.utt_id: utterance for utterance in self.utterances}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.utterances)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Utterance]:
         return iter(self.utterances)
 
-    def __contains__(self, utt_id):
+    def __contains__(self, utt_id: str) -> bool:
         return utt_id in self._by_id
 
-    def __getitem__(self, utt_id):
+    def __getitem__(self, utt_id: str) -> Utterance:
         return self._by_id[utt_id]
 
     @property
-    def seconds(self):
+    def seconds(self) -> float:
         """All audio of the directory, in seconds."""
         return sum(utterance.duration for utterance in self.utterances)
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """SHA-256 over utterance ids, texts and audio (of what was not read from disk: durations).
 
         Where the audio files lie does not enter it.
@@ -71,30 +74,25 @@ class DataDir:
         return digest.hexdigest()
 
 
-def read_data_dir(path, require_text=True, allow_pipes=False, progress=None):
+def read_data_dir(
+    path: str | Path, require_text: bool = True, allow_pipes: bool = False, progress: Callable | None = None
+) -> DataDir:
     """Read and check a data directory.
 
-    Parameters
-    ----------
-    path : path of the directory.
-    require_text : whether the file ``text`` must be there. When it is there it is always read.
-    allow_pipes : whether wav.scp may hold shell commands. They are refused unless the user asked for them.
-    progress : wraps the loop over audio files that are new or have changed, as tqdm does.
+    require_text: whether the file ``text`` must be there. When it is there it is always read.
+    allow_pipes: whether wav.scp may hold shell commands. They are refused unless the user asked for them.
+    progress: wraps the loop over audio files that are new or have changed, as tqdm does.
 
-    Returns
-    -------
-    DataDir
-
-    Raises
-    ------
-    DataError : lists the first 20 faults, each with file and line.
+    Raises DataError, which lists the first 20 faults, each with file and line.
     """
     utterances, faults = load(Path(path), require_text, allow_pipes, progress=progress)
     stop_at_faults(f"{path} is not a usable data directory (utils/validate_data_dir.sh lists all faults)", faults)
     return DataDir(path, utterances)
 
 
-def validate_data_dir(path, require_text=True, allow_pipes=False, check_audio=False, progress=None):
+def validate_data_dir(
+    path: str | Path, require_text: bool = True, allow_pipes: bool = False, check_audio: bool = False, progress: Callable | None = None
+) -> list[Fault]:
     """List every fault of a data directory; an empty list means that it is sound.
 
     ``check_audio`` also reads every utterance to its end. ``progress`` wraps the loops over audio as tqdm does.
@@ -102,7 +100,7 @@ def validate_data_dir(path, require_text=True, allow_pipes=False, check_audio=Fa
     return load(Path(path), require_text, allow_pipes, check_audio, progress)[1]
 
 
-def write_data_dir(path, utterances, force=False):
+def write_data_dir(path: str | Path, utterances: Iterable[Utterance], force: bool = False) -> None:
     """Write wav.scp, text (unless no utterance has one), utt2spk, spk2utt and utt2dur.
 
     The directory appears whole or not at all. It replaces one that was written so; with ``force`` another data directory
@@ -116,7 +114,7 @@ def write_data_dir(path, utterances, force=False):
     if len(data._by_id) != len(data.utterances):
         raise DataError(f"cannot write {path}: two utterances have the same id")
     with_text = any(utterance.text for utterance in data)
-    speakers = {}
+    speakers: dict[str, list[str]] = {}
     for utterance in data:
         fault = _fault_in_writing(utterance, with_text)
         if fault is not None:
@@ -138,7 +136,7 @@ def write_data_dir(path, utterances, force=False):
         _write_table(temporary / "utt2dur", ((u.utt_id, repr(round(u.duration, 6))) for u in data))
 
 
-def _fault_in_writing(utterance, with_text):
+def _fault_in_writing(utterance: Utterance, with_text: bool) -> str | None:
     """Why an utterance could not be read back, or None."""
     if any("\n" in field or "\r" in field for field in (utterance.wav, utterance.text)):
         return "its path or text spans several lines"
@@ -147,9 +145,9 @@ def _fault_in_writing(utterance, with_text):
     return id_fault(utterance.utt_id) or id_fault(utterance.speaker)
 
 
-def _recordings(path, data):
+def _recordings(path: Path, data: DataDir) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """(key of wav.scp -> path, rows of segments; none where every utterance is a recording)."""
-    recordings = {}
+    recordings: dict[str, str] = {}
     for utterance in data:
         key = utterance.segment.recording if utterance.segment else utterance.utt_id
         if recordings.setdefault(key, utterance.wav) != utterance.wav:
@@ -160,7 +158,7 @@ def _recordings(path, data):
     return recordings, [(u.utt_id, f"{u.segment.recording} {u.segment.start!r} {u.segment.end!r}") for u in cut]
 
 
-def subset(data, n, seed):
+def subset(data: DataDir, n: int, seed: int) -> DataDir:
     """Draw ``n`` utterances at random without replacement, returned as a DataDir sorted by id.
 
     >>> data = DataDir("x", [Utterance(f"u{i}", "a.wav", "t", "s", 1.0) for i in range(9)])
@@ -175,5 +173,5 @@ def subset(data, n, seed):
     return DataDir(data.path, [data.utterances[i] for i in chosen])
 
 
-def _write_table(path, rows):
+def _write_table(path: Path, rows: Iterable[tuple[str, str]]) -> None:
     path.write_text("".join(f"{key} {value}\n" for key, value in rows), encoding="utf-8", newline="\n")

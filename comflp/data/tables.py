@@ -1,6 +1,10 @@
 """Files of ``<id> <value>`` lines, as Kaldi's data directories and corpora have them, and the faults found in such files."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Sequence
 
 from comflp.errors import ComflpError
 from comflp.names import name_fault
@@ -23,12 +27,12 @@ class Fault:
     line: int
     message: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
         return f"{place}: {self.message}"
 
 
-def stop_at_faults(what, faults):
+def stop_at_faults(what: str, faults: Sequence[Fault | Exception]) -> None:
     """Raise a DataError that says ``what`` is wrong and lists the first 20 of ``faults``; do nothing if there are none."""
     if not faults:
         return
@@ -46,19 +50,12 @@ def id_fault(name: str) -> str | None:
     return None if fault is None else f"the id {fault}"
 
 
-def read_table(path, faults):
-    """Read a file of ``<id> <value>`` lines.
+def read_table(path: Path, faults: list[Fault]) -> Table:
+    """Read a UTF-8 file of ``<id> <value>`` lines; a value may be empty.
 
-    Parameters
-    ----------
-    path : pathlib path of a UTF-8 file.
-    faults : list that gets a Fault for each line that is empty, not UTF-8, repeats an id or begins with an unusable one.
-
-    Returns
-    -------
-    dict {id: (value, line number)}; a value may be empty
+    faults: gets a Fault for each line that is empty, not UTF-8, repeats an id or begins with an unusable one.
     """
-    table = {}
+    table: Table = {}
     name = str(path)
     if path.exists() and not path.is_file():  # reading a named pipe would wait for ever
         faults.append(Fault(name, 0, "cannot be read: it is a folder, a device or a named pipe, and not a file"))
