@@ -198,7 +198,7 @@ def processes(
                 torch.distributed.destroy_process_group()
 
 
-def _meet(place: Place, seconds: float):
+def _meet(place: Place, seconds: float) -> Any:
     """The store through which the processes find one another, when all of them are there."""
     import torch.distributed
 

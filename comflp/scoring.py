@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from typing import Callable, Mapping, Protocol, Sequence
+from typing import Callable, Iterator, Mapping, Protocol, Sequence
 
 import jiwer
 
@@ -201,7 +201,7 @@ def check_references(references: Mapping[str, str], tokenizer: Speller, normalis
 _CASE_NAMES = {"upper": "capital", "lower": "small"}
 
 
-def _label_texts(tokenizer: Speller):
+def _label_texts(tokenizer: Speller) -> Iterator[str]:
     """What the labels write one by one; marks such as <blank> or [UNK], which some tokenizers write too, left out."""
     for label in range(tokenizer.vocab_size):
         try:
@@ -215,7 +215,7 @@ def _label_texts(tokenizer: Speller):
 class _Split(jiwer.AbstractTransform):
     """A list of texts to a list of lists of units; an empty text has none."""
 
-    def __init__(self, split):
+    def __init__(self, split: Callable[[str], list[str]]):
         self._split = split
 
     def process_string(self, s: str) -> list[str]:

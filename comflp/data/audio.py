@@ -18,6 +18,7 @@ import soundfile
 import soxr
 
 from comflp.data.containers import LengthError, count_samples, read_part, read_whole
+from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
 
 # A damaged header can also make libsndfile claim more samples than memory holds, or a shape that numpy refuses.
@@ -50,7 +51,7 @@ class AudioFacts:
     content: str
 
 
-def read_audio(utterance_or_path, sample_rate: int, allow_pipes: bool = False) -> np.ndarray:
+def read_audio(utterance_or_path: Utterance | str | Path, sample_rate: int, allow_pipes: bool = False) -> np.ndarray:
     """Read one utterance, or one audio file, as a mono waveform.
 
     Several channels are averaged, or the loudest is taken where they cancel each other out; another sampling rate is

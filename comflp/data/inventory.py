@@ -81,7 +81,7 @@ def _read(cache: Path) -> dict[str, list]:
     return {wav: entry for wav, entry in content["files"].items() if _is_whole(entry)}
 
 
-def _is_whole(entry) -> bool:
+def _is_whole(entry: object) -> bool:
     return (
         isinstance(entry, list)
         and [type(value) for value in entry] == [list, int, int, str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Any, Sequence
 
 import torch
 from speechbrain.dataio.sampler import DistributedSamplerWrapper, DynamicBatchSampler
@@ -25,7 +25,7 @@ class LabelledBatch:
     labels: torch.Tensor
     num_labels: torch.Tensor
 
-    def to(self, device) -> LabelledBatch:
+    def to(self, device: torch.device | str) -> LabelledBatch:
         """The same batch with its tensors on ``device``."""
         return LabelledBatch(self.audio.to(device), self.labels.to(device), self.num_labels.to(device))
 
@@ -55,7 +55,7 @@ class LabelledDataset(Dataset):
         length or for a character, have none, and only the loss leaves them out.
     """
 
-    def __init__(self, utterances: Sequence[Utterance], model, allow_pipes: bool = False, for_error_rate: bool = False):
+    def __init__(self, utterances: Sequence[Utterance], model: Any, allow_pipes: bool = False, for_error_rate: bool = False):
         self.sample_rate = model.sample_rate
         self.allow_pipes = allow_pipes
         self.utterances, self.labels, self.skipped = [], [], []

@@ -181,7 +181,7 @@ class HiddenStates:
         start = self._offsets[row] + _HEADER
         return self._bytes[start : start + 4 * rows * columns].view(self.dtype).reshape(rows, columns)
 
-    def __getitem__(self, index) -> np.ndarray:
+    def __getitem__(self, index: int | slice | tuple | np.ndarray) -> np.ndarray:
         index = index if isinstance(index, tuple) else (index,)
         utterances, rest = index[0], index[1:]
         chosen = np.arange(len(self))[utterances]
@@ -195,7 +195,7 @@ class HiddenStates:
             self._map.madvise(mmap.MADV_DONTNEED)
         return taken
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)
 
 

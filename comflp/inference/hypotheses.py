@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 
+from comflp.data.batching import AudioBatch
 from comflp.data.data_dir import DataDir
 from comflp.errors import ComflpError
 from comflp.inference.loop import Pass
@@ -22,7 +23,7 @@ def on_own_hypotheses(speech: Speech) -> Speech:
         return speech
     most = model.most_tokens
 
-    def work(_: int, audio) -> list[list[int]]:
+    def work(_: int, audio: AudioBatch) -> list[list[int]]:
         state = model.begin(audio)
         for step in model.recognition_path():
             state = model.run(state, step)

@@ -63,7 +63,7 @@ def model_divergence(speech: Speech, other: LayeredModel) -> float:
     return sum(total for total, _ in results) / sum(rows for _, rows in results)
 
 
-def _changes_of_batch(model: LayeredModel, batch: AudioBatch, tree: PrefixTree, change) -> dict[str, tuple[float, float]]:
+def _changes_of_batch(model: LayeredModel, batch: AudioBatch, tree: PrefixTree, change: Callable) -> dict[str, tuple[float, float]]:
     """Proposal -> (sum of the change over what it is a mean of, how many that were)."""
     found, waiting, compare = {}, [], None
     for proposal, state, _ in tree.walk(model, model.begin(batch)):

@@ -11,7 +11,7 @@ works on the model:
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from typing import TYPE_CHECKING, Callable, Sequence
 
 import numpy as np
 
@@ -20,12 +20,15 @@ from comflp.inference.speech import Speech
 from comflp.measures.layers import Layers
 from comflp.measures.table import COST, HIDDEN, MEASURES, MODEL, SIMILARITY, Measure, measure_named
 
+if TYPE_CHECKING:  # only named here
+    from comflp.inference.hidden_states import HiddenStates
+
 __all__ = ["COST", "HIDDEN", "MEASURES", "MODEL", "Measure", "SIMILARITY", "Speech", "correlation_matrix",
            "measure_named", "skip_matrix"]
 
 
 def correlation_matrix(
-    hidden,
+    hidden: np.ndarray | Sequence[np.ndarray] | HiddenStates,
     measure: str = "dc",
     seed: int = 0,
     utt_ids: Sequence[str] | None = None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
 import numpy as np
 
 from comflp.measures.cosine import unit_vectors
@@ -9,7 +11,7 @@ from comflp.measures.layers import Layers
 from comflp.measures.similarity import as_similarity
 
 
-def angular(layers: Layers, seed: int = 0, progress=None) -> np.ndarray:
+def angular(layers: Layers, seed: int = 0, progress: Callable | None = None) -> np.ndarray:
     """1 minus the mean angle between H_i and H_j as a share of half a turn, arccos(cosine) / pi.
 
     The mean is over utterances. All layers have the same width; a vector of zeros is at a right angle to everything.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Callable, Sequence
+
 import numpy as np
 
 from comflp.errors import ComflpError
@@ -10,7 +12,7 @@ from comflp.measures.layers import Layers
 from comflp.measures.similarity import as_similarity, ratio, warn_constant
 
 
-def cka(layers: Layers, seed: int = 0, progress=None, *, debiased: bool = False) -> np.ndarray:
+def cka(layers: Layers, seed: int = 0, progress: Callable | None = None, *, debiased: bool = False) -> np.ndarray:
     """Linear centred kernel alignment: ||X'Y||^2 / (||X'X|| ||Y'Y||) of centred X, Y.
 
     debiased: use the unbiased estimate of HSIC (Song et al., JMLR 2012), which does not rise towards 1 where there are
@@ -32,7 +34,7 @@ def cka(layers: Layers, seed: int = 0, progress=None, *, debiased: bool = False)
     return as_similarity(ratio(hsic, np.maximum(np.diag(hsic), 0)))
 
 
-def _debias(hsic, layers: Layers, means, scales) -> np.ndarray:
+def _debias(hsic: np.ndarray, layers: Layers, means: Sequence[np.ndarray], scales: Sequence[float]) -> np.ndarray:
     """Song et al.'s HSIC_1 times n(n-3), written for centred linear kernels K = XX', L = YY'.
 
     Centring makes the rows of K sum to 0, so with k the diagonal of K (squared lengths of the rows of X) and l that

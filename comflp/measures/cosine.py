@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Callable, Iterator
+
 import numpy as np
 
 from comflp.errors import ComflpError
@@ -9,7 +11,7 @@ from comflp.measures.layers import Layers
 from comflp.measures.similarity import as_similarity
 
 
-def cosine(layers: Layers, seed: int = 0, progress=None) -> np.ndarray:
+def cosine(layers: Layers, seed: int = 0, progress: Callable | None = None) -> np.ndarray:
     """Mean cosine between H_i and H_j; 1 minus it is ShortGPT's block influence of layers i+1..j.
 
     ShortGPT takes the mean over tokens, here frames; stage 1 leaves that one beside the hidden states, and stage 2 uses
@@ -23,7 +25,7 @@ def cosine(layers: Layers, seed: int = 0, progress=None) -> np.ndarray:
     return as_similarity(total / layers.num_utterances)
 
 
-def unit_vectors(layers: Layers, name: str, progress=None):
+def unit_vectors(layers: Layers, name: str, progress: Callable | None = None) -> Iterator[np.ndarray]:
     """Chunks (L+1, utterances, D) float64 of all hidden states, each vector divided by its length (or 0)."""
     if len(set(layers.widths)) > 1:
         raise ComflpError(f"{name} compares layers of one width, but these have {sorted(set(layers.widths))} values")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
 import numpy as np
 
 from comflp.measures.batches import draw_batches
@@ -10,7 +12,7 @@ from comflp.measures.layers import Layers
 from comflp.measures.similarity import as_similarity, ratio, warn_constant
 
 
-def dc(layers: Layers, seed: int = 0, progress=None, *, batch_size: int = 4, num_batch: int = 10) -> np.ndarray:
+def dc(layers: Layers, seed: int = 0, progress: Callable | None = None, *, batch_size: int = 4, num_batch: int = 10) -> np.ndarray:
     """Distance correlation, Eq. 2-4, averaged over batches of utterances.
 
     batch_size: B of the paper; num_batch: batches that the matrix is averaged over. seed: of their drawing.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
 import numpy as np
 
 from comflp.measures.batches import draw_batches
@@ -10,7 +12,7 @@ from comflp.measures.layers import Layers
 from comflp.measures.similarity import as_similarity
 
 
-def dc_released(layers: Layers, seed: int = 0, progress=None, *, batch_size: int = 32, num_batch: int = 10) -> np.ndarray:
+def dc_released(layers: Layers, seed: int = 0, progress: Callable | None = None, *, batch_size: int = 32, num_batch: int = 10) -> np.ndarray:
     """Distance correlation of the released code: rows of length 1, no square root of the ratio.
 
     It departs from Eq. 2-4: each utterance's vector is divided by its length, 1e-12 is added below the root of Eq. 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
 import numpy as np
 
 from comflp.measures.batches import draw_batches
@@ -10,7 +12,7 @@ from comflp.measures.layers import Layers
 from comflp.measures.similarity import as_similarity, ratio, warn_constant
 
 
-def dc_unbiased(layers: Layers, seed: int = 0, progress=None, *, batch_size: int = 32, num_batch: int = 10) -> np.ndarray:
+def dc_unbiased(layers: Layers, seed: int = 0, progress: Callable | None = None, *, batch_size: int = 32, num_batch: int = 10) -> np.ndarray:
     """Bias-corrected distance correlation: 0 on average for independent layers, at any batch size.
 
     Szekely and Rizzo, "Partial distance correlation with methods for dissimilarities", Annals of Statistics 2014: the

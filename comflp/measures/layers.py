@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Sequence
+from typing import TYPE_CHECKING, Iterator, Sequence
 
 import numpy as np
 
 from comflp.errors import ComflpError
+
+if TYPE_CHECKING:  # only named here
+    from comflp.inference.hidden_states import HiddenStates
 
 CHUNK_VALUES = 1 << 25
 """Values of one chunk over all its layers (128 MiB as float32), so that a dump larger than memory can be measured."""
@@ -22,7 +25,7 @@ class Layers:
     Raises ComflpError for another shape, for no utterance, and on reading, where a value is NaN or infinite.
     """
 
-    def __init__(self, hidden, utt_ids: Sequence[str] | None = None):
+    def __init__(self, hidden: np.ndarray | Sequence[np.ndarray] | HiddenStates, utt_ids: Sequence[str] | None = None):
         if isinstance(hidden, (list, tuple)):
             self._whole, self._parts = None, [np.asarray(part) for part in hidden]
         elif len(getattr(hidden, "shape", ())) == 3:
@@ -60,7 +63,7 @@ class Layers:
         """L+1, the number of layer outputs with H_0."""
         return len(self.widths)
 
-    def rows(self, rows) -> list[np.ndarray]:
+    def rows(self, rows: Sequence[int] | np.ndarray | slice) -> list[np.ndarray]:
         """The L+1 arrays (number of rows, D_i) of the utterances ``rows``, a slice or an array of row numbers."""
         if self._parts is not None:
             taken = [part[rows] for part in self._parts]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
 import numpy as np
 
 from comflp.measures.covariance import cross_products, moments
@@ -10,7 +12,7 @@ from comflp.measures.similarity import as_similarity, warn_constant, warn_few
 from comflp.measures.subspaces import check_share, leading, principal_subspace
 
 
-def pwcca(layers: Layers, seed: int = 0, progress=None, *, variance: float = 1.0) -> np.ndarray:
+def pwcca(layers: Layers, seed: int = 0, progress: Callable | None = None, *, variance: float = 1.0) -> np.ndarray:
     """Canonical correlations weighted by how much of a layer each canonical direction explains.
 
     variance: share of each layer's variance whose directions enter; 1 is all of them, as in the paper above.

@@ -12,7 +12,7 @@ from comflp.measures.similarity import as_similarity, warn_constant, warn_few
 from comflp.measures.subspaces import check_share, leading, principal_subspace
 
 
-def svcca(layers: Layers, seed: int = 0, progress=None, *, variance: float = 0.99) -> np.ndarray:
+def svcca(layers: Layers, seed: int = 0, progress: Callable | None = None, *, variance: float = 0.99) -> np.ndarray:
     """Mean canonical correlation of the directions that hold 99% of each layer's variance.
 
     variance: the share of variance, that is of the squared singular values, that is kept of each layer.
@@ -23,7 +23,7 @@ def svcca(layers: Layers, seed: int = 0, progress=None, *, variance: float = 0.9
     return mean_canonical_correlation(layers, lambda variances: leading(variances, variance), "SVCCA", progress)
 
 
-def mean_canonical_correlation(layers: Layers, count: Callable, name: str, progress=None) -> np.ndarray:
+def mean_canonical_correlation(layers: Layers, count: Callable, name: str, progress: Callable | None = None) -> np.ndarray:
     """SVCCA with ``count(variances)`` directions a layer, given the eigenvalues of X' X, largest first.
 
     With Z_i the orthonormal columns that span a layer's kept directions, the canonical correlations of layers i and j

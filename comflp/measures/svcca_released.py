@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
 import numpy as np
 
 from comflp.measures.layers import Layers
@@ -9,7 +11,7 @@ from comflp.measures.subspaces import check_share, leading
 from comflp.measures.svcca import mean_canonical_correlation
 
 
-def svcca_released(layers: Layers, seed: int = 0, progress=None, *, share: float = 0.99) -> np.ndarray:
+def svcca_released(layers: Layers, seed: int = 0, progress: Callable | None = None, *, share: float = 0.99) -> np.ndarray:
     """SVCCA of the released code: its 99% is of the singular values, not of their squares.
 
     share: of the sum of singular values that the kept directions have. It keeps far more directions than ``svcca``

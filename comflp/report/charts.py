@@ -12,6 +12,8 @@ import re
 from typing import Iterable, Mapping, Sequence
 
 import matplotlib
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
@@ -50,12 +52,12 @@ Bar = tuple[str, Sequence[float], str]
 class _Canvas:
     """One pair of axes, and the titles of its marks."""
 
-    def __init__(self, size=_SIZE):
+    def __init__(self, size: tuple[float, float] = _SIZE):
         self.figure = Figure(figsize=size, layout="constrained")
         self.axes = self.figure.add_subplot()
         self.titles: dict[str, str] = {}
 
-    def name(self, artist, title: str) -> None:
+    def name(self, artist: Artist, title: str) -> None:
         """Give a mark its tooltip."""
         gid = f"mark{len(self.titles)}"
         artist.set_gid(gid)
@@ -182,7 +184,7 @@ def _deviation(values: Sequence[float]) -> float:
     return (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
 
 
-def _scale(axes, values: Sequence[float]) -> None:
+def _scale(axes: Axes, values: Sequence[float]) -> None:
     """From zero, or logarithmic where the largest value is 20 times the smallest."""
     if values and min(values) > 0 and max(values) > 20 * min(values):
         axes.set_yscale("log")

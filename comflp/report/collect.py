@@ -172,7 +172,7 @@ class Experiment:
 
     def lists_of(self, num_prune: int) -> list[SearchList]:
         """The lists of one N: measures, reverse searches, random, other baselines."""
-        def order(entry: SearchList):
+        def order(entry: SearchList) -> tuple:
             name = entry.name
             return name.reverse or name.source not in self.matrices, not name.reverse, name.source != "random", name.source
         return sorted((entry for entry in self.lists if entry.num_prune == num_prune), key=order)

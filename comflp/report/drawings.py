@@ -111,7 +111,7 @@ def _scale(x: float, y: float, width: float, limits: tuple[float, float]) -> lis
     return parts
 
 
-def _text(x: float, y: float, content, anchor: str) -> str:
+def _text(x: float, y: float, content: str | int | float, anchor: str) -> str:
     return f'<text x="{x:.2f}" y="{y:.2f}" font-size="10" text-anchor="{anchor}" fill="var(--muted)">{content}</text>'
 
 

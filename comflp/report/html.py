@@ -6,7 +6,7 @@ import re
 from html import escape
 from pathlib import Path
 
-from comflp.report.document import Document, Drawing, Figure, Section, Table
+from comflp.report.document import Column, Document, Drawing, Figure, Section, Table
 from comflp.report.palette import css_variables
 
 _STYLE = Path(__file__).with_name("page.css")
@@ -69,7 +69,7 @@ def _side(spec: str) -> str:
     return ' class="number"' if spec else ""
 
 
-def _cell(column, value) -> str:
+def _cell(column: Column, value: object) -> str:
     if isinstance(value, Drawing):
         return f"{value.svg}<small>{escape(value.text)}</small>"
     return escape(column.show(value))

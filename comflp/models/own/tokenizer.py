@@ -111,5 +111,5 @@ class SentencePieceTokenizer:
         """Write ``tokenizer.model`` into ``directory``."""
         (Path(directory) / FILE_NAME).write_bytes(self._model)
 
-    def __deepcopy__(self, memo) -> SentencePieceTokenizer:
+    def __deepcopy__(self, memo: dict) -> SentencePieceTokenizer:
         return self

@@ -22,7 +22,7 @@ class SpeechBrainTokenizer:
     vocab_size: labels of the CTC projection. blank_id: of the CTC blank.
     """
 
-    def __init__(self, tokenizer, vocab_size: int, blank_id: int):
+    def __init__(self, tokenizer: sentencepiece.SentencePieceProcessor | CTCTextEncoder, vocab_size: int, blank_id: int):
         if not isinstance(tokenizer, (sentencepiece.SentencePieceProcessor, CTCTextEncoder)):
             raise ComflpError(
                 f"the SpeechBrain model's tokenizer is a {type(tokenizer).__name__}; "

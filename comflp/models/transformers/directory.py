@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import torch
 from transformers import AutoConfig, AutoModelForCTC
@@ -71,7 +71,7 @@ def check_config(name: str, config: dict) -> None:
                 raise ComflpError(f"{name}: {key} in config.json is {value}, beyond {largest}: no model has such a size")
 
 
-def _entries(config: Any, name: str = ""):
+def _entries(config: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted name, value) of every value in nested dictionaries and lists; what comflp wrote itself is left out."""
     if isinstance(config, dict):
         for key, value in config.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
-from typing import Sequence
+from typing import Callable, Sequence
 
 import torch
 from transformers import (
@@ -98,7 +98,7 @@ class ProcessorTokenizer:
             except ComflpError:
                 raise error from None
 
-    def _spelling(self):
+    def _spelling(self) -> Callable:
         """The method that turns folded text into labels, by the kind of tokenizer."""
         if isinstance(self.tokenizer, Wav2Vec2CTCTokenizer):
             return self._spell_characters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Mapping
 
 from scipy import stats
 
@@ -83,8 +84,10 @@ def _figure(num_prune: int, measure: str, samples: dict, metric: str) -> Figure:
     names = list(samples)
     top, random, everything = (samples[name] for name in names)
     others = {p: pair for p, pair in everything.items() if p not in top and p not in random}
-    def marks(pairs):
+
+    def marks(pairs: Mapping[PruningProposal, tuple[float, float]]) -> list[tuple[float, float, str]]:
         return [(q, rate, f"{p}: v(P) {q:.4f}, {metric} {rate:.2f}%") for p, (q, rate) in pairs.items()]
+
     groups = [
         ("other searches", marks(others), "grey", False),
         ("random sample", marks({p: pair for p, pair in random.items() if p not in top}), "grey", True),

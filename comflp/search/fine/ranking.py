@@ -119,7 +119,7 @@ def rank(evaluation: Evaluation, candidates: Sequence[Candidate], seed: int = 0)
     """
     quality = {candidate.proposal: candidate.quality for candidate in candidates}
 
-    def order(proposal: PruningProposal):
+    def order(proposal: PruningProposal) -> tuple:
         worth = -math.inf if quality[proposal] is None else quality[proposal]
         return proposal in evaluation.dropped, evaluation.ranking_rate(proposal), -worth, proposal
 
