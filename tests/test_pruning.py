@@ -162,6 +162,7 @@ def test_errors_are_one_line(make_model, folder, tmp_path, capsys):
     for arguments, status, message in (
         ([], 2, "usage: comflp COMMAND"), (["prnue"], 2, "no command 'prnue'"), (["report", str(tmp_path / "absent")], 1, "does not exist"),
         (["info", str(tmp_path)], 1, "is not a model directory"),
+        (["prune", str(tmp_path / "deep"), "--data", str(wavs), "--out", str(tmp_path), "--force"], 1, "was not made by comflp prune"),
         (["prune", str(tmp_path / "deep"), "--data", str(wavs), "--target", "params=0%", "--out", str(tmp_path / "o")], 1, "cannot be reached"),
         (["prune", str(tmp_path / "deep"), "--data", str(wavs), "--target", "half", "--out", str(tmp_path / "o")], 1, "NAME=VALUE"),
     ):

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Sequence
 
-from comflp.budget import FORMS
+from comflp.budget import FORMS, parse_target
 from comflp.cli.options import add_model_options, load_model, parser
 from comflp.cli.terminal import progress
 from comflp.costs import quantity
@@ -21,7 +21,8 @@ def run(arguments: Sequence[str]) -> None:
     out = Path(options.out)
     if out.exists() and not options.force:
         raise ComflpError(f"{out} is there already; give another --out, or --force to replace it")
-    from comflp.budget import parse_target
+    if out.exists() and not (out / "pruning.json").is_file():
+        raise ComflpError(f"{out} is there already and was not made by comflp prune, so --force does not replace it; give another --out")
     from comflp.data.audio import AudioWarning
     from comflp.pruning import costs_of, prune
 
@@ -78,5 +79,5 @@ def _options(arguments: Sequence[str]) -> Any:
     options.add_argument("--metric", choices=("cer", "wer"), default="cer", help="error rate, where there are texts")
     options.add_argument("--seed", type=int, default=0, help="seed for the random draws of utterances")
     options.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
-    options.add_argument("--force", action="store_true", help="replace --out if it is there")
+    options.add_argument("--force", action="store_true", help="replace --out if it is there and an earlier comflp prune made it")
     return options.parse_args(arguments)
