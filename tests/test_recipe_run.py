@@ -168,6 +168,12 @@ def test_a_stage_before_its_inputs_names_the_stage_that_makes_them(finished):
     assert "does not exist" in done.stderr and "stage 2" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_there_is_no_report_on_nothing(finished):
+    done = run(finished[0], first=7, last=7, model="nothing-yet")
+    assert done.returncode == 1 and "nothing-yet does not exist or is empty; stage 0 fills it" in done.stderr
+    assert not (finished[0] / "exp" / "nothing-yet" / "report").exists()
+
+
 @pytest.mark.parametrize("num_prune", [0, 4, "3:9"])
 def test_n_outside_1_to_l_minus_1_is_an_error(finished, num_prune):
     done = run(finished[0], first=3, last=3, num_prune=num_prune)

@@ -181,12 +181,12 @@ class Experiment:
 def collect(exp: str | Path) -> Experiment:
     """Read an experiment directory; what is not there yet is left out.
 
-    Raises ComflpError where there is no such directory, a file in it is damaged (the message names it), or it was made by
+    Raises ComflpError where there is no such directory or nothing in it, a file in it is damaged (the message names it), or it was made by
     a version that kept models elsewhere.
     """
     layout = Layout(Path(exp))
-    if not layout.root.is_dir():
-        raise ComflpError(f"experiment directory {exp} does not exist; stage 0 makes it")
+    if not any(path.name != "log" and not path.name.startswith(".") for path in layout.root.glob("*")):
+        raise ComflpError(f"experiment directory {exp} does not exist or is empty; stage 0 fills it")
     reader = _Reader(layout)
     matrices = {path.stem: read_matrix(path) for path in sorted(layout.correlation("*").parent.glob("*.npy"))}
     return Experiment(
