@@ -87,6 +87,9 @@ def _discard_stdout() -> None:
 
 
 def _say(line: str) -> None:
+    """One line, or one with a list below it; a value that it shows cannot break it or move the cursor."""
+    line = re.sub(r"\n(?!  )", r"\\n", line)
+    line = "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in line)
     with contextlib.suppress(OSError, AttributeError):  # stderr may be closed too
         print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
 

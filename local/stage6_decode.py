@@ -81,6 +81,8 @@ def read_sets(names: list[str], read: Callable[[Path], DataDir]) -> dict[str, Da
         if path.name in sets:
             raise ComflpError(f"--data names two sets {path.name}; their results would share decode_{path.name}/")
         sets[path.name] = read(path)
+    if not sets:
+        raise ComflpError("--data is empty; name the sets to decode")
     return sets
 
 

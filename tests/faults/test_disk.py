@@ -135,6 +135,14 @@ def test_unfinished_work_is_gone_on_with_by_the_same_stage_only(tmp_path):
             Stage(tmp_path / "record.json", "stage", options, inputs).begin(tmp_path / "work")
 
 
+def test_a_full_disk_inside_another_library_is_one_error_and_leaves_no_checkpoint(tmp_path):
+    code = ("import sys, torch; from comflp.train.checkpoints import AtomicCheckpointer; "
+            "AtomicCheckpointer(sys.argv[1], {'model': torch.nn.Linear(300, 300)}).save_checkpoint({'epoch': 1, 'step': 3})")
+    done = on_a_full_disk(40, "-c", code, tmp_path / "save")
+    assert done.returncode == 1 and f"ComflpError: {tmp_path}/save/epoch0001 cannot be written: " in done.stderr
+    assert list((tmp_path / "save").iterdir()) == []
+
+
 def test_clocks_decide_nothing(tmp_path):
     """Files from the future, and a record from the past: what counts is content."""
     stage = finished(tmp_path)
