@@ -38,8 +38,7 @@ def run(main: Callable[[], None]) -> None:
         copy_output()
         show_plainly()
         main()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        _flush_stdout()
     except ErrorOfMain:
         sys.exit(1)
     except KeyboardInterrupt:
@@ -60,11 +59,8 @@ def _line_of(error: Exception) -> str | None:
     """What the user is told of an error that is no bug; None of one that is, which keeps its traceback."""
     if isinstance(error, ComflpError):
         return str(error)
-    if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.filename is None and _stdout_is_broken()):
-        _discard_stdout()
-        return f"what is printed cannot be written: {error.strerror or error}"
     if isinstance(error, OSError):
-        return f"{error.filename or 'a file'}: {error.strerror or error}"
+        return f"{error.filename or 'what is printed, or a file, cannot be written'}: {error.strerror or error}"
     if isinstance(error, MemoryError) or _MEMORY.search(str(error)):
         return "memory has run out; smaller batches (--max-seconds, or max_batch_seconds of a configuration) need less"
     if _WORKER.search(str(error)):
@@ -72,18 +68,15 @@ def _line_of(error: Exception) -> str | None:
     return None
 
 
-def _stdout_is_broken() -> bool:
+def _flush_stdout() -> None:
+    """Write what was printed. Where that fails the rest is dropped: Python would try once more at its end, with a traceback."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.flush()
-    except (OSError, AttributeError):
-        return True
-    return False
-
-
-def _discard_stdout() -> None:
-    """Or Python would try once more to write what is left, and end with a traceback."""
-    with contextlib.suppress(OSError, AttributeError):
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def _say(line: str) -> None:

@@ -35,7 +35,7 @@ def ended(code, *arguments, **options):
 def test_what_is_printed_cannot_be_written():
     with open("/dev/full", "w") as full:
         said, status = ended("import cli; cli.run(lambda: print('done'))", stdout=full)
-    assert (status, said) == (1, "-c: error: what is printed cannot be written: No space left on device\n")
+    assert (status, said) == (1, "-c: error: what is printed, or a file, cannot be written: No space left on device\n")
 
 
 def test_who_reads_what_is_printed_is_gone():
@@ -43,7 +43,7 @@ def test_who_reads_what_is_printed_is_gone():
     os.close(reading)
     said, status = ended("import cli; cli.run(lambda: print('done'))", stdout=writing)
     os.close(writing)
-    assert (status, said) == (1, "-c: error: what is printed cannot be written: Broken pipe\n")
+    assert (status, said) == (1, "-c: error: what is printed, or a file, cannot be written: Broken pipe\n")
 
 
 def test_stdout_is_closed():
