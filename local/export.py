@@ -28,7 +28,7 @@ def parse_options():
     arguments.add_argument("--model", type=option_types.path, required=True, help="model directory, such as EXP/prune6/dc_fine/finetuned")
     arguments.add_argument("--data", type=option_types.path, default="data/test", help="Kaldi data directory that the exports are checked on")
     arguments.add_argument("--num-utterances", type=option_types.count, default=200, help="how many of its utterances, drawn at random; 0: all")
-    arguments.add_argument("--formats", type=option_types.names, default=" ".join(export.FORMATS), help=f"any of: {' '.join(export.FORMATS)}")
+    arguments.add_argument("--formats", type=option_types.some_names, default=" ".join(export.FORMATS), help=f"any of: {' '.join(export.FORMATS)}")
     arguments.add_argument("--out", type=option_types.new_path, help="directory; MODEL/export if left out")
     scoring_options(arguments, "error rate to compare")
     arguments.add_argument("--seed", type=option_types.seed, default=0, help="seed for drawing the utterances")

@@ -106,6 +106,8 @@ def list_of(kind: Callable[[str], _Value], known: tuple | None = None) -> Callab
     """
 
     def parse(text: str) -> str:
+        if not text.isprintable():
+            raise ArgumentTypeError(f"{shown(text)} is no list of values separated by spaces")
         values = [kind(part) for part in text.split()]
         for number, value in enumerate(values):
             if known is not None and value not in known:
@@ -118,6 +120,20 @@ def list_of(kind: Callable[[str], _Value], known: tuple | None = None) -> Callab
 
 
 names = list_of(name)
+
+
+def some_names(text: str) -> str:
+    """Names, one at least."""
+    if not text.split():
+        raise ArgumentTypeError("no name is given")
+    return names(text)
+
+
+def column(text: str) -> str:
+    """The name of a column of a table."""
+    if not text.strip() or not text.isprintable():
+        raise ArgumentTypeError(f"{shown(text)} is no name of a column")
+    return text
 
 
 def path(text: str) -> Path:

@@ -37,6 +37,9 @@ def main():
     if not cases:
         raise ComflpError(f"no fine-tuned model with N={options.num_prune} and tag {options.tag!r} in {options.exp}; "
                           "stages 5 and 6 make and decode them")
+    if not any(model.rate(options.data) is not None for group in cases.values() for _, case in group
+               for model in (case.pruned, case.finetuned) if model):
+        raise ComflpError(f"none of the models in {options.exp} was decoded on {options.data}; stage 6 does that")
     num_epochs = max(len(case.log) for group in cases.values() for _, case in group)
     epochs = [f"dev after {number}" for number in range(1, num_epochs + 1)]
     columns = ["model", "v(P), DC", f"{options.data}, pruned", *epochs, f"{options.data}, fine-tuned", "seeds"]

@@ -53,10 +53,13 @@ def read_lines(path):
     return header or [], rows
 
 
-def read_rows(path, columns):
-    """[(utterance, audio path, text, speaker, place)] of the table. Raises DataError with file and line."""
+def read_rows(path, columns, needed):
+    """[(utterance, audio path, text, speaker, place)] of the table. Raises DataError with file and line.
+
+    ``columns`` names the columns wav, text, speaker and id; those ``needed`` have to be there.
+    """
     header, lines = read_lines(path)
-    missing = [columns[name] for name in ("wav", "text") if columns[name] not in header]
+    missing = [columns[name] for name in needed if columns[name] not in header]
     if missing:
         raise DataError(f"{path}:1: there is no column {' or '.join(missing)}; the columns are {', '.join(header)}")
     twice = sorted({name for name in columns.values() if header.count(name) > 1})
@@ -104,18 +107,19 @@ def main():
                          help="the table; .tsv files are separated by tabs, others by commas")
     options.add_argument("--out", type=option_types.new_path, required=True,
                          help="data directory to write; another one that is there is replaced with --force")
-    options.add_argument("--wav-column", default="wav", help="column of the audio paths")
-    options.add_argument("--text-column", default="text", help="column of the texts")
-    options.add_argument("--speaker-column", default="speaker", help="column of the speakers, if there is one")
-    options.add_argument("--id-column", default="id", help="column of the utterance ids, if there is one")
+    options.add_argument("--wav-column", type=option_types.column, default="wav", help="column of the audio paths")
+    options.add_argument("--text-column", type=option_types.column, default="text", help="column of the texts")
+    options.add_argument("--speaker-column", type=option_types.column, help="column of the speakers; speaker, if there is one")
+    options.add_argument("--id-column", type=option_types.column, help="column of the utterance ids; id, if there is one")
     args = options.parse_args()
 
     check_apart(args.out, args.csv)
     if args.out.exists() and not args.force:
         raise DataError(f"{args.out} is there already; add --force to replace it")
     check_replaceable(args.out, DATA_DIRECTORY, args.force)
-    columns = {"wav": args.wav_column, "text": args.text_column, "speaker": args.speaker_column, "id": args.id_column}
-    data = DataDir(args.out, with_durations(read_rows(args.csv, columns), str(args.csv)))
+    columns = {"wav": args.wav_column, "text": args.text_column, "speaker": args.speaker_column or "speaker", "id": args.id_column or "id"}
+    needed = ["wav", "text", *(["speaker"] if args.speaker_column else []), *(["id"] if args.id_column else [])]
+    data = DataDir(args.out, with_durations(read_rows(args.csv, columns, needed), str(args.csv)))
     write_data_dir(args.out, data, args.force)
     print(f"wrote {describe(data)}")
 

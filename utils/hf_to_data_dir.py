@@ -155,13 +155,13 @@ def _path_of(audio, dataset, folder, utt_id):
 def main():
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--dataset", type=option_types.folder, required=True, help="the folder on disk")
-    options.add_argument("--split", type=option_types.name, help="split, where the folder has several")
+    options.add_argument("--split", type=option_types.some_name, help="split, where the folder has several")
     options.add_argument("--out", type=option_types.new_path, required=True,
                          help="data directory to write, and OUT_audio beside it; others that are there are replaced with --force")
-    options.add_argument("--audio-column", default="audio", help="column of the audio")
-    options.add_argument("--text-column", default="text", help="column of the texts")
-    options.add_argument("--speaker-column", help="column of the speakers; without it, or where it is empty, each is its own")
-    options.add_argument("--id-column", help="column of the ids; without it they are numbers")
+    options.add_argument("--audio-column", type=option_types.column, default="audio", help="column of the audio")
+    options.add_argument("--text-column", type=option_types.column, default="text", help="column of the texts")
+    options.add_argument("--speaker-column", type=option_types.column, help="column of the speakers; without it, or where it is empty, each is its own")
+    options.add_argument("--id-column", type=option_types.column, help="column of the ids; without it they are numbers")
     args = options.parse_args()
 
     audio = args.out.with_name(f"{args.out.name}_audio")

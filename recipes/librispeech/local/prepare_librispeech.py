@@ -19,7 +19,7 @@ from comflp.data.data_dir import DataDir, write_data_dir
 from comflp.data.tables import DataError, Fault, read_table, stop_at_faults
 from comflp.record import Stage
 
-PARTS = option_types.list_of(option_types.name)
+PARTS = option_types.some_names
 
 
 def find_part(corpus, part):
