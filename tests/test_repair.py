@@ -10,6 +10,7 @@ import torch
 from fixtures.models import SAMPLE_RATE, make_model as make_library_model
 from fixtures.own_forward import alone, own_forward
 from fixtures.variants import VARIANTS
+from fixtures.whisper import make_whisper
 from transformers import AutoFeatureExtractor, AutoModelForCTC
 
 import comflp.models
@@ -18,7 +19,7 @@ from comflp.errors import ComflpError
 from comflp.inference.decode import decode
 from comflp.inference.output_change import output_changes
 from comflp.inference.speech import Speech
-from comflp.models.verify import noise_batch
+from comflp.models.verify import noise_batch, verify_saved
 from comflp.proposal import PruningProposal
 from comflp.repair import Calibration, repair
 from comflp.repair.candidates import evaluate_repaired
@@ -237,3 +238,22 @@ def test_repaired_models_of_every_family_load_in_their_library(tmp_path, noise_d
         expected, _ = own_forward(library_model, extractor, layers, single)
         torch.testing.assert_close(logits[:frames], expected[0, :frames], rtol=1e-4, atol=1e-4)
     assert library_model.config.comflp["pruning"][-1]["repair"]["frames"] == done(repaired)["frames"]
+
+
+@pytest.mark.filterwarnings("ignore:.*utterances would do")
+@pytest.mark.parametrize("removed", ["encoder=2", "decoder=3", "encoder=2-3+decoder=1"])
+def test_both_stacks_of_whisper_are_repaired(tmp_path, noise_data, removed):
+    deep = comflp.models.load(make_whisper(tmp_path / "deep"), language="en")
+    hypotheses = {utterance.utt_id: tuple(row) for utterance, row in zip(noise_data, deep.example_targets(10))}
+    speech = Speech(deep, noise_data, hypotheses=hypotheses)
+    depths = {name: stack.num_layers for name, stack in deep.stacks.items()}
+    repaired = repair(speech, deep.prune(PruningProposal.parse(removed, depths)))
+    before, after = done(repaired)["divergence"]
+    tried = [*done(repaired)["refitted"], *done(repaired)["kept"]]
+    assert after < before and "output" not in tried, "the projection is the embedding too, and stays"
+    if removed.startswith("encoder"):
+        assert {"encoder.1.fc2", "decoder.2.encoder_attn.k_proj", "decoder.2.encoder_attn.v_proj"} <= set(tried)
+    else:
+        assert not [name for name in tried if name.startswith("encoder")] and "decoder.2.fc2" in tried
+    repaired.save(tmp_path / "repaired")
+    verify_saved(repaired, tmp_path / "repaired")

@@ -11,6 +11,7 @@ from comflp.data.batching import AudioBatch
 from comflp.data.data_dir import DataDir, subset
 from comflp.errors import ComflpError
 from comflp.inference.device import evaluation
+from comflp.inference.hypotheses import on_own_hypotheses
 from comflp.inference.loop import load_batches, plan_batches
 from comflp.inference.speech import Speech
 from comflp.models.layered import LayeredModel
@@ -26,8 +27,8 @@ _HELD_OUT = 0.1
 class Calibration:
     """A deep model and some speech, ready to repair pruned models of it.
 
-    speech: the deep model and the utterances; their texts are not read. A tenth of them, drawn with ``seed``, is held
-        out from the fits and decides which of them stay.
+    speech: the deep model and the utterances; their texts are not read, a decoder reads the model's own hypotheses.
+        A tenth of them, drawn with ``seed``, is held out from the fits and decides which of them stay.
     keep_states: hold all of the deep model's states, (L + 1) x frames x D floats, so that it runs once for any number
         of pruned models; otherwise only those of the layer at work.
     prior_frames: the old weights count as much as so many frames of speech.
@@ -40,6 +41,7 @@ class Calibration:
     ):
         if len(speech.data) < 2:
             raise ComflpError("a repair needs at least two utterances: some to fit on and one to judge by")
+        speech = on_own_hypotheses(speech)
         self.deep, self.seed, self.prior_frames = speech.model, seed, prior_frames
         self.num_utterances = len(speech.data)
         held_out = subset(speech.data, math.ceil(_HELD_OUT * len(speech.data)), seed)

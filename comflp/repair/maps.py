@@ -24,6 +24,7 @@ class SubBlock:
     ends_in_norm: whether ``after`` normalises the stream itself (post-norm), not only what a branch reads of it.
     scale: by how much the writer's output is multiplied, or a function of the layer that tells.
     opaque: an attention module that takes the weights of its maps itself instead of calling them.
+    memory: those of the readers that read the end of the stack before, not this one's stream (cross-attention).
     """
 
     readers: tuple[str, ...]
@@ -32,6 +33,7 @@ class SubBlock:
     ends_in_norm: bool = False
     scale: Scale = 1.0
     opaque: str | None = None
+    memory: tuple[str, ...] = ()
 
 
 def _attention(module: str, out: str = "out_proj", names: str = "{}_proj", **options) -> SubBlock:
@@ -101,7 +103,7 @@ LAYERS: dict[str, tuple[SubBlock, ...]] = {
     "WhisperEncoderLayer": (_attention("self_attn", after="final_layer_norm"), _WHISPER_FEED_FORWARD),
     "WhisperDecoderLayer": (
         _attention("self_attn", after="encoder_attn_layer_norm"),
-        _attention("encoder_attn", after="final_layer_norm"),
+        _attention("encoder_attn", after="final_layer_norm", memory=("encoder_attn.k_proj", "encoder_attn.v_proj")),
         _WHISPER_FEED_FORWARD,
     ),
 }

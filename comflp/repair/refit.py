@@ -32,6 +32,7 @@ class Refit:
         self.proposal, self.judge, self.prior_frames = proposal, judge, prior_frames
         self.shared = shared_parameters(model)
         self.states: list[State] = deep_states.after(0)
+        self.memory: list[torch.Tensor] = []
         self.widest = 0
 
     def run(self, progress: Callable | None = None) -> None:
@@ -43,6 +44,8 @@ class Refit:
             at = here[number]
             disturbed = disturbed or at != done
             self.deep_states.forget(at)
+            if step.layer == ENTER:
+                self.memory = [own(state) for state in self.states]
             end = _end_of_gap(path, here, number, len(deep_path))
             if step.layer > ENTER and (disturbed or end > at):
                 self._layer(step, at, end, disturbed)
@@ -98,11 +101,12 @@ class Refit:
             if point in inside[0] and id(LinearMap(layer, reader).weight) not in self.shared:
                 groups.setdefault((id(inside[0][point]), LinearMap(layer, reader).bias is None), []).append(reader)
         equations = {}
-        for state, deep_inputs in zip(self.states, inside):
+        for number, (state, deep_inputs) in enumerate(zip(self.states, inside)):
             inputs, _ = inputs_of(self.model, state, step, points.values())
             for key, readers in groups.items():
                 point, first = points[readers[0]], LinearMap(layer, readers[0])
-                features, targets = (_frames(seen[point], own(state), first.channels_first) for seen in (inputs, deep_inputs))
+                mask = self.memory[number] if readers[0] in block.memory else own(state)
+                features, targets = (_frames(seen[point], mask, first.channels_first) for seen in (inputs, deep_inputs))
                 if key not in equations:
                     width = features.shape[1]
                     equations[key] = NormalEquations(width, width, first.bias is not None, features.device)
