@@ -19,12 +19,14 @@ from comflp.errors import ComflpError
 from comflp.inference.decode import decode
 from comflp.inference.output_change import output_changes
 from comflp.inference.speech import Speech
+from comflp.models.layered import Step
 from comflp.models.verify import noise_batch, verify_saved
 from comflp.proposal import PruningProposal
 from comflp.repair import Calibration, repair
 from comflp.repair.candidates import evaluate_repaired
 from comflp.repair.fit import NormalEquations, fitted_readers, fitted_writer
 from comflp.repair.maps import LinearMap
+from comflp.repair.refit import end_of_gap
 from comflp.repair.watch import calling_output_map
 
 CHARACTERS = "ABCDE '"
@@ -152,6 +154,28 @@ def test_candidates_are_decoded_as_they_are_repaired(make_model, make_data):
         texts = decode(calibration.repair(speech.model.prune(proposal)), data)
         assert evaluation.texts[proposal] == dict(texts)
         assert evaluation.error_rate(proposal).ref_length == sum(len(u.text.replace(" ", "")) for u in data)
+
+
+@pytest.mark.parametrize(("path", "ends"), [
+    ([1, 2, 3, 0, 1], [0, 1, 3, 4, 5]),
+    ([2, 4, 0, 1], [2, 3, 4, 5]),
+    ([1, 0, 1], [3, 4, 5]),
+])
+def test_a_gap_ends_before_the_next_kept_layer_or_stack(path, ends):
+    """Four layers of an encoder and one of a decoder; 0 enters the decoder."""
+    deep = [*(Step("encoder", layer) for layer in (1, 2, 3, 4)), Step("decoder", 0), Step("decoder", 1)]
+    stacks = ["encoder"] * path.index(0) + ["decoder"] * 2
+    steps = [Step(stack, layer) for stack, layer in zip(stacks, path)]
+    here = [deep.index(step) for step in steps]
+    assert [end_of_gap(steps, here, number, deep) for number in range(len(steps))] == ends
+
+
+def test_what_stands_between_layers_and_moves_ends_no_gap():
+    """A step of its own (-1) in the middle of six layers is in the middle of four when the last two go."""
+    deep = [Step("encoder", layer) for layer in (1, 2, 3, -1, 4, 5, 6)]
+    steps = [Step("encoder", layer) for layer in (1, 2, -1, 3, 4)]
+    here = [deep.index(step) for step in steps]
+    assert [end_of_gap(steps, here, number, deep) for number in (0, 1, 3, 4)] == [0, 1, 2, 6]
 
 
 def test_held_out_divergence_never_rises(make_model, make_data):

@@ -46,7 +46,7 @@ class Refit:
             self.deep_states.forget(at)
             if step.layer == ENTER:
                 self.memory = [own(state) for state in self.states]
-            end = _end_of_gap(path, here, number, len(deep_path))
+            end = end_of_gap(path, here, number, deep_path)
             if step.layer > ENTER and (disturbed or end > at):
                 self._layer(step, at, end, disturbed)
                 disturbed = True
@@ -152,17 +152,18 @@ class Refit:
         self.judge.decide(changes, ["output"])
 
 
-def _end_of_gap(path: Sequence[Step], here: Sequence[int], number: int, deep_steps: int) -> int:
+def end_of_gap(path: Sequence[Step], here: Sequence[int], number: int, deep_path: Sequence[Step]) -> int:
     """The step of the deep model at whose end the stream should be after step ``number`` of the pruned one.
 
-    It is the last one before the next layer, or before what stands between the layers in either model.
+    It is the last layer before the next one that is kept, or before what both models have between layers.
 
-    path: of the pruned model. here: the same steps in the deep model's path, of ``deep_steps`` steps.
+    path: of the pruned model. here: the same steps in the deep model's path.
     """
     layers = [at for step, at in zip(path[number + 1 :], here[number + 1 :]) if step.layer > ENTER]
-    following = layers[0] if layers else deep_steps
+    following = layers[0] if layers else len(deep_path)
     between = [at for at in here[number + 1 : number + 2] if here[number] < at < following]
-    return (between[0] if between else following) - 1
+    end = (between[0] if between else following) - 1
+    return max([at for at in range(here[number], end + 1) if deep_path[at].layer > ENTER], default=here[number])
 
 
 def _read_points(block: SubBlock) -> tuple[str, ...]:
