@@ -95,30 +95,15 @@ COMMANDS = {
     "recipes/fsdd/local/make_strings.py": "--corpus fsdd --data prepared/fsdd --num-train 2 --num-short 1 --num-dev 1 --num-test 1",
     "recipes/mini/local/make_corpus.py": "--target prepared/mini --num-train 1 --num-dev 1 --num-test 1 --processes 1",
     "recipes/librispeech/local/prepare_librispeech.py": "--corpus libri --data prepared/libri --train a --dev b --test c --test-other d",
-    "comflp/transcribe.py": "exp/deep wav/u0.wav",
 }
 """Script -> a command that works, in the order in which they need each other."""
 
 FILES = {
-    "local/stage1_dump_hidden_states.py": ["data/probe/*", "exp/deep/*.*", "exp/hidden/record.json", "wav/u0.wav"],
-    "local/stage2_correlation.py": ["exp/hidden/*"],
-    "local/stage3_coarse_search.py": ["exp/correlation/dc.*"],
-    "local/stage4_fine_search.py": ["exp/prune1/dc/*", "data/valid/text"],
-    "local/stage5_finetune.py": ["finetune.yaml", "exp/prune1/top/*.json"],
-    "local/stage6_decode.py": ["exp/deep/decode_valid/*.json"],
-    "local/stage7_report.py": ["exp/**/score.json", "exp/**/ranked.json", "exp/**/proposal.json", "exp/correlation/dc.*", "exp/**/train_log.csv"],
-    "local/export.py": ["exp/deep/export/torch_int8/*.json"],
     "local/recipe_options.py": ["finetune.yaml"],
-    "local/unpack.py": ["corpus.tgz"],
     "local/prepare_aishell.py": ["aishell/transcript/*", "aishell/wav/dev/S1/*.wav"],
-    "local/select_subsets.py": ["data/subsets.json", "data/dev/wav.scp"],
     "utils/csv_to_data_dir.py": ["table.csv"],
     "utils/hf_to_data_dir.py": ["hf/*"],
     "utils/subset_data_dir.py": ["prepared/subset.json", "data/train/wav.scp"],
-    "utils/validate_data_dir.py": ["data/valid/*", "wav/u1.wav"],
-    "recipes/fsdd/local/make_strings.py": ["fsdd/recordings/0_ann_0.wav", "prepared/fsdd/prepare.record.json"],
-    "recipes/librispeech/local/prepare_librispeech.py": ["libri/LibriSpeech/b/1/2/*"],
-    "comflp/transcribe.py": ["wav/u0.wav", "exp/deep/*.*"],
 }
 """Script -> the files that its command reads."""
 
