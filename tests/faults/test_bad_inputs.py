@@ -81,6 +81,13 @@ def recipe(tmp_path_factory):
         os.execv = execv
 
 
+def test_every_script_with_options_is_tried():
+    scripts = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+               for pattern in ("local/*.py", "utils/*.py", "recipes/*/local/*.py") for path in ROOT.glob(pattern)}
+    with_options = {name for name, text in scripts.items() if ".parse_args()" in text or ".parse_known_args()" in text}
+    assert with_options == {*COMMANDS}
+
+
 def verdict(table, script, outcome, *what):
     """What is wrong with an outcome, or None. A value that makes another setting is taken; a file that does so is noticed."""
     if outcome.fault is not None:
