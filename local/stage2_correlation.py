@@ -13,7 +13,6 @@ import option_types
 from cli import progress, run, true_or_false
 from inference_options import inference_parser, recorded, speech_of
 
-from comflp.inference import hidden_states
 from comflp.artifacts import atomic_path, fingerprint_file, read_json, require, write_json
 from comflp.measures import COST, MEASURES, MODEL, correlation_matrix, measure_named, skip_matrix
 from comflp.measures.matrix_file import read_matrix
@@ -124,6 +123,8 @@ def of_hidden_states(options, measure, settings, ranks):
     def compute():
         if not ranks.is_main:
             return None, None, None
+        from comflp.inference import hidden_states  # torch takes seconds to import, and a stage that is done needs none
+
         utt_ids, values = hidden_states.read(hidden)
         must_stay = read_json(record).get("must_stay", {}) if record.exists() else {}
         if frames:

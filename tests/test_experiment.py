@@ -104,7 +104,7 @@ def test_a_damaged_proposal_is_named(tmp_path):
     path = tmp_path / "prune1" / "layers_1" / "proposal.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"proposal": "1"}')
-    with pytest.raises(ComflpError, match="proposal.json has no 'num_layers'"):
+    with pytest.raises(ComflpError, match="proposal.json has no key 'num_layers'"):
         list(Layout(tmp_path).results())
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from comflp.deploy import export, recognition
 from comflp.artifacts import read_json
 from comflp.data.audio import read_audio
 from comflp.errors import ComflpError
-from comflp.report.collect import Experiment
+from comflp.report.collect import Experiment, Model
 from comflp.report.sections import deployment
 
 pytest.importorskip("onnxruntime")
@@ -114,7 +113,7 @@ def test_damaged_exports_are_named(model, tmp_path):
     with pytest.raises(ComflpError, match="model.onnx cannot be run"):
         recognition.load(tmp_path / "int8")
     (tmp_path / "int8" / "export.json").write_text("{}")
-    with pytest.raises(ComflpError, match="export.json has no 'format'"):
+    with pytest.raises(ComflpError, match="export.json has no key 'format'"):
         recognition.load(tmp_path / "int8")
 
 
@@ -133,8 +132,8 @@ def test_the_script_exports_checks_and_knows_when_it_is_done(model, make_data, t
         assert (about["format"], about["num_utterances"]) == (name, 5)
         assert len((tmp_path / "model" / "export" / name / "hyp").read_text().splitlines()) == 5
     assert read_json(tmp_path / "model" / "export" / "onnx" / "export.json")["same_texts"] == 5
-    found = {str(path.parent.relative_to(tmp_path)): read_json(path) for path in tmp_path.glob("model/export/*/export.json")}
-    [table] = deployment.section(replace(Experiment("small", None), exports=found), "CER").tables
+    found = {path.parent.name: read_json(path) for path in tmp_path.glob("model/export/*/export.json")}
+    [table] = deployment.section(Experiment("small", Model("model", {}, 1.0, found)), "CER").tables
     assert sorted(row[:2] for row in table.rows) == [("model", "ONNX"), ("model", "ONNX int8"), ("model", "PyTorch int8")]
     assert "up to date" in run().stdout
     (tmp_path / "model" / "export" / "onnx_int8" / "model.onnx").write_bytes(b"")

@@ -202,7 +202,7 @@ def test_a_failed_save_leaves_the_previous_checkpoint(make_model, tmp_path):
     saver = AtomicCheckpointer(tmp_path, {"model": make_model(1)})
     saver.save_checkpoint(meta={"epoch": 1, "step": 1, "error_rate": 1.0})
     saver.add_recoverable("full", Full(), custom_save_hook=no_space, custom_load_hook=lambda *a: None)
-    with pytest.raises(OSError):
+    with pytest.raises(ComflpError, match="epoch0002 cannot be written: No space left on device; nothing half-written is left"):
         saver.save_checkpoint(meta={"epoch": 2, "step": 2, "error_rate": 1.0})
     assert [checkpoint.meta["epoch"] for checkpoint in saver.list_checkpoints()] == [1]
 

@@ -15,7 +15,7 @@ FILES = sorted(
 )
 
 PIPES = "comflp/data/audio.py"  # runs the commands of wav.scp, after --allow-pipes
-YAML = {"local/hparams.py", "comflp/models/speechbrain_pretrained.py"}  # the user's own, and with --trust-hyperparams
+YAML = {"local/hparams.py"}  # the user's own
 CALLS = {
     "eval": set(),
     "exec": set(),
@@ -23,6 +23,7 @@ CALLS = {
     "os.popen": set(),
     "load_hyperpyyaml": YAML,
     "tempfile.mktemp": set(),
+    **{f"yaml.{name}": set() for name in ("load", "load_all", "full_load", "unsafe_load", "UnsafeLoader", "FullLoader", "Loader")},
     "shutil.unpack_archive": set(),
     # kaldiio runs an scp or ark entry that ends in a pipe
     "kaldiio.load_scp": set(),
@@ -31,7 +32,7 @@ CALLS = {
     "kaldiio.load_ark": set(),
     "kaldiio.ReadHelper": set(),
 }
-MODULES = {"pickle", "dill", "marshal", "shelve", "cloudpickle", "joblib", "yaml"}  # PyYAML: ruamel is safe
+MODULES = {"pickle", "dill", "marshal", "shelve", "cloudpickle", "joblib"}
 NAMES_FROM_MODULES = {"UnpicklingError"}  # to name the error, nothing is unpickled
 METHODS = {"extractall", "allow_unsafe_deserialization"}
 
