@@ -30,8 +30,9 @@ def test_every_stage_echoes_itself_and_leaves_its_artifacts(finished, exp):
     for name in (
         "deep/model.safetensors", "hidden/hidden.ark", "correlation/dc.npy", "correlation/svcca.png",
         "prune2/dc/candidates.json", "prune2/dc/ranked.json", "prune2/random/ranked.json", "prune2/top/proposal.json",
-        "prune2/dc_fine/pruned/model.safetensors", "prune2/dc_fine/train/train_log.csv",
-        "prune2/dc_fine/finetuned/decode_test/hyp", "deep/decode_dev/score.json", "report/RESULTS.md",
+        "prune2/dc_fine/pruned/model.safetensors", "prune2/dc_fine/repaired/model.safetensors",
+        "prune2/dc_fine/train_repaired/train_log.csv",
+        "prune2/dc_fine/finetuned_repaired/decode_test/hyp", "deep/decode_dev/score.json", "report/RESULTS.md",
     ):  # fmt: skip
         assert (exp / name).exists(), name
     assert (recipe / "data" / "valid" / "wav.scp").exists()
@@ -48,7 +49,7 @@ def test_what_a_stage_said_is_in_its_log_file(finished, exp):
 
 def test_the_report_shows_the_numbers_of_this_run(exp):
     results = (exp / "report" / "RESULTS.md").read_text()
-    for model in ("deep", "prune2/dc_fine/pruned", "prune2/dc_fine/finetuned"):
+    for model in ("deep", "prune2/dc_fine/pruned", "prune2/dc_fine/repaired", "prune2/dc_fine/finetuned_repaired"):
         assert f"{read_json(exp / model / 'decode_test' / 'score.json')['error_rate']:.2f}" in results
     assert str(read_json(exp / "prune2" / "dc_fine" / "proposal.json")["proposal"]) in results
 
@@ -109,18 +110,19 @@ def test_the_same_layers_under_another_name_are_not_trained_again(finished, exp)
     done = run(finished[0], first=5, last=5, proposals=layers)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "up to date" in done.stdout and "epoch" not in done.stdout
-    assert (exp / "prune2" / "dc_fine" / "finetuned").resolve() == (exp / "prune2" / f"layers_{layers}" / "finetuned").resolve()
+    named, typed = (exp / "prune2" / name / "finetuned_repaired" for name in ("dc_fine", f"layers_{layers}"))
+    assert typed.exists() and named.resolve() == typed.resolve()
 
 
 def test_the_card_of_a_fine_tuned_model_tells_its_story(exp):
-    card = (exp / "prune2" / "dc_fine" / "finetuned" / "README.md").read_text()
-    facts = read_json(exp / "prune2" / "dc_fine" / "finetuned" / "record.json")["facts"]
+    card = (exp / "prune2" / "dc_fine" / "finetuned_repaired" / "README.md").read_text()
+    facts = read_json(exp / "prune2" / "dc_fine" / "finetuned_repaired" / "record.json")["facts"]
     for line in (f"- CER before fine-tuning: {facts['error_rate_before']:.2f}%", f"- CER: {facts['error_rate']:.2f}%",
                  "trained on data/train", "- Command: python steps/stage5_finetune.py", "dc_fine, layers"):
         assert line in card, line
     decoded = {name: read_json(exp / "prune2" / "dc_fine" / name / "decode_dev" / "score.json")["error_rate"]
-               for name in ("pruned", "finetuned")}
-    assert decoded == {"pruned": facts["error_rate_before"], "finetuned": facts["error_rate"]}
+               for name in ("repaired", "finetuned_repaired")}
+    assert decoded == {"repaired": facts["error_rate_before"], "finetuned_repaired": facts["error_rate"]}
 
 
 def test_seeds_make_a_table(finished, exp):
@@ -152,7 +154,7 @@ def test_two_processes_train(finished):
     assert float(last.split(",")[1]) < 2e-5, "the schedule has to come near its end, from 1e-3"
     done = run(recipe, first=5, last=5, model="two", train_nj=2, proposals="1,3")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert (deep / "prune2" / "layers_1,3" / "finetuned" / "model.safetensors").exists()
+    assert (deep / "prune2" / "layers_1,3" / "finetuned_repaired" / "model.safetensors").exists()
     shutil.rmtree(deep)
 
 

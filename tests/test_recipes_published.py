@@ -66,7 +66,7 @@ def test_librispeech_runs_all_stages(tmp_path):
     )
     exp = recipe / "exp" / "tiny-hubert"
     for data in ("dev", "test", "test_other"):
-        score = read_json(exp / "prune2" / "dc_fine" / "finetuned" / f"decode_{data}" / "score.json")
+        score = read_json(exp / "prune2" / "dc_fine" / "finetuned_repaired" / f"decode_{data}" / "score.json")
         assert score["metric"] == "wer" and score["num_utterances"] == 8
     assert (exp / "prune1" / "svcca_fine" / "proposal.json").exists()
     assert (exp / "report" / "RESULTS.md").exists()

@@ -22,7 +22,7 @@ for seed in $seeds; do
   model=seed$seed
   if [ "$seed" = 1234 ]; then model=transformer12; fi # run.sh's own
   exps="$exps exp/$model"
-  common=(--corpus "$corpus" --model "$model" --seed "$seed" --finetune-prune "$num_prune" --tag "e$epochs" --decode-sets test)
+  common=(--corpus "$corpus" --model "$model" --seed "$seed" --finetune-prune "$num_prune" --tag "e$epochs" --decode-sets test --repair 0)
   common+=(--finetune-opts "--number_of_epochs $epochs")
   ./run.sh "${common[@]}" --stop-stage 4
   ./run.sh "${common[@]}" --stage 5 --stop-stage 5 --proposals "$proposals"
