@@ -27,8 +27,8 @@ class EpochReport:
         """Say what a step is at most, where it is not one batch. limits: seconds and utterances of a process's batch."""
         seconds, utterances = (limit * processes * accumulated for limit in limits)
         if processes * accumulated > 1:
-            print(f"a step is at most {utterances} utterances and {seconds:g} s: {processes} processes with {accumulated} "
-                  f"batches of {limits[1]} utterances and {limits[0]:g} s each", flush=True)
+            print(f"a step is at most {utterances} utterances and {seconds:g} s, from {processes * accumulated} batches "
+                  f"({processes} processes, accumulation {accumulated}) of {limits[1]} utterances and {limits[0]:g} s", flush=True)
 
     def __call__(self, row: dict) -> None:
         """Print the row and append it to the events; rows of a resumed epoch replace the older ones."""
