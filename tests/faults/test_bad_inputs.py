@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 import pytest
 
 from faults import bad_inputs
-from faults.bad_inputs import COMMANDS, FILES, base, call, options_of
+from faults.bad_inputs import COMMANDS, FILES, ROOT, base, call, options_of
 
 VALUES = ["", "-1", "²", "9" * 5000, "nan", "a\nb", "../../nowhere", "1000000001"]
 """What is tried for every option, whatever it takes."""
