@@ -46,6 +46,7 @@ setup(
         "soxr",
         "matplotlib",
         "tqdm",
+        "typing_extensions",  # Unpack, for Python 3.10
     ],
     extras_require={
         "test": [
