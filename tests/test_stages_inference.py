@@ -14,7 +14,7 @@ from comflp.artifacts import fingerprint_model, write_json
 from comflp.inference.decode import decode
 from comflp.models import load
 from comflp.proposal import PruningProposal
-from comflp.scoring import error_rate
+from comflp.scoring import error_rate, normalise
 from comflp.search.baselines.fixed import uniform
 from comflp.record import Stage
 
@@ -139,7 +139,7 @@ def test_stage4_refuses_candidates_of_another_model_and_a_bad_n(recipe):
 
 def test_stage6_scores_every_model_of_an_experiment(recipe):
     model = load(recipe / "exp" / "deep")
-    pruned = recipe / "exp" / "prune2" / "top" / "pruned"
+    pruned = recipe / "exp" / "prune2" / "layers_5-6" / "pruned"
     model.prune(PruningProposal.parse("5-6", num_layers=6)).save(pruned)
     script("stage6_decode.py", "--exp", "exp", "--data", "valid", cwd=recipe)
     data = valid(recipe)
@@ -148,7 +148,7 @@ def test_stage6_scores_every_model_of_an_experiment(recipe):
         out = directory / "decode_valid"
         hypotheses = decode(load(directory), data)
         lines = dict((line.split(" ", 1) + [""])[:2] for line in (out / "hyp").read_text().splitlines())
-        assert lines == {utt_id: text.strip() for utt_id, text in hypotheses.items()}
+        assert lines == {utt_id: normalise(text) for utt_id, text in hypotheses.items()}, "what was scored"
         score = read(out / "score.json")
         assert score["error_rate"] == error_rate(references, hypotheses).rate == score["cer"]
         assert score["wer"] == error_rate(references, hypotheses, "wer").rate
