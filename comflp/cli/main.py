@@ -7,7 +7,7 @@ import sys
 from typing import Sequence
 
 import comflp
-from comflp.cli.terminal import show_plain_warnings, status_of
+from comflp.cli.terminal import status_of
 
 COMMANDS = {
     "prune": "remove layers of a model until it reaches a target, and repair what is left",
@@ -33,9 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"comflp: error: there is no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    show_plain_warnings()
-    command = importlib.import_module(f"comflp.cli.{name}")
-    return status_of(lambda: command.run(given[1:]), "comflp")
+    return status_of(lambda: importlib.import_module(f"comflp.cli.{name}").run(given[1:]), "comflp")
 
 
 def _help() -> str:

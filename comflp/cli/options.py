@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from comflp.cli import terminal
 from comflp.errors import ComflpError
 
 if TYPE_CHECKING:
@@ -12,11 +13,8 @@ if TYPE_CHECKING:
 
 
 def parser(command: str, description: str) -> argparse.ArgumentParser:
-    """An ArgumentParser as all commands have it: defaults in --help, no abbreviated options."""
-    return argparse.ArgumentParser(
-        prog=f"comflp {command}", description=description, allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    """An ArgumentParser as all programs have it, of a command."""
+    return terminal.parser(description, prog=f"comflp {command}")
 
 
 def add_model_options(options: argparse.ArgumentParser) -> None:

@@ -1,15 +1,25 @@
-"""What every command shows in the same way: progress, errors as one line, warnings as one line."""
+"""What every program shows in the same way: progress, errors and warnings as one line each, wrong options, exit statuses."""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import os
+import re
+import signal
 import sys
+import threading
 import warnings
 from functools import partial
-from typing import Any, Callable
+from pathlib import Path
+from typing import Any, Callable, Iterator, NoReturn
 
 from tqdm import tqdm
 
 from comflp.errors import ComflpError, ErrorOfMain
+
+_MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory", re.IGNORECASE)
+_WORKER = re.compile(r"DataLoader worker")
 
 
 class _Lines:
@@ -26,7 +36,7 @@ class _Lines:
         sys.stderr.flush()
 
 
-if sys.stderr.isatty():
+if sys.stderr is not None and sys.stderr.isatty():
     progress = partial(tqdm, mininterval=1.0, dynamic_ncols=True, delay=3)
 else:
     progress = partial(tqdm, mininterval=60.0, delay=60, leave=False, file=_Lines(),
@@ -37,27 +47,98 @@ else:
 def status_of(command: Callable[[], int | None], name: str) -> int:
     """Call ``command``; its exit status, 0 for None. name: of the program, for messages.
 
-    A ComflpError or a fault of the disk becomes one line on stderr and exit status 1, Ctrl-C becomes exit status 130.
+    A ComflpError, a fault of the disk or of memory becomes one line on stderr and exit status 1, Ctrl-C becomes exit
+    status 130; SIGTERM ends as an error does, so that temporary files are removed, with exit status 143.
     """
+    with _ending_at_sigterm():
+        try:
+            show_plain_warnings(name)
+            status = command() or 0
+            _flush_stdout()
+            return status
+        except ErrorOfMain:
+            return 1
+        except KeyboardInterrupt:
+            _say(name, "interrupted; run the same command again to go on")
+            return 130
+        except Exception as error:
+            line = _line_of(error)
+            if line is None:
+                raise
+            _say(name, f"error: {line}")
+            return 1
+
+
+def _line_of(error: Exception) -> str | None:
+    """What the user is told of an error that is no bug; None of one that is, which keeps its traceback."""
+    if isinstance(error, ComflpError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'what is printed, or a file, cannot be written'}: {error.strerror or error}"
+    if isinstance(error, MemoryError) or _MEMORY.search(str(error)):
+        return "memory has run out; smaller batches (--max-seconds, or max_batch_seconds of a configuration) need less"
+    if _WORKER.search(str(error)):
+        return f"a process that read data has ended: {str(error).splitlines()[0]}"
+    return None
+
+
+def _flush_stdout() -> None:
+    """Write what was printed. Where that fails the rest is dropped: Python would try once more at its end, with a traceback."""
+    if sys.stdout is None:
+        return
     try:
-        return command() or 0
-    except ErrorOfMain:
-        return 1
-    except ComflpError as error:
-        fault = str(error)
-    except OSError as error:
-        fault = f"{error.filename or 'a file'}: {error.strerror or error}"
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
-    print(f"{name}: error: {fault}", file=sys.stderr)
-    return 1
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
-def show_plain_warnings() -> None:
-    """From here on a warning is one line on stderr, without the place in the code."""
+def _say(name: str, line: str) -> None:
+    """One line, or one with a list below it; a value that it shows cannot break it or move the cursor."""
+    line = re.sub(r"\n(?!  )", r"\\n", line)
+    line = "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in line)
+    with contextlib.suppress(OSError, AttributeError):  # stderr may be closed too
+        print(f"{name}: {line}", file=sys.stderr)
 
-    def show(message: Any, category: type[Warning], filename: str, lineno: int, file: Any = None, line: str | None = None) -> None:
-        print(f"warning: {message}", file=sys.stderr)
+
+@contextlib.contextmanager
+def _ending_at_sigterm() -> Iterator[None]:
+    """SIGTERM raises SystemExit for the time of the block, where nobody else looks after it."""
+    alone = "WORLD_SIZE" not in os.environ and threading.current_thread() is threading.main_thread()
+    if not alone or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def show_plain_warnings(name: str) -> None:
+    """From here on, each different warning is one line on stderr, once, without the place in the code."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        line = " ".join(str(message).split())
+        if line not in said:
+            said.add(line)
+            print(f"{name}: warning: {line}", file=sys.stderr)
 
     warnings.showwarning = show
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say which option is wrong and what it has to be; exit status 2."""
+        line = message.replace("\n", "\\n").replace("\r", "\\r")
+        shown = line if len(line) <= 500 else line[:500] + "..."
+        print(f"{Path(self.prog).name}: error: {shown} (--help lists the options)", file=sys.stderr)
+        sys.exit(2)
+
+
+def parser(description: str, **more: Any) -> Parser:
+    """A Parser as all programs have it: defaults in --help, no abbreviated options. more: of argparse.ArgumentParser."""
+    return Parser(description=description, allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **more)
