@@ -162,8 +162,8 @@ class SpeechBrainCTC(LayeredModel):
             (temporary / "README.md").write_text(model_card(self), encoding="utf-8")
 
     def _edited_hyperparams(self, directory: Path) -> str:
-        yaml = YAML()
-        data = yaml.load(self.hyperparams)
+        round_trip = YAML()  # ruamel's default builds no objects
+        data = round_trip.load(self.hyperparams)
         data.pop(_PATH_KEY, None)
         data.insert(0, _PATH_KEY, str(directory.resolve()))
         data[self.lobe_key]["source"] = TaggedScalar(f"<{_PATH_KEY}>/{_ENCODER_DIRECTORY}", tag="!ref")
@@ -171,7 +171,7 @@ class SpeechBrainCTC(LayeredModel):
             data["pretrainer"]["loadables"].pop(name, None)
         data["pretrainer"].pop("paths", None)
         written = io.StringIO()
-        yaml.dump(data, written)
+        round_trip.dump(data, written)
         return written.getvalue()
 
 
