@@ -13,7 +13,7 @@ import torch.distributed
 
 _BEATS = 12  # signs of life in the time that a process may be silent
 _LEFT = b"left"
-_WORD_SECONDS = 5.0  # in which the first of those that are left says its word, before the others end
+_WORD_SECONDS = 5.0  # in which the first of those that are left says its word, and the others see what it saw, before they end
 
 
 class Heartbeat:
@@ -79,7 +79,7 @@ class Heartbeat:
         if says_so:
             script = Path(sys.argv[0]).name
             print(f"{script}: error: {what}; what was done is kept, run the same command again to go on", file=sys.stderr, flush=True)
-        elif self._over.wait(_WORD_SECONDS):
+        if self._over.wait(_WORD_SECONDS) and not says_so:
             return
         os._exit(1)
 

@@ -43,7 +43,7 @@ def check_replaceable(path: Path, kind: Kind, force: bool) -> None:
     mark = _read_mark(path)
     if mark is not None and mark["kind"] != kind.name:
         raise ComflpError(f"{path} is there already and is a {mark['kind']}, not a {kind.name}; name another place")
-    files, folders = _foreign(path, frozenset(mark["files"]) if mark is not None else frozenset())
+    files, folders = _foreign(path, frozenset([*(mark["files"] if mark is not None else ()), *_recorded(path)]))
     foreign = _listed([*folders, *files])
     if mark is None and not any((path / sign).is_file() for sign in kind.signs):
         raise ComflpError(f"{path} is there already and is no {kind.name} of this program ({foreign}); name another place")
@@ -80,8 +80,17 @@ def _read_mark(path: Path) -> dict | None:
     return mark if whole and all(isinstance(name, str) for name in mark["files"]) else None
 
 
+def _recorded(path: Path) -> list[str]:
+    """What the record of a stage in ``path`` says that the stage wrote there; nothing where the record is damaged."""
+    try:
+        outputs = json.loads((path / "record.json").read_text(encoding="utf-8"))["outputs"]
+    except (OSError, ValueError, RecursionError, TypeError, KeyError):
+        return []
+    return list(outputs) if isinstance(outputs, dict) else []
+
+
 def _foreign(path: Path, known: frozenset[str]) -> tuple[list[str], list[str]]:
-    """(files, folders) in ``path`` that neither the mark names nor a record of a stage explains."""
+    """(files, folders) in ``path`` that neither are ``known`` nor belong to another stage's record."""
     ours = {str(parent) for name in known for parent in PurePosixPath(name).parents}
     files, foreign_folders = [], []
     for place, folders, names in os.walk(path):

@@ -134,7 +134,7 @@ def test_the_script_exports_checks_and_knows_when_it_is_done(model, make_data, t
     assert read_json(tmp_path / "model" / "export" / "onnx" / "export.json")["same_texts"] == 5
     found = {path.parent.name: read_json(path) for path in tmp_path.glob("model/export/*/export.json")}
     [table] = deployment.section(Experiment("small", Model("model", {}, 1.0, found)), "CER").tables
-    assert sorted(row[:2] for row in table.rows) == [("model", "ONNX"), ("model", "ONNX int8"), ("model", "PyTorch int8")]
+    assert sorted(row[:2] for row in table.rows) == [("Deep model", kind) for kind in ("ONNX", "ONNX int8", "PyTorch int8")]
     assert "up to date" in run().stdout
     (tmp_path / "model" / "export" / "onnx_int8" / "model.onnx").write_bytes(b"")
     again = run()

@@ -5,11 +5,15 @@ import io
 import json
 from pathlib import Path
 
+from comflp.data.inventory import CACHE
+from comflp.replacing import MARK
+
 COSTS = {"seconds", "finished", "command", "decode_seconds", "rtf", "layer_runs", "frontend_runs"}
 """JSON keys and CSV columns of what a run took; one that was killed takes more (GLP loses its cached layer outputs)."""
 
 
-LOCK = ".lock"
+KEPT = {".lock", ".lock.stages", CACHE, MARK}
+"""Hidden files that stay: locks, what audio files held when they were last opened, and the sign of a directory of ours."""
 GROWING = "train_log.csv"
 
 
@@ -22,7 +26,7 @@ def final_artifacts(recipe):
     for top in ("data", "exp"):
         for path in sorted(Path(recipe, top).rglob("*")):
             name = path.relative_to(recipe)
-            if not path.is_file() or {"save", "tensorboard", "log"} & set(name.parts) or name.name == LOCK:
+            if not path.is_file() or {"save", "tensorboard", "log"} & set(name.parts):
                 continue
             if any(part.startswith(".") for part in name.parts):  # work in progress
                 continue
@@ -52,7 +56,7 @@ def leftovers(recipe):
         str(path.relative_to(recipe))
         for top in ("data", "exp")
         for path in Path(recipe, top).rglob("*")
-        if path.name != LOCK and (path.name.startswith(".") or path.name.endswith(".part"))
+        if path.name not in KEPT and (path.name.startswith(".") or path.name.endswith(".part"))
     )
 
 

@@ -36,7 +36,7 @@ TAKEN_VALUES = [
     ("*/make_strings.py", "--data", r"-1|²|nan|\.\./\.\./nowhere|1000000001", PLACE),
     ("*/stage[23]*", "--data", ".*", NOT_USED),
     ("*/stage[23]*", "--model", ".*", NOT_USED),
-    ("*/stage4*", "--train", ".*", NOT_USED),
+    ("*/stage4*", "--(train|probe)", ".*", NOT_USED),
     ("*/stage3*", "--keep", "", NONE),
     ("*/stage4*", "--(measures|reverse-measures|baselines)", "", NONE),
     ("*/stage6*", "--models", "", NONE),
