@@ -152,6 +152,11 @@ class Layout:
         """What benchmarks/deploy.py measured."""
         return self.root / "deploy" / "deploy.json"
 
+    @property
+    def costs(self) -> Path:
+        """What the parts of the deep model cost (comflp.costs), counted by stage 4."""
+        return self.root / "costs.json"
+
     def correlation(self, measure: str, ending: str = ".npy") -> Path:
         """A measure's matrix, or its ``.json``, ``.png`` or ``.record.json``."""
         return self.root / "correlation" / f"{measure}{ending}"

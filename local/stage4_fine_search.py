@@ -2,12 +2,13 @@
 """Stage 4: decode the validation set with every candidate and rank them by error rate.
 
 The candidates of all measures, all N and all baselines are walked together,
-so that what they share is computed once. With --repair-candidates each is
+so that what they share is computed once. The deep model is decoded beside them. With --repair-candidates each is
 repaired before it is decoded (docs/repair.md), all but those of GLP.
 """
 
 import functools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import option_types
@@ -18,8 +19,10 @@ from comflp.artifacts import fingerprint_file, fingerprint_model, require
 from comflp.data.data_dir import subset
 from comflp.errors import ComflpError
 from comflp.experiment import Layout
+from comflp.inference.measure_costs import measure_costs
 from comflp.inference.speech import Speech
 from comflp.processes import processes
+from comflp.proposal import NOTHING, PruningProposal
 from comflp.repair import Calibration
 from comflp.repair.candidates import evaluate_repaired
 from comflp.search import BlockMatrix
@@ -89,15 +92,22 @@ def search(options, ranks):
             print(f"{options.exp}: fine search of {len(lists)} lists is up to date")
         return
     walked, greedy = [entry for entry in wanted if entry.find], [entry for entry in wanted if not entry.find]
+    deep = evaluate(model, [nothing(model)], data, **common(options, ranks))
     for entries, results in (
         (walked, walk_together(model, walked, data, options, ranks) if walked else []),
         (greedy, greedily(model, greedy, data, quality, options, ranks) if greedy else []),
     ):
         for entry, result in zip(entries, results):
             if ranks.is_main:
-                print(files[entry].write(result))
+                print(files[entry].write(replace(result, deep=deep)))
     if ranks.is_main:
+        measure_costs(model).write(layout.costs)
         shutil.rmtree(work_directory(options), ignore_errors=True)
+
+
+def nothing(model):
+    """The proposal that removes nothing: the deep model itself."""
+    return PruningProposal.parse(NOTHING, {name: stack.num_layers for name, stack in model.stacks.items()})
 
 
 def first_matrix(layout, measures):

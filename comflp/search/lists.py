@@ -151,6 +151,10 @@ class RankedFiles:
             outputs[files.record].append(files.proposal)
         for record, stage in self._stages.items():
             stage.finish(outputs[record])
-        best, rates = result.best, [each.errors.rate for each in result.results]
-        return (f"wrote {self._list.ranked}: {entry.name}, {entry.counts} layers removed: best {best.proposal} with "
-                f"{self._metric.upper()} {best.errors.rate:.2f}%, mean of {len(rates)} {np.mean(rates):.2f}%")
+        best, others = ranked["results"][0], ranked["results"][1:]
+        deep = f", deep model {ranked['deep']['error_rate']:.2f}%" if "deep" in ranked else ""
+        tied = sum(other["tied_with_best"] for other in others)
+        said = f", {tied} of {len(others)} others not distinguishable from it" if tied else ""
+        mean = np.mean([entry["error_rate"] for entry in ranked["results"]])
+        return (f"wrote {self._list.ranked}: {entry.name}, {entry.counts} layers removed: best {best['proposal']} with "
+                f"{self._metric.upper()} {best['error_rate']:.2f}%{deep}{said}, mean of {len(others) + 1} {mean:.2f}%")

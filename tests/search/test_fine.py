@@ -18,7 +18,7 @@ from comflp.errors import ComflpError
 from comflp.inference.prefix_tree import PrefixTree
 from comflp.proposal import PruningProposal
 from comflp.scoring import error_rate
-from comflp.search.fine.bootstrap import difference_intervals
+from comflp.search.fine.bootstrap import difference, difference_intervals, rate_interval
 from comflp.search.coarse.candidate import Candidate
 from comflp.search.fine.evaluate import evaluate
 from comflp.search.fine.ranking import fine_search, rank
@@ -134,6 +134,42 @@ def test_bootstrap_interval_covers_the_difference_and_needs_pairs():
     ((low, high),) = difference_intervals(second[rng.permutation(200)][None], first, seed=0)
     assert low < 0 < high, "without pairing, the utterances' own spread hides the difference"
     assert difference_intervals(second[None], first, seed=1) != difference_intervals(second[None], first, seed=0)
+
+
+def test_many_speakers_are_drawn_whole():
+    """One of six speakers has all the errors: over utterances the rate looks far surer than over speakers."""
+    speakers = [f"s{number % 6}" for number in range(600)]
+    counts = np.array([[5, 0, 0, 5] if speaker == "s0" else [0, 0, 0, 10] for speaker in speakers])
+    (low, high), (widest_low, widest_high) = rate_interval(counts), rate_interval(counts, speakers=speakers)
+    assert 5 < low < 100 / 12 < high < 12 and widest_low == 0 and widest_high > 15
+    assert rate_interval(counts, speakers=["one"] * 600) == (low, high)
+
+
+def test_as_many_utterances_as_are_said_tell_two_models_apart():
+    rng = np.random.default_rng(5)
+
+    def drawn(size):
+        wrong = rng.random((2, size)) < [[0.10], [0.13]]
+        return np.stack([wrong, wrong * 0, wrong * 0, ~wrong], axis=2).astype(np.int64)
+
+    few = difference(*drawn(300))
+    assert few.tied and few.utterances_to_tell > 300
+    many = difference(*drawn(20_000))
+    assert not many.tied and 300 < many.utterances_to_tell < 20_000
+    assert difference(np.ones((4, 4)), np.ones((4, 4))).utterances_to_tell is None
+
+
+def test_ranked_json_names_the_deep_model_and_the_ties(make_model, make_data):
+    model, data = make_model(num_layers=4), make_data()
+    deep = evaluate(model, [PruningProposal(4, ())], data)
+    found = replace(fine_search(model, all_candidates(num_layers=4), data), deep=deep).as_json()
+    assert found["deep"]["error_rate"] == error_rate(references(data), decode(model, data)).rate
+    for entry in found["results"]:
+        low, high = entry["difference_interval"]
+        assert entry["tied_with_best"] == (low <= 0 <= high)
+        assert entry["interval"][0] <= entry["error_rate"] <= entry["interval"][1]
+        low, high = entry["deep_difference_interval"]
+        assert low <= entry["error_rate"] - found["deep"]["error_rate"] <= high
 
 
 def stopping_after(count):

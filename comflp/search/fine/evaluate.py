@@ -36,7 +36,7 @@ RACE_SHARES = (0.25, 0.5, 0.75)
 class Evaluation:
     """What evaluating some proposals gave.
 
-    utt_ids: (n,) sorted.
+    utt_ids: (n,) sorted. speakers: (n,) who speaks each, for the intervals; none: every utterance is taken for itself.
     counts: proposal -> (n, 4) int64: substitutions, deletions, insertions, hits of each utterance;
         zeros for utterances on which a dropped proposal was not tried.
     texts: proposal -> utterance id -> decoded text.
@@ -57,6 +57,7 @@ class Evaluation:
     frontend_runs: int = 0
     capped: bool = False
     seconds: float = 0.0
+    speakers: Sequence[str] = ()
 
     def error_rate(self, proposal: Proposal) -> ErrorRate:
         """Counts over all utterances that the proposal was tried on."""
@@ -75,7 +76,7 @@ class Evaluation:
     ) -> list[tuple[float, float]]:
         """95% interval of each proposal's error rate less the reference's, in percentage points (paired bootstrap)."""
         counts = np.stack([self.counts[proposal] for proposal in proposals])
-        return difference_intervals(counts, self.counts[reference], seed)
+        return difference_intervals(counts, self.counts[reference], seed, self.speakers)
 
 
 def evaluate(
@@ -119,6 +120,7 @@ def evaluate(
         texts={proposal: {} for proposal in proposals},
         num_batches=len(batches.batches),
         capped=len(model.stacks) > 1,
+        speakers=[utterance.speaker for utterance in data.utterances],
     )
     active = list(proposals)
     for number, indices in enumerate(_rounds(len(batches.batches), race, seed)):

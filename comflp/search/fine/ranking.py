@@ -8,9 +8,10 @@ from typing import Callable, Mapping, Sequence
 
 from comflp.data.data_dir import DataDir
 from comflp.models.layered import LayeredModel
-from comflp.proposal import PruningProposal
+from comflp.proposal import Proposal, PruningProposal
 from comflp.scoring import ErrorRate
 from comflp.search.coarse.candidate import Candidate
+from comflp.search.fine.bootstrap import Difference, difference, rate_interval
 from comflp.search.fine.evaluate import Evaluation, evaluate
 
 
@@ -36,11 +37,15 @@ class FineSearchResult:
     """Ranked candidates of one list, and what evaluating them took (with all lists that were walked together).
 
     search_cost: what a search in several steps took up to this one: ``models`` decoded, ``layer_runs`` and ``seconds``.
+    deep: the evaluation of the deep model (of the proposal that removes nothing) on the same utterances, where there is one.
+    seed: seed for the intervals.
     """
 
     results: tuple[RankedCandidate, ...]
     evaluation: Evaluation
     search_cost: Mapping[str, float] | None = None
+    deep: Evaluation | None = None
+    seed: int = 0
 
     @property
     def best(self) -> RankedCandidate:
@@ -56,6 +61,18 @@ class FineSearchResult:
         results = tuple(replace(result, quality=quality_of(result.proposal)) for result in self.results)
         return replace(self, results=results)
 
+    def less_best(self, result: RankedCandidate) -> Difference:
+        """A candidate's error rate less the winner's: whether they are tied, and how many utterances would tell them apart."""
+        tried = result.dropped_after or len(self.evaluation.utt_ids)
+        return Difference(result.errors.rate - self.best.errors.rate, *result.difference_interval, tried)
+
+    def less_deep(self, proposal: Proposal) -> Difference | None:
+        """A candidate's error rate less the deep model's; None where that was not decoded, or a race dropped the candidate."""
+        if self.deep is None or proposal in self.evaluation.dropped:
+            return None
+        [deep] = self.deep.counts.values()
+        return difference(self.evaluation.counts[proposal], deep, self.seed, self.evaluation.speakers)
+
     def as_json(self) -> dict:
         """The content of ranked.json (docs/artifacts.md)."""
         best = self.best.proposal
@@ -65,27 +82,39 @@ class FineSearchResult:
             "num_layers": best.num_layers,
             "num_prune": best.num_removed,
             "num_utterances": len(self.evaluation.utt_ids),
-            "results": [
-                {
-                    "rank": result.rank,
-                    "proposal": str(result.proposal),
-                    "quality": result.quality,
-                    "error_rate": result.errors.rate,
-                    "capped_error_rate": self.evaluation.capped_error_rate(result.proposal).rate,
-                    "substitutions": result.errors.substitutions,
-                    "deletions": result.errors.deletions,
-                    "insertions": result.errors.insertions,
-                    "ref_length": result.errors.ref_length,
-                    "difference_interval": list(result.difference_interval),
-                    "dropped_after": result.dropped_after,
-                }
-                for result in self.results
-            ],
+            **({"deep": self._rate(self.deep, next(iter(self.deep.counts)))} if self.deep else {}),
+            "results": [self._as_json(result) for result in self.results],
             "num_batches": self.evaluation.num_batches,
             "layer_runs": self.evaluation.layer_runs,
             "frontend_runs": self.evaluation.frontend_runs,
             "seconds": self.evaluation.seconds,
             **({"search_cost": dict(self.search_cost)} if self.search_cost else {}),
+        }
+
+    def _as_json(self, result: RankedCandidate) -> dict:
+        from_best, from_deep = self.less_best(result), self.less_deep(result.proposal)
+        return {
+            "rank": result.rank,
+            "proposal": str(result.proposal),
+            "quality": result.quality,
+            **self._rate(self.evaluation, result.proposal),
+            "difference_interval": list(result.difference_interval),
+            "tied_with_best": from_best.tied,
+            "utterances_to_tell": from_best.utterances_to_tell,
+            "deep_difference_interval": [from_deep.low, from_deep.high] if from_deep else None,
+            "dropped_after": result.dropped_after,
+        }
+
+    def _rate(self, evaluation: Evaluation, proposal: Proposal) -> dict:
+        errors = evaluation.error_rate(proposal)
+        return {
+            "error_rate": errors.rate,
+            "interval": list(rate_interval(evaluation.counts[proposal], self.seed, evaluation.speakers)),
+            "capped_error_rate": evaluation.capped_error_rate(proposal).rate,
+            "substitutions": errors.substitutions,
+            "deletions": errors.deletions,
+            "insertions": errors.insertions,
+            "ref_length": errors.ref_length,
         }
 
 
@@ -138,4 +167,5 @@ def rank(evaluation: Evaluation, candidates: Sequence[Candidate], seed: int = 0)
             for number, (proposal, interval) in enumerate(zip(ordered, intervals), start=1)
         ),
         evaluation,
+        seed=seed,
     )
