@@ -12,24 +12,20 @@ Every row is kept in --out as soon as it is measured; a run that was stopped goe
 added with another --out. Rows are printed as a table at the end, with 95% intervals over utterances (bootstrap).
 """
 
-import argparse
-import json
 import time
-from pathlib import Path
 
 import numpy as np
 from measuring import measured, table
+from repair_rows import Bench, options_of, percent, rate
 
 import comflp.models
 from comflp.data.data_dir import read_data_dir
-from comflp.experiment import read_proposal
 from comflp.inference.device import evaluation
 from comflp.inference.loop import load_batches, plan_batches
 from comflp.inference.speech import Speech
 from comflp.proposal import PruningProposal
-from comflp.repair import Calibration, calibration, repair
+from comflp.repair import calibration, repair
 from comflp.repair.judge import Judge
-from comflp.search.fine.evaluate import evaluate
 
 FAMILIES = {
     "writers of the feed-forwards": ("linear2", "output_dense", "fc2"),
@@ -40,88 +36,42 @@ FAMILIES = {
 }
 
 
-class Rows:
-    """Measured rows in a file of JSON lines, by a key."""
-
-    def __init__(self, path):
-        self.path, self.rows = path, {}
-        for line in path.read_text().splitlines() if path.exists() else []:
-            row = json.loads(line)
-            self.rows[row["key"]] = row
-
-    def of(self, key, measure):
-        if key not in self.rows:
-            self.rows[key] = {"key": key, **measure()}
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(self.rows[key]) + "\n")
-        return self.rows[key]
-
-
-class Bench:
-    """What all tables measure with."""
-
-    def __init__(self, options):
-        self.options = options
-        self.deep = comflp.models.load(options.exp / "deep")
-        self.test, self.probe = (read_data_dir(options.data / name) for name in ("test", options.probe))
-        self.rows = Rows(options.out)
-        self._calibrations = {}
-
-    def score(self, model):
-        """Errors and reference length of every test utterance."""
-        nothing = PruningProposal(model.num_layers, ())
-        counts = evaluate(model, [nothing], self.test).counts[nothing]
-        return {"errors": counts[:, :3].sum(axis=1).tolist(), "lengths": (counts[:, 0] + counts[:, 1] + counts[:, 3]).tolist()}
-
-    def calibration(self, utterances, seed=0):
-        key = utterances, seed
-        if key not in self._calibrations:
-            self._calibrations = {key: Calibration(Speech(self.deep, self.probe).drawn(utterances, seed), seed)}
-        return self._calibrations[key]
-
-    def deep_row(self):
-        return self.rows.of("deep", lambda: self.score(self.deep))
-
-    def pruned_row(self, proposal):
-        return self.rows.of(f"{proposal} pruned", lambda: self.score(self.deep.prune(proposal)))
-
-    def repaired_row(self, proposal, utterances, seed=0):
-        def measure():
-            model = self.calibration(utterances, seed).repair(self.deep.prune(proposal))
-            done = model.origin["pruning"][-1]["repair"]
-            return {**self.score(model), "kept": len(done["kept"]), "maps": len(done["kept"]) + len(done["refitted"])}
-
-        return self.rows.of(f"{proposal} repaired {utterances} {seed}", measure)
-
-    def chosen(self, num_prune, name):
-        """The proposal of a name; ``random0``, ``random1``... are drawn."""
-        if not name.startswith("random"):
-            return read_proposal(self.options.exp / f"prune{num_prune}" / name / "proposal.json")
-        generator = np.random.default_rng([num_prune, int(name.removeprefix("random"))])
-        removed = 1 + generator.choice(self.deep.num_layers, num_prune, replace=False)
-        return PruningProposal.from_layers(removed.tolist(), self.deep.num_layers)
-
-
-def percent(row):
-    """Error rate in percent with its 95% interval."""
-    errors, lengths = np.array(row["errors"]), np.array(row["lengths"])
-    weights = np.random.default_rng(0).multinomial(len(errors), np.full(len(errors), 1 / len(errors)), size=2000)
-    low, high = np.quantile(100 * (weights @ errors) / (weights @ lengths), [0.025, 0.975])
-    return f"{100 * errors.sum() / lengths.sum():.2f} [{low:.2f}, {high:.2f}]"
-
-
 def states(bench):
-    """Deep, pruned and repaired for each N, choice of layers and number of utterances."""
-    rows = []
+    """Deep, pruned and repaired for each N, choice of layers and number of utterances; the last rows are means of random choices."""
+    rows, deep = [], bench.deep_row()
     for num_prune in bench.options.num_prune:
         for name in bench.options.choices:
             proposal = bench.chosen(num_prune, name)
-            row = {"N": num_prune, "choice": name, "removed": str(proposal), "deep": percent(bench.deep_row())}
-            row["pruned"] = percent(bench.pruned_row(proposal))
+            pruned = bench.pruned_row(proposal)
+            row = {"N": num_prune, "choice": name, "removed": str(proposal), "deep": percent(deep), "pruned": percent(pruned)}
             for utterances in bench.options.sizes:
-                row[f"repaired, {utterances:,}"] = percent(bench.repaired_row(proposal, utterances))
+                repaired = bench.repaired_row(proposal, utterances)
+                row[f"repaired, {utterances:,}"] = f"{percent(repaired)}, {made_up(deep, pruned, repaired):.0%}"
             rows.append(row)
+        if bench.options.random:
+            rows.append(mean_of_random(bench, num_prune))
     return rows
+
+
+def made_up(deep, pruned, repaired):
+    """The share of the distance between the pruned and the deep model's error rates that a repair makes up."""
+    return (rate(pruned) - rate(repaired)) / (rate(pruned) - rate(deep))
+
+
+def mean_of_random(bench, num_prune):
+    """A row of ``states``: mean error rates of random choices, with their range."""
+    proposals = [bench.chosen(num_prune, f"random{number}") for number in range(bench.options.random)]
+
+    def mean(rows):
+        rates = [rate(row) for row in rows]
+        return f"{np.mean(rates):.2f} ({min(rates):.2f} to {max(rates):.2f})"
+
+    row = {"N": num_prune, "choice": f"mean of {len(proposals)} random", "removed": "", "deep": percent(bench.deep_row()),
+           "pruned": mean(map(bench.pruned_row, proposals))}
+    return {**row, **{
+        f"repaired, {utterances:,}": mean([bench.repaired_row(proposal, utterances) for proposal in proposals]) if utterances <= 256 else ""
+        for utterances in bench.options.sizes
+    }}
 
 
 def sizes(bench):
@@ -192,16 +142,8 @@ TABLES = {"states": states, "sizes": sizes, "maps": maps, "harm": harm, "cost": 
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("table", choices=TABLES)
-    arguments.add_argument("--exp", type=Path, required=True, help="experiment directory, with the deep model and its searches")
-    arguments.add_argument("--data", type=Path, default="data", help="folder of the data sets")
-    arguments.add_argument("--probe", default="probe", help="data set that the repair reads")
-    arguments.add_argument("--out", type=Path, default="repair.jsonl", help="file of the rows measured so far")
-    arguments.add_argument("--num-prune", type=int, nargs="+", default=[4, 6, 8], help="N, layers to remove")
-    arguments.add_argument("--choices", nargs="+", default=["skip_kl_coarse", "dc_coarse", "top", "uniform", "random0"],
-                           help="proposals of the experiment, or random0, random1...")
-    arguments.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1024], help="utterances to repair with")
+    arguments = options_of(TABLES, __doc__)
+    arguments.add_argument("--random", type=int, default=0, help="random choices of which states shows the mean (256 utterances at most)")
     options = arguments.parse_args()
     print(table(TABLES[options.table](Bench(options))))
 

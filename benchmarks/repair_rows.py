@@ -1,0 +1,108 @@
+"""What the benchmarks of repair share: rows that are kept as they are measured, and the models of an experiment scored."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+import comflp.models
+from comflp.data.data_dir import read_data_dir
+from comflp.experiment import read_proposal
+from comflp.inference.speech import Speech
+from comflp.proposal import PruningProposal
+from comflp.repair import Calibration
+from comflp.search.baselines import FIXED
+from comflp.search.fine.evaluate import evaluate
+
+
+class Rows:
+    """Measured rows in a file of JSON lines, by a key."""
+
+    def __init__(self, path):
+        self.path, self.rows = path, {}
+        for line in path.read_text().splitlines() if path.exists() else []:
+            row = json.loads(line)
+            self.rows[row["key"]] = row
+
+    def of(self, key, measure):
+        if key not in self.rows:
+            self.rows[key] = {"key": key, **measure()}
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(self.rows[key]) + "\n")
+        return self.rows[key]
+
+
+class Bench:
+    """What all tables measure with."""
+
+    def __init__(self, options):
+        self.options = options
+        self.deep = comflp.models.load(options.exp / "deep")
+        self.test, self.probe = (read_data_dir(options.data / name) for name in ("test", options.probe))
+        self.rows = Rows(options.out)
+        self._calibrations = {}
+
+    def score(self, model, data=None):
+        """Errors and reference length of every utterance, of test where nothing else is said."""
+        nothing = PruningProposal(model.num_layers, ())
+        counts = evaluate(model, [nothing], data or self.test).counts[nothing]
+        return {"errors": counts[:, :3].sum(axis=1).tolist(), "lengths": (counts[:, 0] + counts[:, 1] + counts[:, 3]).tolist()}
+
+    def calibration(self, utterances, seed=0):
+        key = utterances, seed
+        if key not in self._calibrations:
+            self._calibrations = {key: Calibration(Speech(self.deep, self.probe).drawn(utterances, seed), seed)}
+        return self._calibrations[key]
+
+    def deep_row(self):
+        return self.rows.of("deep", lambda: self.score(self.deep))
+
+    def pruned_row(self, proposal):
+        return self.rows.of(f"{proposal} pruned", lambda: self.score(self.deep.prune(proposal)))
+
+    def repaired_row(self, proposal, utterances, seed=0):
+        def measure():
+            model = self.calibration(utterances, seed).repair(self.deep.prune(proposal))
+            done = model.origin["pruning"][-1]["repair"]
+            return {**self.score(model), "kept": len(done["kept"]), "maps": len(done["kept"]) + len(done["refitted"])}
+
+        return self.rows.of(f"{proposal} repaired {utterances} {seed}", measure)
+
+    def chosen(self, num_prune, name):
+        """The proposal of a name: of a rule, ``random0``, ``random1``... (drawn), or of the experiment's searches."""
+        if name in FIXED:
+            return FIXED[name](self.deep.num_layers, num_prune, {})[0]
+        if not name.startswith("random"):
+            return read_proposal(self.options.exp / f"prune{num_prune}" / name / "proposal.json")
+        generator = np.random.default_rng([num_prune, int(name.removeprefix("random"))])
+        removed = 1 + generator.choice(self.deep.num_layers, num_prune, replace=False)
+        return PruningProposal.from_layers(removed.tolist(), self.deep.num_layers)
+
+
+def rate(row):
+    """Error rate in percent."""
+    return 100 * sum(row["errors"]) / sum(row["lengths"])
+
+
+def percent(row):
+    """Error rate in percent with its 95% interval."""
+    errors, lengths = np.array(row["errors"]), np.array(row["lengths"])
+    weights = np.random.default_rng(0).multinomial(len(errors), np.full(len(errors), 1 / len(errors)), size=2000)
+    low, high = np.quantile(100 * (weights @ errors) / (weights @ lengths), [0.025, 0.975])
+    return f"{rate(row):.2f} [{low:.2f}, {high:.2f}]"
+
+
+def options_of(tables, description):
+    """The command line of a benchmark that has several tables."""
+    arguments = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("table", choices=tables)
+    arguments.add_argument("--exp", type=Path, required=True, help="experiment directory, with the deep model and its searches")
+    arguments.add_argument("--data", type=Path, default="data", help="folder of the data sets")
+    arguments.add_argument("--probe", default="probe", help="data set that the repair reads")
+    arguments.add_argument("--out", type=Path, default="repair.jsonl", help="file of the rows measured so far")
+    arguments.add_argument("--num-prune", type=int, nargs="+", default=[4, 6, 8], help="N, layers to remove")
+    arguments.add_argument("--choices", nargs="+", default=["skip_kl_coarse", "dc_coarse", "top", "uniform"],
+                           help="proposals of the experiment, top, bottom, middle, uniform, or random0, random1...")
+    arguments.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1024], help="utterances to repair with")
+    return arguments
