@@ -9,7 +9,9 @@ from cli import progress
 from comflp.data.audio import AudioError, audio_seconds
 from comflp.data.data_dir import Utterance, validate_data_dir
 from comflp.data.tables import Fault, stop_at_faults
+from comflp.replacing import Kind
 
+AUDIO = Kind("folder of a data directory's audio")
 DATA_FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "utt2dur")
 
 

@@ -13,15 +13,14 @@ from dataclasses import replace
 
 import option_types
 from cli import parser, progress, run
-from corpus import describe, find_files, recipe_path, with_durations
+from corpus import AUDIO, describe, find_files, recipe_path, with_durations
 
 from comflp.artifacts import atomic_directory, check_apart, read_json
 from comflp.data.data_dir import DATA_DIRECTORY, DataDir, write_data_dir
 from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 from comflp.errors import ComflpError
-from comflp.replacing import Kind, check_replaceable
+from comflp.replacing import check_replaceable
 
-AUDIO = Kind("folder of a data directory's audio")
 SHARD = re.compile(r"(?P<split>.+?)(?:-(?P<number>\d{5})-of-(?P<count>\d{5})(?:-[0-9a-f]+)?)?\.parquet")
 
 

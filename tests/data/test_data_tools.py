@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
 
+from comflp.data.audio import read_audio
 from comflp.data.data_dir import Utterance, read_data_dir, write_data_dir
 
 
@@ -53,6 +55,25 @@ def test_subset_draws_and_records(data_dir, script, tmp_path):
     assert "up to date" in script(*arguments, 2).stdout
     assert "num_utterances: 2 before, 3 now" in script(*arguments, 3, check=False).stderr
     assert "cannot draw 9 utterances" in script(*arguments, 9, "--force", check=False).stderr
+
+
+def test_noise_is_as_loud_as_asked_and_follows_from_seed_and_id(write_wav, script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    speech = [Utterance(f"u{i}", str(write_wav(f"wavs/{i}.wav", seconds=0.5)), f"text {i}", "s", 0.5) for i in range(2)]
+    write_data_dir(tmp_path / "clean", speech)
+    arguments = ["utils/add_noise.py", "--data", tmp_path / "clean", "--snr", 10]
+    script(*arguments, "--out", tmp_path / "noisy")
+    clean, noisy = read_data_dir(tmp_path / "clean"), read_data_dir(tmp_path / "noisy")
+    assert [(utterance.utt_id, utterance.text) for utterance in noisy] == [("u0", "text 0"), ("u1", "text 1")]
+    noise = {}
+    for before, after in zip(clean, noisy):
+        before, after = read_audio(before, 16000), read_audio(after, 16000)
+        noise[len(noise)] = after - before * (before @ after) / (before @ before)
+        assert 10 * np.log10((after**2).mean() / (noise[len(noise) - 1] ** 2).mean() - 1) == pytest.approx(10, abs=0.5)
+    assert not np.allclose(noise[0], noise[1], atol=1e-3)
+    script(*arguments, "--out", tmp_path / "again")
+    assert np.array_equal(read_audio(next(iter(read_data_dir(tmp_path / "again"))), 16000), read_audio(next(iter(noisy)), 16000))
+    assert "--snr-to 5 is below --snr 10" in script(*arguments, "--snr-to", 5, "--out", tmp_path / "no", check=False).stderr
 
 
 def test_csv_with_only_paths_and_texts(write_wav, script, tmp_path, monkeypatch):

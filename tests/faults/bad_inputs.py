@@ -88,6 +88,7 @@ COMMANDS = {
     "local/recipe_options.py": "finetune.yaml",
     "local/select_subsets.py": "--data data --num-valid 3 --num-probe 3",
     "local/table_of_seeds.py": "--exp exp --num-prune 1 --data valid",
+    "utils/add_noise.py": "--data data/valid --snr 10 --out prepared/noisy --force",
     "utils/csv_to_data_dir.py": "--csv table.csv --out prepared/csv --force",
     "utils/hf_to_data_dir.py": "--dataset hf --out prepared/hf --speaker-column who --id-column key --force",
     "utils/subset_data_dir.py": "--data data/train --num-utterances 2 --out prepared/subset",
@@ -101,6 +102,7 @@ COMMANDS = {
 FILES = {
     "local/recipe_options.py": ["finetune.yaml"],
     "local/prepare_aishell.py": ["aishell/transcript/*", "aishell/wav/dev/S1/*.wav"],
+    "utils/add_noise.py": ["data/valid/wav.scp"],
     "utils/csv_to_data_dir.py": ["table.csv"],
     "utils/hf_to_data_dir.py": ["hf/*"],
     "utils/subset_data_dir.py": ["prepared/subset.json", "data/train/wav.scp"],
