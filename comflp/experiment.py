@@ -9,7 +9,9 @@
                                              pruned/  repaired/  finetuned[_<settings>]/  train[_<settings>]/
             scratch/                         models of this depth that were trained from random weights
 
-A model directory holds its record, its decodes (``decode_<set>[_<tag>]/``) and its exports (``export/<format>/``).
+What there is of each stack lies under the stack's name where a model has several: hidden/decoder/, correlation/decoder/.
+A model directory holds its record, its decodes (``decode_<set>[_<tag>]/``), its exports (``export/<format>/``) and, of a
+model that writes token by token, its own hypotheses (``hypotheses_<set>/``).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterable, Iterator, Mapping
 
 from comflp.artifacts import read_json, write_json
 from comflp.errors import ComflpError
@@ -157,9 +159,24 @@ class Layout:
         """What the parts of the deep model cost (comflp.costs), counted by stage 4."""
         return self.root / "costs.json"
 
-    def correlation(self, measure: str, ending: str = ".npy") -> Path:
-        """A measure's matrix, or its ``.json``, ``.png`` or ``.record.json``."""
-        return self.root / "correlation" / f"{measure}{ending}"
+    def correlation(self, measure: str, ending: str = ".npy", stack: str = "") -> Path:
+        """A measure's matrix, its ``.json`` or ``.png``; its ``.record.json``, one of all stacks.
+
+        stack: the folder of a stack, of :func:`stack_folders`.
+        """
+        return self.root / "correlation" / stack / f"{measure}{ending}"
+
+    def matrices(self, measure: str) -> dict[str, Path]:
+        """Stack -> a measure's matrix, in the order of the model; nothing where stage 2 has not made it."""
+        if self.correlation(measure).exists():
+            return {ENCODER: self.correlation(measure)}
+        found = {path.parent.name: path for path in self.root.glob(f"correlation/*/{measure}.npy")}
+        about = next((read_json(path.with_suffix(".json")) for path in found.values()), {})
+        return {stack: found[stack] for stack in about.get("stacks", sorted(found)) if stack in found}
+
+    def measures(self) -> list[str]:
+        """The measures of which there are matrices, by name."""
+        return sorted({path.stem for depth in ("*", "*/*") for path in self.root.glob(f"correlation/{depth}.npy")})
 
     def list(self, counts: LayerCounts, name: ListName) -> ListFiles:
         """A list of candidates."""
@@ -237,6 +254,21 @@ def write_proposal(path: Path, proposal: Proposal) -> None:
     """Write a proposal.json that says nothing but the layers."""
     counts = counts_of(proposal)
     write_json(path, {"proposal": str(proposal), "num_layers": proposal.num_layers, "num_prune": counts.total})
+
+
+def stack_folders(stacks: Iterable[str]) -> dict[str, str]:
+    """Stack -> the folder that results of it lie in, below those of the model: none where there is one stack.
+
+    >>> stack_folders(["encoder"]), stack_folders(["encoder", "decoder"])
+    ({'encoder': ''}, {'encoder': 'encoder', 'decoder': 'decoder'})
+    """
+    names = list(stacks)
+    return {name: name if len(names) > 1 else "" for name in names}
+
+
+def hypotheses_directory(model: Path, data: str) -> Path:
+    """Where a model's own hypotheses of a data set lie, which it is measured, repaired and cut off by."""
+    return model / f"hypotheses_{data}"
 
 
 def decode_directory(model: Path, data: str, tag: str = "") -> Path:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Mapping
 
 from comflp.artifacts import require
 from comflp.errors import ComflpError
@@ -28,8 +29,8 @@ class Chosen:
         return f"{self.text}, layers {start} removed" if self.named else f"layers {start} removed"
 
 
-def choose(layout: Layout, num_prune: str, text: str, num_layers: int) -> Chosen:
-    """What ``--proposal`` names: a proposal that stage 4 left, typed layers, or random weights."""
+def choose(layout: Layout, num_prune: str, text: str, num_layers: Mapping[str, int]) -> Chosen:
+    """What ``--proposal`` names: a proposal that stage 4 left, typed layers, or random weights. num_layers: of each stack."""
     counts, *more = layer_counts(num_prune, num_layers)
     if more:
         raise ComflpError(f"--num-prune {num_prune}: stage 5 prunes once; give one number of layers")

@@ -48,6 +48,11 @@ def scoring_options(arguments: argparse.ArgumentParser, used_for: str) -> None:
                                 "letters, no punctuation), its English one (numbers and contractions too), or nothing")
 
 
+NUM_PRUNE = ("N, layers to remove: a number, a list 4,6,8 or a range 1:8; of several stacks such numbers of each, "
+             "as encoder=0:2+decoder=0:3")
+"""The help of ``--num-prune``."""
+
+
 def true_or_false(text: str) -> bool:
     """argparse type for options that take ``true`` or ``false``."""
     if text not in ("true", "false"):

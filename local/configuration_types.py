@@ -35,7 +35,7 @@ def _is_whole(value: Any) -> bool:
 
 _TYPES = {
     "seed": _whole(0, 2**32 - 1),
-    "number_of_epochs": _whole(1, 1_000_000),
+    "number_of_epochs": _whole(0, 1_000_000),
     "lr": _real(above=0, high=100),
     "layerdrop": _real(low=0, below=1),
     "max_batch_seconds": _real(above=0, high=1e6),

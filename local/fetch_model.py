@@ -25,7 +25,9 @@ def model_name(text):
 
 def main():
     arguments = parser(__doc__)
-    arguments.add_argument("--model", type=model_name, required=True, help="directory or hub name of a CTC model")
+    arguments.add_argument("--model", type=model_name, required=True, help="directory or hub name of a model")
+    arguments.add_argument("--language", type=option_types.name, default="",
+                           help="which language a multilingual model, such as Whisper, is to recognise")
     arguments.add_argument("--out", type=option_types.new_path, required=True, help="experiment directory; gets deep/")
     arguments.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     options = arguments.parse_args()
@@ -37,7 +39,8 @@ def main():
     stage = Stage(
         deep / "record.json",
         "stage0_fetch_model",
-        options={"model": source.name if source.is_dir() else options.model},
+        options={"model": source.name if source.is_dir() else options.model,
+                 **({"language": options.language} if options.language else {})},
         inputs={"published model": fingerprint_model(source)} if source.is_dir() else {},
         force=options.force,
     )
@@ -45,11 +48,12 @@ def main():
         print(f"{deep} is up to date")
         return
     check_replaceable(deep, MODEL, options.force)
-    model = comflp.models.load(options.model, trust_hyperparams=options.trust_hyperparams)
+    model = comflp.models.load(options.model, trust_hyperparams=options.trust_hyperparams, language=options.language or None)
     with atomic_directory(deep, MODEL, options.force) as temporary:
         model.save(temporary)
     stage.finish([deep])
-    print(f"wrote {deep}: {model.num_layers} layers, {model.num_parameters:,} parameters, from {options.model}")
+    depths = [f"{stack.num_layers} layers{f' of the {name}' * (len(model.stacks) > 1)}" for name, stack in model.stacks.items()]
+    print(f"wrote {deep}: {', '.join(depths)}, {model.num_parameters:,} parameters, from {options.model}")
 
 
 if __name__ == "__main__":

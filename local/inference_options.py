@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from dataclasses import replace
 
 import option_types
 from cli import parser, progress
@@ -10,8 +11,10 @@ from comflp.artifacts import fingerprint_model, require
 from comflp.data import MAX_SECONDS
 from comflp.data.data_dir import read_data_dir
 from comflp.errors import ComflpError
+from comflp.experiment import hypotheses_directory
 from comflp.measures import Speech
 from comflp.processes import ALONE
+from comflp.record import Stage
 
 
 def inference_parser(description):
@@ -59,6 +62,39 @@ def recorded(options):
     return {} if options.precision == "fp32" else {"precision": options.precision}
 
 
+def hypotheses_of(directory, speech, load=None):
+    """What the model of a directory recognises of ``speech``, from its hypotheses_<set>/, which is made where it is not there.
+
+    load: gives that model, where ``speech`` has another one that was made from it. None for models that do not write
+    token by token.
+    """
+    if len(speech.model.stacks) == 1:
+        return None
+    from comflp.inference.hypotheses import own_hypotheses, read_hypotheses, write_hypotheses
+
+    out = hypotheses_directory(directory, speech.data.path.name)
+    inputs = {"model": fingerprint_model(directory), "data": speech.data.fingerprint()}
+    stage = Stage(out / "record.json", "own_hypotheses", {}, inputs)
+    path, ranks = out / "hypotheses.json", speech.ranks
+    if not ranks.decide(stage.up_to_date):
+        speech = replace(speech, model=load() if load else speech.model, work=out / ".partial")
+        found = own_hypotheses(speech)
+        if ranks.is_main:
+            write_hypotheses(path, found, speech.model.most_tokens)
+            shutil.rmtree(speech.work, ignore_errors=True)
+            stage.finish([path], precision=speech.precision)
+            print(f"wrote {path}: {len(found)} hypotheses")
+        ranks.barrier()
+    return read_hypotheses(path)
+
+
+def on_own_hypotheses(directory, speech):
+    """``speech`` as measures run on it: with the hypotheses of its model; utterances on which these do not end are left out."""
+    from comflp.inference import hypotheses
+
+    return hypotheses.on_own_hypotheses(speech, hypotheses_of(directory, speech))
+
+
 def speech_of(options, work, require_text=False, ranks=ALONE):
     """(fingerprints of --model and --data, a context that gives them as Speech and removes ``work`` when it ends well)."""
     data = read_data(options.data, options, require_text=require_text)
@@ -66,7 +102,7 @@ def speech_of(options, work, require_text=False, ranks=ALONE):
 
     @contextlib.contextmanager
     def speech():
-        yield Speech(load_model(options.model, options), data, work=work, **how(options, ranks))
+        yield on_own_hypotheses(options.model, Speech(load_model(options.model, options), data, work=work, **how(options, ranks)))
         ranks.barrier()
         if ranks.is_main:
             shutil.rmtree(work, ignore_errors=True)

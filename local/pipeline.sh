@@ -5,7 +5,7 @@
 # calls stages_1_to_7. What it may set besides its options:
 #   report_title, report_note   of the report (stage 7)
 #   finetune_config             the configuration of stage 5, conf/finetune.yaml unless set
-# Options that not every recipe has: max_seconds, padded_mean, precision, trust_hyperparams.
+# Options that not every recipe has: max_seconds, padded_mean, precision, trust_hyperparams, refine_utterances, num_random.
 # shellcheck disable=SC2154  # the options are run.sh's
 . utils/common.sh
 . utils/lock.sh
@@ -30,8 +30,13 @@ unlock_data() {
 }
 
 stages_1_to_7() {
-  local measure n proposal seconds=() padded=()
+  local measure n proposal seconds=() padded=() heard=() drawn=()
   if [ -n "${max_seconds:-}" ]; then seconds=(--max-seconds "$max_seconds"); fi
+  if [ -n "${refine_utterances:-}" ]; then # what whole pruned models are run on, in the coarse search and by the greedy baseline
+    heard=(--refine-utterances "$refine_utterances")
+    drawn=(--greedy-utterances "$refine_utterances")
+  fi
+  if [ -n "${num_random:-}" ]; then drawn+=(--num-random "$num_random"); fi
   if [ "${padded_mean:-}" = true ]; then padded=(--padded-mean); fi
   # what every stage takes that runs the model without training it
   local inference=(${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} ${seconds[@]+"${seconds[@]}"} --precision "${precision:-fp32}")
@@ -54,7 +59,7 @@ stages_1_to_7() {
     for measure in $measures; do
       launch "$nj" steps/stage3_coarse_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" \
         --measure "$measure" --num-prune "$num_prune" --method "$search" --beam-size "$beam_size" \
-        --refine "$refine" --model "$exp/deep" --data data/probe
+        --refine "$refine" ${heard[@]+"${heard[@]}"} --model "$exp/deep" --data data/probe
     done
     for measure in $reverse_measures; do
       launch "$nj" steps/stage3_coarse_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" \
@@ -67,7 +72,7 @@ stages_1_to_7() {
     if [ "$repair_candidates" = true ]; then repaired=$repair; fi
     launch "$nj" steps/stage4_fine_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" --model "$exp/deep" \
       --data data/valid --num-prune "$num_prune" --measures "$measures" --reverse-measures "$reverse_measures" \
-      --baselines "$baselines" --metric "$metric" --normaliser "$normaliser" --seed "$seed" --repair-candidates "$repaired"
+      --baselines "$baselines" ${drawn[@]+"${drawn[@]}"} --metric "$metric" --normaliser "$normaliser" --seed "$seed" --repair-candidates "$repaired"
   fi
 
   if in_stage 5 "repair and fine-tuning"; then

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Stage 2: the matrix that coarse search works on, as .npy, .json and a heat map.
+"""Stage 2: the matrix that coarse search works on, of each stack of the model, as .npy, .json and a heat map.
 
 The paper's correlations and their kin come from the hidden states of stage 1. The skip measures run the model itself
 on a part of the probe set: skip_kl, skip_ctc, skip_ctc_labelled.
 """
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from cli import progress, run, true_or_false
 from inference_options import inference_parser, recorded, speech_of
 
 from comflp.artifacts import atomic_path, fingerprint_file, read_json, require, write_json
+from comflp.experiment import stack_folders
 from comflp.measures import COST, MEASURES, MODEL, correlation_matrix, measure_named, skip_matrix
 from comflp.measures.matrix_file import read_matrix
 from comflp.measures.similarity import as_similarity
@@ -38,7 +40,8 @@ def parse_options():
     arguments.add_argument("--model", type=option_types.optional(option_types.path), default="", help="directory of the deep model, for the skip measures")
     arguments.add_argument("--data", type=option_types.path, default="data/probe", help="Kaldi data directory that the skip measures draw from")
     arguments.add_argument("--measure", type=option_types.some_name, default="dc", help=f"one of: {' '.join(MEASURES)}")
-    arguments.add_argument("--out", type=option_types.new_path, required=True, help="directory for <measure>.npy, .json and .png")
+    arguments.add_argument("--out", type=option_types.new_path, required=True,
+                           help="directory for <measure>.npy, .json and .png; for a folder of them a stack, where the model has several")
     arguments.add_argument("--seed", type=option_types.seed, default=0, help="seed for the utterances that a measure draws")
     for name, (kind, meaning) in MEASURE_OPTIONS.items():
         arguments.add_argument(f"--{name.replace('_', '-')}", type=kind, help=f"{meaning}; its own default if left out")
@@ -70,68 +73,83 @@ def correlate(options, ranks):
         upstream=upstream,
         force=options.force,
     )
-    array = out / f"{measure.name}.npy"
     if ranks.decide(stage.up_to_date):
         if ranks.is_main:
-            print(f"{array} is up to date")
+            print(f"{out / measure.name}.npy is up to date")
         return
     start = time.monotonic()
-    matrix, num_utterances, must_stay = compute()
-    if ranks.is_main:
-        stage.finish(write(array, measure, options.seed, settings, matrix, num_utterances, must_stay, time.monotonic() - start))
-        between = matrix[~np.eye(len(matrix), dtype=bool)]
+    stacks = compute()
+    if not ranks.is_main:
+        return
+    depths, paths = {name: len(found.matrix) - 1 for name, found in stacks.items()}, []
+    for name, folder in stack_folders(stacks).items():
+        array, found = out / folder / f"{measure.name}.npy", stacks[name]
+        about = {"options": settings, "seed": options.seed, "stacks": depths, "seconds": round(time.monotonic() - start, 3)}
+        paths += write(array, measure, found, about)
+        between = found.matrix[~np.eye(len(found.matrix), dtype=bool)]
         between = between[np.isfinite(between)]
-        print(f"wrote {array}: {len(matrix)} x {len(matrix)}, {between.min():.4f} to {between.max():.4f} between layers")
+        print(f"wrote {array}: {len(found.matrix)} x {len(found.matrix)}, {between.min():.4f} to {between.max():.4f} between layers")
+    stage.finish(paths)
 
 
-def write(array, measure, seed, settings, matrix, num_utterances, must_stay, seconds):
-    """Write the matrix, what it is and how it looks; returns the paths."""
+@dataclass(frozen=True)
+class OfStack:
+    """The matrix of one stack. num_utterances: that it is of. must_stay: layer that cannot be removed -> the reason."""
+
+    matrix: np.ndarray
+    num_utterances: int
+    must_stay: dict[int, str]
+
+
+def write(array, measure, found, about):
+    """Write the matrix, what it is (``about`` has what all stacks share) and how it looks; returns the paths."""
     from comflp.measures.heat_map import heat_map  # matplotlib takes a second to import
 
-    description, picture = array.with_suffix(".json"), array.with_suffix(".png")
+    matrix, description, picture = found.matrix, array.with_suffix(".json"), array.with_suffix(".png")
+    array.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(array) as temporary, open(temporary, "wb") as file:
         np.save(file, matrix)
     write_json(description, {
         "measure": measure.name,
         "kind": measure.kind,
         "unit_interval": measure.unit_interval,
-        "options": settings,
-        "seed": seed,
         "num_layers": len(matrix) - 1,
-        "num_utterances": num_utterances,
-        "must_stay": must_stay,
-        "seconds": round(seconds, 3),
+        "num_utterances": found.num_utterances,
+        "must_stay": found.must_stay,
+        **about,
     })
     shown, name = (np.exp(-matrix), f"exp(-{measure.name})") if measure.kind == COST else (matrix, measure.name)
     with atomic_path(picture) as temporary:
-        heat_map(shown, f"{name}, {num_utterances} utterances").savefig(temporary, format="png", dpi=110)
+        heat_map(shown, f"{name}, {found.num_utterances} utterances").savefig(temporary, format="png", dpi=110)
     return [array, description, picture]
 
 
 def of_hidden_states(options, measure, settings, ranks):
-    """(inputs, upstream records, function that gives the matrix, the number of utterances, and the layers that must
-    stay with the reasons) of a correlation.
+    """(fingerprints of what is read, upstream records, function that gives stack -> OfStack) of a correlation.
 
     There is nothing in it for several processes: the main one works, and the others get None.
     """
     hidden = Path(options.hidden)
     record = hidden / "record.json"
     # ShortGPT's cosine is a mean over frames, which stage 1 took; hidden states are means of frames already.
-    frames = hidden / "frame_cosine.npy" if measure.name == "cosine" else None
-    source = require(frames or hidden / "hidden.ark", "stage 1 (feature dump)")
+    name = "frame_cosine.npy" if measure.name == "cosine" else "hidden.ark"
+    must_stay = read_json(record).get("must_stay", {}) if record.exists() else {}
+    if not all(isinstance(layers, dict) for layers in must_stay.values()) or not must_stay:
+        must_stay = {ENCODER: must_stay}  # records of earlier versions, and of archives that stage 1 did not make
+    sources = {stack: require(hidden / folder / name, "stage 1 (feature dump)") for stack, folder in stack_folders(must_stay).items()}
 
     def compute():
-        if not ranks.is_main:
-            return None, None, None
+        return {stack: of_stack(source, must_stay[stack]) for stack, source in sources.items()} if ranks.is_main else None
+
+    def of_stack(source, kept):
         from comflp.inference import hidden_states  # torch takes seconds to import, and a stage that is done needs none
 
-        utt_ids, values = hidden_states.read(hidden)
-        must_stay = read_json(record).get("must_stay", {}) if record.exists() else {}
-        if frames:
-            return as_similarity(read_matrix(frames)), len(utt_ids), must_stay
-        return correlation_matrix(values, measure.name, options.seed, utt_ids, progress, **settings), len(utt_ids), must_stay
+        utt_ids, values = hidden_states.read(source.parent)
+        if measure.name == "cosine":
+            return OfStack(as_similarity(read_matrix(source)), len(utt_ids), kept)
+        return OfStack(correlation_matrix(values, measure.name, options.seed, utt_ids, progress, **settings), len(utt_ids), kept)
 
-    return {source.stem: fingerprint_file(source)}, [record], compute
+    return {str(source.relative_to(hidden).with_suffix("")): fingerprint_file(source) for source in sources.values()}, [record], compute
 
 
 def of_model(options, measure, settings, ranks):
@@ -140,9 +158,11 @@ def of_model(options, measure, settings, ranks):
 
     def compute():
         with speech() as on_speech:
-            matrix = skip_matrix(on_speech, measure.name, options.seed, **settings)
-            must_stay = dict(on_speech.model.stacks[ENCODER].must_stay)
-            return matrix, min(settings["num_utterances"], len(on_speech.data)), must_stay
+            count = min(settings["num_utterances"], len(on_speech.data))
+            return {
+                name: OfStack(skip_matrix(on_speech, measure.name, options.seed, name, **settings), count, dict(stack.must_stay))
+                for name, stack in on_speech.model.stacks.items()
+            }
 
     return inputs, [], compute
 

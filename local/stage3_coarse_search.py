@@ -2,14 +2,14 @@
 """Stage 3: the proposals of highest quality by a matrix of stage 2, for one N or several.
 
 With --refine, the best ones by a skip measure are run as whole pruned models on a part of the probe set, and ordered by
-the CTC loss of what the deep model spells there (without labels, without decoding).
+the CTC loss of what the deep model spells there (without labels, without decoding). Of a model of several stacks all sets
+of layers of a stack are run whole too where they are few, and proposals are ordered by the divergence of posteriors.
 """
 
 import time
-from pathlib import Path
 
 import option_types
-from cli import run, true_or_false
+from cli import NUM_PRUNE, run, true_or_false
 from inference_options import inference_parser, recorded, speech_of
 
 from comflp.artifacts import fingerprint_file, read_json, require, write_json
@@ -17,12 +17,14 @@ from comflp.errors import ComflpError
 from comflp.experiment import Layout
 from comflp.measures import measure_named
 from comflp.processes import processes
+from comflp.proposal import split_by_stack
 from comflp.record import Stage
 from comflp.result_names import ListName
-from comflp.search import BlockMatrix, coarse_searches
+from comflp.search.coarse.joint import joint_searches
 from comflp.search.coarse.refine import NUM_UTTERANCES, Refinement
 from comflp.search.coarse.search import METHODS, beam_against_exact
-from comflp.target import layer_counts
+from comflp.search.coarse.stacks import StackMatrices, stack_searches
+from comflp.target import ENCODER, layer_counts
 
 
 def parse_options():
@@ -32,7 +34,7 @@ def parse_options():
     arguments.add_argument("--measure", type=option_types.some_name, default="dc",
                            help="whose matrix to search: EXP/correlation/<measure>.npy")
     arguments.add_argument("--matrix", type=option_types.path, help="search this .npy instead; --measure then only names the results")
-    arguments.add_argument("--num-prune", required=True, help="N, layers to remove: a number, a list 4,6,8 or a range 1:8")
+    arguments.add_argument("--num-prune", required=True, help=NUM_PRUNE)
     arguments.add_argument("--method", choices=METHODS, default="exact", help="beam is Algorithm 1 of the paper")
     arguments.add_argument("--beam-size", type=option_types.candidates, default=10, help="K, candidates to find")
     arguments.add_argument("--refine", type=option_types.count, default=0, help="for skip measures: run this many of the best proposals "
@@ -42,7 +44,8 @@ def parse_options():
     arguments.add_argument("--model", type=option_types.optional(option_types.path), default="",
                            help="directory of the deep model, for --refine")
     arguments.add_argument("--data", type=option_types.path, default="data/probe", help="data directory of the probe set, for --refine")
-    arguments.add_argument("--keep", default="", help="layers that must stay, as 1,12, beside those that the model cannot do without")
+    arguments.add_argument("--keep", default="", help="layers that must stay, as 1,12 (of several stacks encoder=1+decoder=6), "
+                           "beside those that the model cannot do without")
     arguments.add_argument("--reverse", action="store_true", help="find the worst K; results go to <measure>_reverse/")
     arguments.add_argument("--compare", type=true_or_false, default=True,
                            help="run the other of beam and exact too, and record how many of the true best the beam finds")
@@ -60,77 +63,117 @@ def main():
 
 def search_for(options, ranks):
     """Search, and write what was found; with --refine the processes share the utterances that it runs on."""
-    layout = Layout(Path(options.exp))
-    path = Path(options.matrix or require(layout.correlation(options.measure), "stage 2 (correlation)"))
-    matrix = BlockMatrix.read(path).keeping(dict.fromkeys(parse_keep(options.keep), "--keep"))
+    layout = Layout(options.exp)
+    paths = {ENCODER: options.matrix} if options.matrix else layout.matrices(options.measure)
+    paths = paths or {ENCODER: require(layout.correlation(options.measure), "stage 2 (correlation)")}
+    matrices = StackMatrices.read(paths)
+    matrices = matrices.keeping(parse_keep(options.keep, matrices.num_layers))
     search = {"method": options.method, "beam_size": options.beam_size, "reverse": options.reverse}
-    refinement, inputs, speech = refinement_of(options, matrix, path, ranks)
-    settings = {**search, "must_stay": sorted(matrix.must_stay), **({"refined": refinement.as_dict()} if refinement else {})}
-    files = {
-        counts.total: layout.list(counts, ListName(options.measure, options.reverse))
-        for counts in layer_counts(options.num_prune, matrix.num_layers)
-    }
+    refinement, inputs, speech = refinement_of(options, matrices, paths, ranks)
+    settings = {**search, "must_stay": must_stay(matrices), **({"refined": refinement.as_dict()} if refinement else {})}
+    read = {str(path.relative_to(options.exp).with_suffix("")) if not options.matrix else f"correlation/{options.measure}":
+            fingerprint_file(path) for path in paths.values()}
+    counts = layer_counts(options.num_prune, matrices.num_layers)
+    files = {wanted: layout.list(wanted, ListName(options.measure, options.reverse)) for wanted in counts}
     stages = {
-        n: Stage(
-            files[n].candidates_record,
+        wanted: Stage(
+            files[wanted].candidates_record,
             "stage3_coarse_search",
             options={"compare": options.compare, **settings, **(recorded(options) if refinement else {})},
-            inputs={f"correlation/{options.measure}": fingerprint_file(path), **inputs},
+            inputs={**read, **inputs},
             upstream=[] if options.matrix else [layout.correlation(options.measure, ".record.json")],
             force=options.force,
         )
-        for n in files
+        for wanted in counts
     }
-    wanted = ranks.decide(lambda: [n for n, stage in stages.items() if not stage.up_to_date()])
-    if not wanted:
+    left = ranks.decide(lambda: [wanted for wanted in counts if not stages[wanted].up_to_date()])
+    if not left:
         if ranks.is_main:
             print(f"{options.exp}: coarse search by {options.measure} is up to date")
         return
     start = time.monotonic()
+    refined = {}
     if refinement:
         with speech() as probe:
-            refined = refinement.search(probe, matrix, wanted, **search)
+            refined = run_whole(probe, refinement, matrices, left, search)
     if not ranks.is_main:
         return
-    found = coarse_searches(matrix, wanted, **search)
-    compared = beam_against_exact(matrix, found, **search) if options.compare else {}
-    if refinement:
-        found = refined
+    found = {wanted: (candidates, {}) for wanted, candidates in stack_searches(matrices, left, **search).items()}
+    compared = compare(matrices, found, search) if options.compare else {}
+    found |= refined
     seconds = round(time.monotonic() - start, 3)
-    for n in wanted:
-        candidates = files[n].candidates
-        write_json(candidates, {
+    for wanted, (candidates, details) in found.items():
+        path = files[wanted].candidates
+        write_json(path, {
             "measure": options.measure,
-            "num_layers": matrix.num_layers,
-            "num_prune": n,
+            "num_layers": candidates[0].proposal.num_layers,
+            "num_prune": wanted.total,
             **settings,
-            "candidates": [candidate.as_dict() for candidate in found[n]],
-            **({"beam_against_exact": compared[n]} if compared else {}),
+            **details,
+            "candidates": [candidate.as_dict() for candidate in candidates],
+            **({"beam_against_exact": compared[wanted]} if compared else {}),
             "seconds": seconds,
         })
-        stages[n].finish([candidates])
-        print(f"wrote {candidates}: {summary(found[n], compared.get(n))}")
+        stages[wanted].finish([path])
+        print(f"wrote {path}: {summary(candidates, compared.get(wanted))}")
 
 
-def parse_keep(text):
-    """Layer numbers from ``1,12``; ComflpError for anything else."""
-    parts = text.replace(",", " ").split()
-    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise ComflpError(f"--keep {text}: layers are numbers joined by commas, such as 1,12")
-    return tuple(map(int, parts))
+def parse_keep(text, num_layers):
+    """Stack -> layer -> why it stays, from ``1,12`` or ``encoder=1,12+decoder=6``; ComflpError for anything else."""
+    several = len(num_layers) > 1 and text.strip()
+    parts = split_by_stack(text, num_layers, "layers, as in 'encoder=1+decoder=6'") if several else {next(iter(num_layers)): text}
+    kept = {}
+    for stack, layers in parts.items():
+        numbers = layers.replace(",", " ").split()
+        if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in numbers):
+            raise ComflpError(f"--keep {text}: layers are numbers joined by commas, such as 1,12")
+        kept[stack] = dict.fromkeys(map(int, numbers), "--keep")
+    return kept
 
 
-def refinement_of(options, matrix, path, ranks):
+def must_stay(matrices):
+    """The layers that must stay, as records hold them: of several stacks by their names."""
+    layers = {stack: sorted(matrix.must_stay) for stack, matrix in matrices.matrices.items()}
+    return layers if len(layers) > 1 else next(iter(layers.values()))
+
+
+def refinement_of(options, matrices, paths, ranks):
     """(Refinement, fingerprints of what it reads, context that gives its Speech); (None, {}, None) where there is nothing to refine.
 
     Candidates of a measure of hidden states are not refined, nor the worst ones, nor those by a matrix of the user's own.
     """
-    if not options.refine or not matrix.is_cost or options.reverse or options.matrix:
+    if not options.refine or not matrices.is_cost or options.reverse or options.matrix:
         return None, {}, None
-    about = read_json(path.with_suffix(".json"))
+    about = read_json(next(iter(paths.values())).with_suffix(".json"))
     reads_text = measure_named(about["measure"]).reads_text
-    refinement = Refinement(options.refine, options.refine_utterances, about["seed"], "ctc_labelled" if reads_text else "ctc")
-    return refinement, *speech_of(options, Path(options.exp) / f".refine_{about['measure']}", reads_text, ranks)
+    kind = "ctc_labelled" if reads_text else "ctc" if len(paths) == 1 else "kl"
+    refinement = Refinement(options.refine, options.refine_utterances, about["seed"], kind)
+    return refinement, *speech_of(options, options.exp / f".refine_{about['measure']}", reads_text, ranks)
+
+
+def run_whole(probe, refinement, matrices, counts, search):
+    """Layers to remove -> (candidates in the order of what they cost when they are run whole, more for candidates.json)."""
+    if len(matrices.matrices) == 1:
+        (matrix,) = matrices.matrices.values()
+        found = refinement.search(probe, matrix, [wanted.total for wanted in counts], **search)
+        return {wanted: (found[wanted.total], {}) for wanted in counts}
+    from comflp.inference.output_change import output_changes
+
+    heard = probe.drawn(refinement.num_utterances, refinement.seed)
+    found = joint_searches(
+        lambda proposals: output_changes(heard, proposals, refinement.kind), matrices.matrices, counts,
+        search["beam_size"], refinement.num_proposals,
+    )
+    return {wanted: (result.candidates, {"joint": result.as_dict()}) for wanted, result in found.items()}
+
+
+def compare(matrices, found, search):
+    """How beam and exact search compare, for each number of layers; nothing of several stacks, which are merged exactly."""
+    if len(matrices.matrices) > 1:
+        return {}
+    (matrix,) = matrices.matrices.values()
+    compared = beam_against_exact(matrix, {wanted.total: candidates for wanted, (candidates, _) in found.items()}, **search)
+    return {wanted: compared[wanted.total] for wanted in found}
 
 
 def summary(candidates, compared):

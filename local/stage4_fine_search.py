@@ -12,23 +12,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import option_types
-from cli import progress, run, scoring_options
-from inference_options import how, inference_parser, load_model, read_data, recorded
+from cli import NUM_PRUNE, progress, run, scoring_options
+from inference_options import how, hypotheses_of, inference_parser, load_model, on_own_hypotheses, read_data, recorded
 
-from comflp.artifacts import fingerprint_file, fingerprint_model, require
+from comflp.artifacts import fingerprint_file, fingerprint_model, fingerprint_value, require
 from comflp.data.data_dir import subset
 from comflp.errors import ComflpError
 from comflp.experiment import Layout
 from comflp.inference.measure_costs import measure_costs
 from comflp.inference.speech import Speech
 from comflp.processes import processes
-from comflp.proposal import NOTHING, PruningProposal
 from comflp.repair import Calibration
 from comflp.repair.candidates import evaluate_repaired
-from comflp.search import BlockMatrix
 from comflp.search.baselines import baseline
+from comflp.search.baselines.fixed import NUM_RANDOM
 from comflp.search.baselines.greedy import glp
+from comflp.search.baselines.greedy_loss import greedy
 from comflp.search.baselines.linear_probe import linear_probe
+from comflp.search.coarse.refine import NUM_UTTERANCES
+from comflp.search.coarse.stacks import StackMatrices
 from comflp.search.fine.evaluate import evaluate
 from comflp.search.fine.ranking import rank
 from comflp.search.lists import RankedFiles, baseline_list, measure_list
@@ -39,16 +41,19 @@ def parse_options():
     arguments = inference_parser(__doc__)
     arguments.add_argument("--model", type=option_types.path, required=True, help="directory of the deep model")
     arguments.add_argument("--exp", type=option_types.path, required=True, help="experiment directory of the deep model")
-    arguments.add_argument("--num-prune", required=True, help="N, layers to remove: a number, a list 4,6,8 or a range 1:8")
+    arguments.add_argument("--num-prune", required=True, help=NUM_PRUNE)
     arguments.add_argument("--measures", type=option_types.names, default="dc svcca", help="correlation measures whose candidates are searched")
     arguments.add_argument("--reverse-measures", type=option_types.names, default="", help="measures whose worst candidates are decoded too")
     arguments.add_argument("--baselines", type=option_types.names, default="top random", help=f"any of: {' '.join(baseline.NAMES)}")
     arguments.add_argument("--data", type=option_types.path, default="data/valid", help="Kaldi data directory to decode")
     arguments.add_argument("--train", type=option_types.path, default="data/train", help="data that linear_probe trains its probes on")
     arguments.add_argument("--probe-utterances", type=option_types.positive, default=1000, help="how many of them it uses")
+    arguments.add_argument("--num-random", type=option_types.positive, default=NUM_RANDOM, help="proposals that the random baseline draws")
+    arguments.add_argument("--greedy-utterances", type=option_types.positive, default=NUM_UTTERANCES,
+                           help="utterances of --probe that the greedy baseline measures its loss on")
     arguments.add_argument("--repair-candidates", type=option_types.count, default=0, metavar="N",
                            help="utterances of --probe that every candidate is repaired with before it is decoded; 0: none is")
-    arguments.add_argument("--probe", type=option_types.path, default="data/probe", help="data directory for the repair")
+    arguments.add_argument("--probe", type=option_types.path, default="data/probe", help="data directory for the repair and the greedy baseline")
     scoring_options(arguments, "error rate to rank by")
     arguments.add_argument("--race", action="store_true",
                            help="drop candidates that are behind with 95%% confidence after a share of the utterances")
@@ -70,13 +75,14 @@ def search(options, ranks):
     data = read_data(options.data, options)
     inputs = {"model": fingerprint_model(require(options.model, "stage 0 (deep model)")), "valid": data.fingerprint()}
     if options.repair_candidates:
-        inputs["probe"] = read_data(options.probe, options).fingerprint()
+        inputs["probe"] = read_data(options.probe, options, require_text=False).fingerprint()
     model = load_model(options.model, options)
-    matrix = first_matrix(layout, options.measures.split())
-    quality = matrix.quality if matrix else lambda proposal: None
-    baselines = [baseline_named(name, options, layout, model, matrix, data, ranks) for name in options.baselines.split()]
+    matrices = first_matrices(layout, options.measures.split())
+    quality = matrices.quality if matrices else lambda proposal: None
+    wanted = layer_counts(options.num_prune, {name: stack.num_layers for name, stack in model.stacks.items()})
+    baselines = [baseline_named(name, options, layout, model, matrices, wanted, data, ranks) for name in options.baselines.split()]
     lists = []
-    for counts in layer_counts(options.num_prune, {name: stack.num_layers for name, stack in model.stacks.items()}):
+    for counts in wanted:
         lists += [measure_list(layout, counts, name) for name in options.measures.split()]
         lists += [measure_list(layout, counts, name, reverse=True) for name in options.reverse_measures.split()]
         lists += [baseline_list(entry, counts, quality) for entry in baselines]
@@ -86,16 +92,17 @@ def search(options, ranks):
         settings["repair_candidates"] = options.repair_candidates
     files = {entry: RankedFiles(layout, entry, options.metric, settings, inputs, options.force) for entry in lists}
     done = ranks.decide(lambda: [files[entry].up_to_date() for entry in lists])
-    wanted = [entry for entry, is_done in zip(lists, done) if not is_done]
-    if not wanted:
+    left = [entry for entry, is_done in zip(lists, done) if not is_done]
+    if not left:
         if ranks.is_main:
             print(f"{options.exp}: fine search of {len(lists)} lists is up to date")
         return
-    walked, greedy = [entry for entry in wanted if entry.find], [entry for entry in wanted if not entry.find]
-    deep = evaluate(model, [nothing(model)], data, **common(options, ranks))
+    walked, decoding = [entry for entry in left if entry.find], [entry for entry in left if not entry.find]
+    how_to = common(options, model, data, ranks)
+    deep = evaluate(model, [model.nothing], data, **how_to)
     for entries, results in (
-        (walked, walk_together(model, walked, data, options, ranks) if walked else []),
-        (greedy, greedily(model, greedy, data, quality, options, ranks) if greedy else []),
+        (walked, walk_together(model, walked, data, options, how_to) if walked else []),
+        (decoding, greedily(model, decoding, data, quality, how_to) if decoding else []),
     ):
         for entry, result in zip(entries, results):
             if ranks.is_main:
@@ -105,30 +112,38 @@ def search(options, ranks):
         shutil.rmtree(work_directory(options), ignore_errors=True)
 
 
-def nothing(model):
-    """The proposal that removes nothing: the deep model itself."""
-    return PruningProposal.parse(NOTHING, {name: stack.num_layers for name, stack in model.stacks.items()})
+def first_matrices(layout, measures):
+    """The matrices of the first measure, by which qualities are given; None where stage 2 has not made them."""
+    paths = layout.matrices(measures[0]) if measures else None
+    return StackMatrices.read(paths) if paths else None
 
 
-def first_matrix(layout, measures):
-    """The matrix of the first measure, by which qualities are given; None where stage 2 has not made it."""
-    path = layout.correlation(measures[0]) if measures else None
-    return BlockMatrix.read(path) if path and path.exists() else None
-
-
-def baseline_named(name, options, layout, model, matrix, data, ranks):
+def baseline_named(name, options, layout, model, matrices, wanted, data, ranks):
     """A baseline with all that it looks at; ComflpError for a name that there is not."""
     if name in baseline.FIXED:
         return baseline.fixed(name, model.stacks)
     if name == "random":
-        return baseline.random(model.stacks, options.seed)
+        return baseline.random(model.stacks, options.seed, options.num_random)
     if name == "glp":
         return baseline.glp(model.stacks)
     if name == "reverse":
         if not options.measures.split():
             raise ComflpError("--measures is empty; the reverse baseline needs one")
-        path = require(layout.correlation(options.measures.split()[0]), "stage 2 (correlation)")
-        return baseline.reverse(matrix, fingerprint_file(path), path.with_suffix(".record.json"))
+        measure = options.measures.split()[0]
+        paths = list(layout.matrices(measure).values()) or [require(layout.correlation(measure), "stage 2 (correlation)")]
+        read = [fingerprint_file(path) for path in paths]
+        fingerprint = read[0] if len(read) == 1 else fingerprint_value(read)
+        return baseline.reverse(matrices, fingerprint, layout.correlation(measure, ".record.json"))
+    if name == "greedy":
+        probe = read_data(options.probe, options, require_text=False)
+
+        def costs(proposals):
+            from comflp.inference.output_change import output_changes
+
+            heard = on_own_hypotheses(options.model, Speech(model, probe, **how(options, ranks)))
+            return output_changes(heard.drawn(options.greedy_utterances, options.seed), proposals, "kl")
+
+        return greedy(costs, model.stacks, wanted, probe.fingerprint(), options.greedy_utterances)
     if name == "linear_probe":
         train = read_data(options.train, options)
 
@@ -144,28 +159,30 @@ def baseline_named(name, options, layout, model, matrix, data, ranks):
     raise ComflpError(f"--baselines: {name} is not known; there are {', '.join(baseline.NAMES)}")
 
 
-def walk_together(model, entries, data, options, ranks):
+def walk_together(model, entries, data, options, how_to):
     """Every list but GLP's in one walk."""
     groups = [entry.proposals for entry in entries]
     proposals = [proposal for group in groups for proposal in group]
     if options.repair_candidates:
-        speech = Speech(model, read_data(options.probe, options), options.max_seconds, allow_pipes=options.allow_pipes)
-        calibration = Calibration(speech.drawn(options.repair_candidates, options.seed), options.seed)
-        evaluation = evaluate_repaired(calibration, proposals, data, **common(options, ranks))
+        speech = Speech(model, read_data(options.probe, options, require_text=False), options.max_seconds, allow_pipes=options.allow_pipes)
+        speech = on_own_hypotheses(options.model, speech).drawn(options.repair_candidates, options.seed)
+        evaluation = evaluate_repaired(Calibration(speech, options.seed), proposals, data, **how_to)
     else:
-        evaluation = evaluate(model, proposals, data, race=groups if options.race else (), **common(options, ranks))
+        evaluation = evaluate(model, proposals, data, race=groups if options.race else (), **how_to)
     return [rank(evaluation, entry.candidates, options.seed) for entry in entries]
 
 
-def greedily(model, entries, data, quality, options, ranks):
+def greedily(model, entries, data, quality, how_to):
     """GLP's steps on the way to the largest N hold its proposals for the smaller ones."""
     most = max(entry.counts.total for entry in entries)
-    steps = glp(model, most, data, must_stay=model.stacks[ENCODER].must_stay, **common(options, ranks))
+    steps = glp(model, most, data, must_stay=model.stacks[ENCODER].must_stay, **how_to)
     return [steps[entry.counts.total - 1].with_quality(quality) for entry in entries]
 
 
-def common(options, ranks):
+def common(options, model, data, ranks):
+    """What every decoding has in common; with what the deep model recognises, at twice whose tokens a search is cut off."""
     return {
+        "hypotheses": hypotheses_of(options.model, Speech(model, data, **how(options, ranks))),
         "metric": options.metric,
         "normaliser": options.normaliser,
         "seed": options.seed,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stage 5: remove a proposal's layers from the deep model, repair what is left, and fine-tune it.
+"""Stage 5: remove a proposal's layers from the deep model, repair what is left, and fine-tune it, for no epochs or several.
 
 Usage as SpeechBrain's recipes: stage5_finetune.py [options] conf/finetune.yaml [--key value ...]
 
@@ -18,11 +18,13 @@ import numpy as np
 import option_types
 from chosen_proposal import Chosen, choose
 from cli import parser, progress, run, scoring_options
+from inference_options import on_own_hypotheses
 from training_log import EpochReport, left_out
 
 import comflp.models
 from comflp.artifacts import atomic_path, fingerprint_model, require, write_text
 from comflp.data.data_dir import DataDir, read_data_dir, subset
+from comflp.errors import ComflpError
 from comflp.experiment import Layout, snapshot, write_proposal
 from comflp.inference.hidden_states import collect
 from comflp.inference.speech import Speech
@@ -30,10 +32,11 @@ from comflp.measures import correlation_matrix
 from comflp.models.layered import LayeredModel
 from comflp.models.verify import verify_saved
 from comflp.processes import Ranks, processes, training_backend
-from comflp.proposal import PruningProposal
+from comflp.proposal import Proposal
 from comflp.record import Stage
 from comflp.repair import repair
 from comflp.result_names import FineTuned, Pruned, Repaired, Scratch
+from comflp.search.baselines.baseline import fixed
 from comflp.train.distillation import KINDS, Distillation
 from comflp.train.fit import FitResult, batch_limits, fit
 
@@ -78,14 +81,15 @@ def main():
         deep = comflp.models.load(require(layout.deep, "stage 0 (deep model)"), trust_hyperparams=options.trust_hyperparams)
         read = partial(read_data_dir, allow_pipes=options.allow_pipes)
         job = Job(
-            chosen=choose(layout, options.num_prune, options.proposal, deep.num_layers),
+            chosen=choose(layout, options.num_prune, options.proposal, {name: s.num_layers for name, s in deep.stacks.items()}),
             state=FineTuned(repaired=repairs(options), distill=options.distill, tag=options.tag),
             deep=deep,
+            deep_directory=layout.deep,
             fingerprint=fingerprint_model(layout.deep),
             configuration=configuration,
             train=read(options.train),
             dev=read(options.dev),
-            probe=read(options.probe),
+            probe=read(options.probe, require_text=False),
             repair_utterances=options.repair,
             metric=options.metric,
             normaliser=options.normaliser,
@@ -105,6 +109,7 @@ class Job:
     chosen: Chosen
     state: FineTuned
     deep: LayeredModel
+    deep_directory: Path
     fingerprint: str
     configuration: hparams.Configuration
     train: DataDir
@@ -118,12 +123,12 @@ class Job:
     ranks: Ranks
 
     @property
-    def proposal(self) -> PruningProposal:
+    def proposal(self) -> Proposal:
         """The layers that the student lacks; of random weights the last ones stand for any."""
         start = self.chosen.result.start
         if isinstance(start, Scratch):
-            num_layers = self.deep.num_layers
-            return PruningProposal.from_layers(range(num_layers - start.counts.total + 1, num_layers + 1), num_layers)
+            (last,) = fixed("top", self.deep.stacks).propose(start.counts)
+            return last
         return start
 
     @cached_property
@@ -181,7 +186,8 @@ class Job:
 
         def make() -> None:
             if not stage.up_to_date():
-                speech = Speech(self.deep, self.probe, allow_pipes=self.allow_pipes).drawn(self.repair_utterances, seed)
+                speech = Speech(self.deep, self.probe, allow_pipes=self.allow_pipes, progress=progress)
+                speech = on_own_hypotheses(self.deep_directory, speech).drawn(self.repair_utterances, seed)
                 model = repair(speech, self.pruned, seed, progress)
                 model.save(out)
                 verify_saved(model, out)
@@ -195,7 +201,11 @@ class Job:
         self.ranks.decide(make)
 
     def finetune(self) -> None:
-        """The fine-tuned model's directory."""
+        """The fine-tuned model's directory; nothing where no epoch is asked for."""
+        if not self.configuration.values["number_of_epochs"]:
+            return
+        if len(self.deep.stacks) > 1:
+            raise ComflpError("models of several stacks are pruned and repaired, not fine-tuned yet; add --number_of_epochs 0")
         result, values = self.chosen.result, self.configuration.values
         out, training = result.model(self.state), result.training(self.state)
         stage = self.stage(

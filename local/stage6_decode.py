@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import option_types
 from cli import run, scoring_options
-from inference_options import how, inference_parser, load_model, read_data, recorded
+from inference_options import how, hypotheses_of, inference_parser, load_model, read_data, recorded
 
 from comflp.artifacts import fingerprint_file, fingerprint_model, require
 from comflp.data.data_dir import DataDir
 from comflp.errors import ComflpError
 from comflp.experiment import Layout, decode_directory
-from comflp.inference.speech import How
+from comflp.inference.speech import How, Speech
 from comflp.processes import processes
 from comflp.record import Stage
 from comflp.scoring import check_references
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a stage that is done needs none of it; so below
+    from comflp.inference.hypotheses import Tokens
     from comflp.models.layered import LayeredModel
 
 
@@ -66,6 +67,7 @@ def main():
             num_worst=options.worst,
             force=options.force,
             load=partial(load_model, options=options),
+            deep_hypotheses=partial(deep_hypotheses, options=options, ranks=ranks) if options.exp else lambda model, data: None,
             how=how(options, ranks),
             recorded=recorded(options),
         )
@@ -96,6 +98,12 @@ def model_directories(models: list[str], exp: Path | None) -> list[Path]:
     return list({path.resolve(): path for path in found}.values())
 
 
+def deep_hypotheses(model: LayeredModel, data: DataDir, options, ranks) -> Tokens | None:
+    """What the experiment's deep model recognises of a data set; made where it is not there. None of CTC models."""
+    deep = Layout(options.exp).deep
+    return hypotheses_of(deep, Speech(model, data, **how(options, ranks)), partial(load_model, deep, options))
+
+
 @dataclass(frozen=True)
 class Search:
     """How texts are found. described: what tells one search from another, for records and partial results."""
@@ -123,12 +131,10 @@ class Search:
         model = {"lm": lm, "lm_weight": self.lm_weight, "lm_unit": self.lm_unit} if lm else {"lm": None}
         return {"decoder": "beam", "beam_size": self.beam_size, **model}
 
-    def for_model(self, model: LayeredModel) -> Callable:
-        """The search with a model's tokenizer."""
+    def for_model(self, model: LayeredModel) -> Callable | None:
+        """The search with a model's tokenizer; None for the model's own, the greedy one."""
         if self.beam_size is None:
-            from comflp.models.greedy import greedy_search
-
-            return greedy_search
+            return None
         from comflp.inference.beam_decode import BeamSearch
 
         return BeamSearch(model.tokenizer, self.beam_size, self.lm, self.lm_weight, self.lm_unit)
@@ -138,7 +144,9 @@ class Search:
 class Decoding:
     """What is decoded of every model, and how.
 
-    load: gives the model of a directory. how: the stage's, as decode takes it. recorded: what the record says of it.
+    load: gives the model of a directory. deep_hypotheses: of a model and a data set what the deep model of its experiment
+    recognises, at twice whose tokens searches are cut off; None of CTC models, and where no experiment is given. how: the
+    stage's, as decode takes it. recorded: what the record says of it.
     """
 
     sets: dict[str, DataDir]
@@ -149,6 +157,7 @@ class Decoding:
     num_worst: int
     force: bool
     load: Callable[[Path], LayeredModel]
+    deep_hypotheses: Callable[[LayeredModel, DataDir], Tokens | None]
     how: How
     recorded: dict[str, Any]
 
@@ -176,14 +185,16 @@ class Decoding:
             model = model or self.load(directory)
             check_references({utterance.utt_id: utterance.text for utterance in data}, model.tokenizer, self.normaliser)
             work = out / ".partial"
-            hypotheses = decode(model, data, self.search.for_model(model), described, work=work, **self.how)
+            hypotheses = decode(model, data, self.search.for_model(model), described, work=work, **self.how,
+                                hypotheses=self.deep_hypotheses(model, data))
             if ranks.is_main:
                 paths, score = write_results(
                     out, model, data, hypotheses, self.metric, self.search.decoder, self.num_worst, self.normaliser
                 )
                 shutil.rmtree(work)
                 stage.finish(paths)
-                print(f"wrote {out}: {self.metric.upper()} {score['error_rate']:.2f}%, "
+                capped = "" if len(model.stacks) == 1 else f" ({score['capped_error_rate']:.2f}% with no utterance above 100%)"
+                print(f"wrote {out}: {self.metric.upper()} {score['error_rate']:.2f}%{capped}, "
                       f"{len(data)} utterances, real-time factor {score['rtf']:.4f}")
 
 

@@ -53,13 +53,15 @@ class AudioBatch:
 
 
 def make_batches(
-    utterances: Iterable[Utterance], max_seconds: float = 60.0, max_utterances: int = 64, max_padding: float = 0.05
+    utterances: Iterable[Utterance], max_seconds: float = 60.0, max_utterances: int = 64, max_padding: float = 0.05,
+    window: float | None = None,
 ) -> list[list[Utterance]]:
     """Cut utterances into batches of similar length, the longest first.
 
     A batch is closed when one more utterance would make its padded size (utterances x longest) exceed ``max_seconds``,
     its count exceed ``max_utterances``, or its share of padding exceed ``max_padding``. An utterance longer than
-    ``max_seconds`` is a batch of its own. The same utterances give the same batches, in whatever order they come.
+    ``max_seconds`` is a batch of its own. window: seconds to which the model pads every utterance whatever its length, so
+    that all count as much and none pads another. The same utterances give the same batches, in whatever order they come.
 
     >>> from comflp.data.data_dir import Utterance
     >>> lengths = {"a": 1.0, "b": 3.0, "c": 2.99, "d": 1.0, "e": 9.0}
@@ -73,16 +75,17 @@ def make_batches(
     batches: list[list[Utterance]] = []
     spoken = 0.0
     for utterance in sorted(utterances, key=lambda u: (-u.duration, u.utt_id)):
+        length = max(utterance.duration, window or 0.0)
         if batches:
             batch = batches[-1]
-            padded = batch[0].duration * (len(batch) + 1)
+            padded = max(batch[0].duration, window or 0.0) * (len(batch) + 1)
             if (padded <= max_seconds and len(batch) < max_utterances
-                    and padded - spoken - utterance.duration <= max_padding * padded + _ROUNDING):
+                    and padded - spoken - length <= max_padding * padded + _ROUNDING):
                 batch.append(utterance)
-                spoken += utterance.duration
+                spoken += length
                 continue
         batches.append([utterance])
-        spoken = utterance.duration
+        spoken = length
     return batches
 
 

@@ -25,10 +25,12 @@ Search = Callable[[torch.Tensor, torch.Tensor, Tokenizer], list[str]]
 class Hypotheses(dict):
     """Utterance id -> decoded text, and what decoding took.
 
+    ran_into_limit: utterances on which the search was cut off before its end.
     audio_seconds: audio decoded. decode_seconds: time in the model and the
     search, without reading audio, added over processes.
     """
 
+    ran_into_limit: int = 0
     audio_seconds: float = 0.0
     decode_seconds: float = 0.0
 
@@ -40,29 +42,31 @@ class Hypotheses(dict):
 
 @dataclass(frozen=True)
 class DecodedBatch:
-    """One batch's texts in the order of ``utterances``, and the seconds that they took."""
+    """One batch's texts in the order of ``utterances``, the seconds that they took, and of how many the search was cut off."""
 
     utterances: Sequence[Utterance]
     texts: list[str]
     seconds: float
+    ran_into_limit: int = 0
 
 
 def decode_batches(model: LayeredModel, batches: Iterable[AudioBatch], search: Search | None = None) -> Iterator[DecodedBatch]:
     """Decode batches one at a time, lazily. The model must be in eval mode (:func:`comflp.inference.device.evaluation`)."""
     for batch in batches:
         start = time.perf_counter()
-        state = model.begin(batch)
+        state, unended = model.begin(batch), 0
         for step in model.recognition_path():
             state = model.run(state, step)
         if search is None:
-            texts = model.texts({"": model.spell(state)}, batch.utterances)[""]
+            spelled = model.spell(state)
+            texts, unended = model.texts({"": spelled}, batch.utterances)[""], sum(model.unended(spelled, state))
         elif len(model.stacks) > 1:
             raise ComflpError("a CTC beam search reads frames, and this model writes tokens; decode it greedily")
         else:
             output = model.finish(state)
             check_finite(output.logits, output.num_frames, batch)
             texts = search(output.logits, output.num_frames, model.tokenizer)
-        yield DecodedBatch(batch.utterances, texts, time.perf_counter() - start)
+        yield DecodedBatch(batch.utterances, texts, time.perf_counter() - start, unended)
 
 
 def decode(
@@ -82,7 +86,7 @@ def decode(
 
     def work(_: int, audio: AudioBatch) -> dict:
         (decoded,) = decode_batches(model, [audio], search)
-        return {"texts": decoded.texts, "seconds": decoded.seconds}
+        return {"texts": decoded.texts, "seconds": decoded.seconds, "ran_into_limit": decoded.ran_into_limit}
 
     results = batches.run(work, "decode")
     texts = {
@@ -93,4 +97,5 @@ def decode(
     hypotheses = Hypotheses(sorted(texts.items()))
     hypotheses.audio_seconds = sum(utterance.duration for utterance in data.utterances)
     hypotheses.decode_seconds = sum(result["seconds"] for result in results)
+    hypotheses.ran_into_limit = sum(result["ran_into_limit"] for result in results)
     return hypotheses

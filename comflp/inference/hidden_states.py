@@ -1,6 +1,6 @@
 """Stage 1: the time-averaged output of every layer, an (L+1) x D matrix an utterance (Section 2.1).
 
-``dump`` makes a directory of
+``dump`` makes a directory, of a model of several stacks one a stack in it, of
 
     hidden.ark, hidden.scp   Kaldi archive: utterance -> (L+1) x D float32, row i the mean of H_i over the utterance's frames
     frame_cosine.npy         (L+1) x (L+1) float64: the mean over all frames of the cosine of H_i and H_j
@@ -15,7 +15,7 @@ import mmap
 import secrets
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Sequence
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Sequence
 
 import kaldiio
 import numpy as np
@@ -26,6 +26,7 @@ from comflp.data import MAX_SECONDS
 from comflp.data.batching import AudioBatch, make_batches
 from comflp.data.data_dir import DataDir
 from comflp.errors import ComflpError
+from comflp.experiment import stack_folders
 from comflp.models.finite import not_finite
 from comflp.inference.loop import Pass
 from comflp.inference.speech import How, Speech
@@ -42,7 +43,7 @@ _HEADER = 15  # bytes between an scp offset and the values: \0B, "FM ", and two 
 def dump(
     model: LayeredModel, data: DataDir, directory: str | Path, padded_mean: bool = False, **how: Unpack[How]
 ) -> list[Path]:
-    """Write hidden.ark, hidden.scp and frame_cosine.npy into ``directory``; returns their paths.
+    """Write hidden.ark, hidden.scp and frame_cosine.npy of each stack below ``directory``; returns their paths.
 
     A killed dump goes on from the batches that it had finished.
 
@@ -57,39 +58,59 @@ def dump(
     batches = make_batches(data.utterances, max_seconds=speech.max_seconds) if padded_mean else None
     batches = Pass(speech, batches, padded_mean=padded_mean)
 
-    chunks = batches.run(lambda _, audio: _write_chunk(speech.work, audio, *average(model, audio, padded_mean)), "hidden states")
-    paths = [directory / "hidden.ark", directory / "hidden.scp", directory / "frame_cosine.npy"]
+    chunks = batches.run(
+        lambda _, audio: {name: _write_chunk(speech.work, audio, found) for name, found in average(model, audio, padded_mean).items()},
+        "hidden states",
+    )
+    paths = []
+    for name, folder in stack_folders(model.stacks).items():
+        files = [directory / folder / file for file in ("hidden.ark", "hidden.scp", "frame_cosine.npy")]
+        paths += files
+        if speech.ranks.is_main:
+            _merge([speech.work / chunk[name] for chunk in chunks], *files)
     if speech.ranks.is_main:
-        _merge([speech.work / chunk for chunk in chunks], *paths)
         shutil.rmtree(speech.work)
     speech.ranks.barrier()
     return paths
 
 
 def collect(model: LayeredModel, data: DataDir, max_seconds: float = MAX_SECONDS, allow_pipes: bool = False) -> np.ndarray:
-    """The (n, L+1, D) float32 time averages of ``data``, in memory and in the order of its utterances."""
+    """The (n, L+1, D) float32 time averages of ``data`` by a model of one stack, in memory and in the order of its utterances."""
     means = {}
 
     def work(_: int, audio: AudioBatch) -> None:
-        averages, _, _ = average(model, audio)
-        means.update(zip((utterance.utt_id for utterance in audio.utterances), averages))
+        (averages,) = average(model, audio).values()
+        means.update(zip((utterance.utt_id for utterance in audio.utterances), averages.means))
 
     Pass(Speech(model, data, max_seconds, allow_pipes=allow_pipes)).run(work, "hidden states")
     return np.stack([means[utterance.utt_id] for utterance in data.utterances])
 
 
-def average(model: LayeredModel, batch: AudioBatch, padded_mean: bool = False) -> tuple[np.ndarray, np.ndarray, int]:
-    """One batch's (B, L+1, D) float32 means, its (L+1, L+1) float64 sum of frame cosines, and its number of frames."""
+class Averages(NamedTuple):
+    """Of one batch and one stack: (B, L+1, D) float32 means, the (L+1, L+1) float64 sum of frame cosines, and how many frames."""
+
+    means: np.ndarray
+    cosines: np.ndarray
+    frames: int
+
+
+def average(model: LayeredModel, batch: AudioBatch, padded_mean: bool = False) -> dict[str, Averages]:
+    """Stack -> what one batch gives."""
     state = model.begin(batch)
-    states = [state.with_hidden(state.hidden.float())]
+    states: dict[str, list[State]] = {name: [] for name in model.stacks}
+    next(iter(states.values())).append(state.with_hidden(state.hidden.float()))
     for step in model.path():
         state = model.run(state, step)
-        if step.layer > ENTER:
-            states.append(state.with_hidden(state.hidden.float()))  # sums of many frames need all digits
+        if step.layer >= ENTER:
+            states[step.stack].append(state.with_hidden(state.hidden.float()))  # sums of many frames need all digits
+    return {name: _averages(of_stack, batch, padded_mean) for name, of_stack in states.items()}
+
+
+def _averages(states: Sequence[State], batch: AudioBatch, padded_mean: bool) -> Averages:
     means = [state.hidden.mean(dim=1) if padded_mean else state.time_average() for state in states]
     means = torch.stack(means, dim=1).float().cpu().numpy()
     _check_finite(means, batch)
-    return means, _cosine_sums(states), int(states[-1].num_frames.sum())
+    return Averages(means, _cosine_sums(states), int((states[-1].num_frames - states[-1].first).sum()))
 
 
 def _cosine_sums(states: Sequence[State]) -> np.ndarray:
@@ -100,7 +121,7 @@ def _cosine_sums(states: Sequence[State]) -> np.ndarray:
     cosines = []
     lengths = torch.stack([state.num_frames for state in states]).tolist()
     for row in range(len(states[0].hidden)):
-        last = torch.arange(lengths[-1][row])
+        last = torch.arange(states[-1].first, lengths[-1][row])
         frames = torch.stack([
             state.hidden[row, last * of_all[row] // lengths[-1][row]] for state, of_all in zip(states, lengths)
         ]).float()
@@ -117,12 +138,12 @@ def _check_finite(means: np.ndarray, batch: AudioBatch) -> None:
         raise not_finite(f"the output of layer {layer}", batch.utterances[row], batch.waveforms[row])
 
 
-def _write_chunk(work: Path, audio: AudioBatch, means: np.ndarray, cosines: np.ndarray, frames: int) -> str:
+def _write_chunk(work: Path, audio: AudioBatch, averages: Averages) -> str:
     """Keep what :func:`average` gave under a name of its own, which is returned."""
     chunk = work / f"{secrets.token_hex(8)}.npz"
     with atomic_path(chunk) as temporary, open(temporary, "wb") as file:
         utt_ids = np.array([utterance.utt_id for utterance in audio.utterances])
-        np.savez(file, utt_ids=utt_ids, means=means, cosines=cosines, frames=frames)
+        np.savez(file, utt_ids=utt_ids, **averages._asdict())
     return chunk.name
 
 

@@ -39,6 +39,7 @@ def write_results(
         "ref_length": asked.ref_length,
         "normaliser": normaliser,
         "capped_error_rate": capped_rate(references, texts, metric),
+        "ran_into_limit": hypotheses.ran_into_limit,
         "cer": rates["cer"].rate,
         "wer": rates["wer"].rate,
         "num_utterances": len(data),

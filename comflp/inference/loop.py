@@ -66,8 +66,8 @@ class Pass:
 
 
 def plan_batches(model: LayeredModel, data: DataDir, max_seconds: float) -> list[list[Utterance]]:
-    """Batches of at most ``max_seconds`` padded seconds, utterances of similar length together."""
-    return make_batches(data.utterances, max_seconds=max_seconds)
+    """Batches of at most ``max_seconds`` seconds as the model pads them, utterances of similar length together."""
+    return make_batches(data.utterances, max_seconds=max_seconds, window=model.window)
 
 
 def load_batches(

@@ -34,6 +34,8 @@ def output_changes(speech: Speech, proposals: Sequence[Proposal], kind: str) -> 
     Raises ComflpError for a proposal for another number of layers, and where an output is not finite.
     """
     model, data = speech.model, speech.data
+    if len(model.stacks) > 1 and CHANGES[kind] is not divergence:
+        raise ComflpError(f"the loss of CTC ({kind}) is of frames, and this model writes tokens; compare posteriors (kl, skip_kl)")
     nothing = model.nothing
     proposals = sorted(set(proposals) - {nothing})
     # The deep model's own path comes first, so that its output is there when the others' are compared with it.

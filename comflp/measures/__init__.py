@@ -53,18 +53,21 @@ def correlation_matrix(
     return chosen.function(Layers(hidden, utt_ids), seed=seed, progress=progress, **chosen.resolve(**options))
 
 
-def skip_matrix(speech: Speech, measure: str = "skip_kl", seed: int = 0, **options) -> np.ndarray:
+def skip_matrix(
+    speech: Speech, measure: str = "skip_kl", seed: int = 0, stack: str | None = None, **options
+) -> np.ndarray:
     """The matrix S of what skipping costs: S[i, j] is what the output loses without layers i+1..j.
 
     speech: the deep model and a probe set. measure: ``skip_kl``, ``skip_ctc`` or ``skip_ctc_labelled``; ``options`` are
-        that measure's own. seed: for the random draw of utterances from the probe set.
+        that measure's own. seed: for the random draw of utterances from the probe set. stack: whose blocks are skipped; the
+        model's first one where it is left out.
 
     Returns (L+1, L+1) float64, symmetric, 0 on the diagonal, infinite for blocks that may not be removed. The costs of
     a proposal's blocks add up, as far as blocks do not interact: coarse search minimises their sum.
     Raises ComflpError for an unknown measure or option, and where an output is not finite.
     """
     chosen = _measure_of(measure, MODEL, "correlation_matrix")
-    return chosen.function(speech, seed=seed, **chosen.resolve(**options))
+    return chosen.function(speech, seed=seed, stack=stack, **chosen.resolve(**options))
 
 
 def _measure_of(name: str, source: str, other: str) -> Measure:

@@ -20,27 +20,27 @@ NUM_UTTERANCES = 16
 
 
 def skip_kl(
-    speech: Speech, seed: int = 0, *, num_utterances: int = NUM_UTTERANCES, max_block: int | None = None
+    speech: Speech, seed: int = 0, stack: str | None = None, *, num_utterances: int = NUM_UTTERANCES, max_block: int | None = None
 ) -> np.ndarray:
     """KL(deep model's posteriors || posteriors without layers i+1..j alone), in nats a frame; 0 and up. Without labels."""
-    return skip_costs(speech, "kl", seed, num_utterances, max_block)
+    return skip_costs(speech, "kl", seed, num_utterances, max_block, stack)
 
 
 def skip_ctc(
-    speech: Speech, seed: int = 0, *, num_utterances: int = NUM_UTTERANCES, max_block: int | None = None
+    speech: Speech, seed: int = 0, stack: str | None = None, *, num_utterances: int = NUM_UTTERANCES, max_block: int | None = None
 ) -> np.ndarray:
     """Rise of the CTC loss of the deep model's own best path without layers i+1..j alone, in nats a label.
 
     Without labels, but blind to how sure the deep model was.
     """
-    return skip_costs(speech, "ctc", seed, num_utterances, max_block)
+    return skip_costs(speech, "ctc", seed, num_utterances, max_block, stack)
 
 
 def skip_ctc_labelled(
-    speech: Speech, seed: int = 0, *, num_utterances: int = NUM_UTTERANCES, max_block: int | None = None
+    speech: Speech, seed: int = 0, stack: str | None = None, *, num_utterances: int = NUM_UTTERANCES, max_block: int | None = None
 ) -> np.ndarray:
     """Rise of the CTC loss of the probe set's text without layers i+1..j alone, in nats a label; can be negative."""
-    return skip_costs(speech, "ctc_labelled", seed, num_utterances, max_block)
+    return skip_costs(speech, "ctc_labelled", seed, num_utterances, max_block, stack)
 
 
 def skip_costs(

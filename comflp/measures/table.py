@@ -31,7 +31,8 @@ class Measure:
     """A named way to fill the matrix M that coarse search works on.
 
     name: as ``--measure`` takes it.
-    function: ``function(source, seed=..., **options) -> M``, (L+1, L+1) float64; one of HIDDEN takes ``progress`` too.
+    function: ``function(source, seed=..., **options) -> M``, (L+1, L+1) float64; one of HIDDEN takes ``progress`` too, one of
+        MODEL the ``stack`` that it is of.
         Its keyword-only parameters are the measure's options, and their defaults the options' defaults.
     source: what it works on: HIDDEN, the time-averaged layer outputs of stage 1 (``Layers``), or MODEL, the deep model
         itself on a probe set (``Speech``).

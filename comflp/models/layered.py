@@ -56,20 +56,23 @@ class State:
 
     hidden: (B, T, D) float, H_i of Eq. 1 (frames beyond an utterance's end hold anything).
     num_frames: (B,) int64, frames of each utterance, 1 to T; of a decoder, tokens.
+    first: the first frame that is an utterance's own; those before it are of a prompt that all utterances share.
     context: what the layers and the head read besides (masks, positions); made where a stack begins.
     """
 
     hidden: torch.Tensor
     num_frames: torch.Tensor
     context: Mapping[str, Any] = field(default_factory=dict)
+    first: int = 0
 
     def with_hidden(self, hidden: torch.Tensor) -> State:
         """The same state carrying another layer's output."""
         return replace(self, hidden=hidden)
 
     def time_average(self) -> torch.Tensor:
-        """(B, D): the mean of H_i over an utterance's own frames (Section 2.1); padding never enters it."""
+        """(B, D): the mean of H_i over an utterance's own frames (Section 2.1); padding and prompt never enter it."""
         mask = own_frames(self.num_frames, self.hidden.shape[1])
+        mask[:, : self.first] = False
         summed = torch.where(mask[:, :, None], self.hidden, 0).sum(dim=1)
         return summed / mask.sum(dim=1, keepdim=True)
 
@@ -132,6 +135,7 @@ class LayeredModel(torch.nn.Module, ABC):
     sample_rate: int, Hz, of the waveforms that the model takes.
     origin: dict, JSON-able; how this model came to be (source, proposals applied, training).
     library_note: Markdown for the model card: how the library of origin loads the directory.
+    window: seconds to which the model pads every utterance, None where it takes them as they are.
     """
 
     family: str
@@ -139,6 +143,7 @@ class LayeredModel(torch.nn.Module, ABC):
     sample_rate: int
     origin: dict
     library_note: str = ""
+    window: float | None = None
 
     @property
     @abstractmethod
@@ -233,6 +238,10 @@ class LayeredModel(torch.nn.Module, ABC):
         """What a pruned model spells from the end of its :meth:`recognition_path`, for :meth:`texts`."""
         output = self.finish(state)
         return best_paths(output.logits, output.num_frames)
+
+    def unended(self, spelled: Any, state: State) -> list[bool]:
+        """Of each utterance whether the search of :meth:`spell` from ``state`` was cut off; never, where rows are read."""
+        return [False] * len(state.hidden)
 
     def texts(self, spelled: Mapping[str, Any], utterances: Sequence[Utterance] = ()) -> dict[str, list[str]]:
         """The texts of a batch by each of several models, from what :meth:`spell` gave; one copy from a GPU brings all.

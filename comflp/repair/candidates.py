@@ -10,6 +10,9 @@ from comflp.proposal import NOTHING, Proposal, PruningProposal
 from comflp.repair.calibration import Calibration
 from comflp.search.fine.evaluate import Evaluation, evaluate
 
+_OF_PROPOSALS = ("counts", "texts", "ran_into_limit")
+"""Fields of an Evaluation that are by proposals."""
+
 
 def evaluate_repaired(calibration: Calibration, proposals: Sequence[Proposal], data: DataDir, **options: Any) -> Evaluation:
     """Decode ``data`` with the repaired model of every proposal and count the errors.
@@ -24,12 +27,11 @@ def evaluate_repaired(calibration: Calibration, proposals: Sequence[Proposal], d
         model = calibration.repair(calibration.deep.prune(proposal))
         nothing = PruningProposal.parse(NOTHING, {name: stack.num_layers for name, stack in model.stacks.items()})
         part = evaluate(model, [nothing], data, **options)
-        parts[proposal] = replace(part, counts={proposal: part.counts[nothing]}, texts={proposal: part.texts[nothing]})
+        parts[proposal] = replace(part, **{name: {proposal: getattr(part, name)[nothing]} for name in _OF_PROPOSALS})
     every = list(parts.values())
     return replace(
         every[0],
-        counts={proposal: part.counts[proposal] for proposal, part in parts.items()},
-        texts={proposal: part.texts[proposal] for proposal, part in parts.items()},
+        **{name: {proposal: getattr(part, name)[proposal] for proposal, part in parts.items()} for name in _OF_PROPOSALS},
         layer_runs=sum(part.layer_runs for part in every),
         frontend_runs=sum(part.frontend_runs for part in every),
         seconds=sum(part.seconds for part in every),

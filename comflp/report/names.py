@@ -24,6 +24,8 @@ _WORDS = {
     "middle": "Middle drop",
     "random": "Random",
     "uniform": "Evenly spaced",
+    "spaced": "Evenly spaced, both ends kept",
+    "greedy": "Greedy by loss",
     "glp": "GLP",
     "linear_probe": "Linear probe",
     "reverse": "Worst by quality",

@@ -147,14 +147,18 @@ class RankedFiles:
                 "quality": chosen.quality,
                 "metric": self._metric,
                 "error_rate": chosen.errors.rate,
+                "capped_error_rate": result.evaluation.capped_error_rate(chosen.proposal).rate,
+                "ran_into_limit": result.evaluation.ran_into_limit[chosen.proposal],
             })
             outputs[files.record].append(files.proposal)
         for record, stage in self._stages.items():
             stage.finish(outputs[record])
         best, others = ranked["results"][0], ranked["results"][1:]
-        deep = f", deep model {ranked['deep']['error_rate']:.2f}%" if "deep" in ranked else ""
+        key = "capped_error_rate" if result.evaluation.capped else "error_rate"
+        deep = f", deep model {ranked['deep'][key]:.2f}%" if "deep" in ranked else ""
         tied = sum(other["tied_with_best"] for other in others)
         said = f", {tied} of {len(others)} others not distinguishable from it" if tied else ""
-        mean = np.mean([entry["error_rate"] for entry in ranked["results"]])
+        mean = np.mean([entry[key] for entry in ranked["results"]])
         return (f"wrote {self._list.ranked}: {entry.name}, {entry.counts} layers removed: best {best['proposal']} with "
-                f"{self._metric.upper()} {best['error_rate']:.2f}%{deep}{said}, mean of {len(others) + 1} {mean:.2f}%")
+                f"{self._metric.upper()} {best[key]:.2f}%{deep}{said}, mean of {len(others) + 1} {mean:.2f}%"
+                f"{' (no utterance above 100%)' if result.evaluation.capped else ''}")

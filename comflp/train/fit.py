@@ -15,6 +15,7 @@ import torch
 from speechbrain.dataio.dataloader import make_dataloader
 from speechbrain.utils.epoch_loop import EpochCounter, EpochCounterWithStopper
 
+from comflp.errors import ComflpError
 from comflp.train.brain import CTCBrain
 from comflp.train.checkpoints import AtomicCheckpointer, average_best
 from comflp.data.training import DurationBatchSampler, LabelledDataset, SharedBatches
@@ -78,6 +79,8 @@ def fit(
     """
     directory = Path(directory)
     h = dict(hparams)
+    if h["number_of_epochs"] < 1:
+        raise ComflpError("a training has at least one epoch (number_of_epochs)")
     train_set = LabelledDataset(train, model, allow_pipes)
     check_references({utterance.utt_id: utterance.text for utterance in valid}, model.tokenizer, normaliser)
     valid_set = LabelledDataset(valid, model, allow_pipes, for_error_rate=True)

@@ -67,6 +67,7 @@ class TransformersSeq2Seq(LayeredModel):
         self.split = Split(module_at(model, family.encoder), family.family)
         self.tokenizer = TokenTokenizer(processor.tokenizer, model, language)
         self.sample_rate = processor.feature_extractor.sampling_rate
+        self.window = processor.feature_extractor.n_samples / self.sample_rate
 
     @property
     def library_note(self) -> str:
@@ -105,12 +106,11 @@ class TransformersSeq2Seq(LayeredModel):
 
     def _refuse_too_long(self, batch: AudioBatch) -> None:
         """ComflpError for an utterance beyond the window that the feature extractor would cut it to."""
-        window = self.processor.feature_extractor.n_samples
         for utterance, samples in zip(batch.utterances, batch.num_samples.tolist()):
-            if samples > window:
+            if samples > self.window * self.sample_rate:
                 raise ComflpError(
                     f"utterance {utterance.utt_id} lasts {samples / self.sample_rate:.1f} s, and this model takes "
-                    f"{window / self.sample_rate:g} s at a time; cut it (Kaldi: segments), or leave it out"
+                    f"{self.window:g} s at a time; cut it (Kaldi: segments), or leave it out"
                 )
 
     def run(self, state: State, step: Step) -> State:
@@ -135,14 +135,13 @@ class TransformersSeq2Seq(LayeredModel):
             )
         # A row says what follows it: the prompt's last the first token, and the last token that the text ends.
         context = {"args": caught.args, "kwargs": caught.kwargs, "own": None}
-        return State(caught.hidden, len(prompt) + num_targets.to(self.device), context)
+        return State(caught.hidden, len(prompt) + num_targets.to(self.device), context, first=len(prompt) - 1)
 
     def finish(self, state: State) -> Output:
         hidden = state.hidden
         for path in self.parts.tail:
             hidden = module_at(self.model, path)(hidden)
-        first = len(self.tokenizer.prompt) - 1
-        return Output(module_at(self.model, self.parts.head)(hidden[:, first:]), state.num_frames - first)
+        return Output(module_at(self.model, self.parts.head)(hidden[:, state.first :]), state.num_frames - state.first)
 
     def recognition_path(self, proposal: Proposal | None = None) -> tuple[Step, ...]:
         """The steps that recognition shares: the encoder's. The decoder runs token by token in the library's own search."""
@@ -162,16 +161,22 @@ class TransformersSeq2Seq(LayeredModel):
         is cut off. Where it is left out, that is twice the tokens of the batch's targets and 8 more, so that a pruned
         model that repeats itself for ever costs little; without targets, the last position that the decoder knows.
         """
-        most = self.most_tokens
-        limits = [most if most_tokens is None else min(most, most_tokens)] * len(state.hidden)
-        if most_tokens is None and state.context["targets"] is not None:
-            limits = [min(most, 2 * length + 8) for length in state.context["num_targets"].tolist()]
+        limits = self._limits(state) if most_tokens is None else [min(self.most_tokens, most_tokens)] * len(state.hidden)
         encoded = BaseModelOutput(self.split.tail(state))
         with self._decoder_of(proposal), quiet():
             found = self.model.generate(
                 encoder_outputs=encoded, max_new_tokens=max(limits), num_beams=1, do_sample=False
             )
         return [self.tokenizer.without_special(row)[:limit] for row, limit in zip(found.tolist(), limits)]
+
+    def _limits(self, state: State) -> list[int]:
+        """The most tokens of each utterance's text."""
+        if state.context["targets"] is None:
+            return [self.most_tokens] * len(state.hidden)
+        return [min(self.most_tokens, 2 * length + 8) for length in state.context["num_targets"].tolist()]
+
+    def unended(self, spelled: list[list[int]], state: State) -> list[bool]:
+        return [len(tokens) >= limit for tokens, limit in zip(spelled, self._limits(state))]
 
     def texts(self, spelled: Mapping[str, list[list[int]]], utterances: Sequence[Utterance] = ()) -> dict[str, list[str]]:
         return {name: [self.tokenizer.decode(tokens) for tokens in batch] for name, batch in spelled.items()}

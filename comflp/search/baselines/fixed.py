@@ -72,6 +72,18 @@ def uniform(num_layers: int, num_prune: int, must_stay: Collection[int] = ()) ->
     return [PruningProposal.from_layers(removed, num_layers) for removed in chosen]
 
 
+def spaced(num_layers: int, num_prune: int, must_stay: Collection[int] = ()) -> list[PruningProposal]:
+    """Keep evenly spaced layers, the last one always and the first where more than one stays, as distil-whisper does.
+
+    >>> [str(proposal) for proposal in spaced(12, 10)], [str(proposal) for proposal in spaced(6, 2)]
+    (['2-11'], ['3,5'])
+    """
+    layers = removable(num_layers, num_prune, must_stay)
+    places = np.linspace(0, len(layers) - 1, len(layers) - num_prune, dtype=int)
+    kept = {*places[:-1].tolist(), len(layers) - 1} if len(places) else set()
+    return [PruningProposal.from_layers((layer for place, layer in enumerate(layers) if place not in kept), num_layers)]
+
+
 def random(
     num_layers: int, num_prune: int, seed: int, count: int = NUM_RANDOM, must_stay: Collection[int] = ()
 ) -> list[PruningProposal]:
@@ -109,7 +121,7 @@ def num_sets(num_layers: int, num_prune: int, must_stay: Collection[int] = ()) -
     return math.comb(len(removable(num_layers, num_prune, must_stay)), num_prune)
 
 
-FIXED: dict[str, Rule] = {"top": top, "bottom": bottom, "middle": middle, "uniform": uniform}
+FIXED: dict[str, Rule] = {"top": top, "bottom": bottom, "middle": middle, "uniform": uniform, "spaced": spaced}
 """Baselines that follow from L and N alone, by name."""
 
 

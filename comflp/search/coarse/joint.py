@@ -14,7 +14,7 @@ import math
 import warnings
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Callable, Iterable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from scipy import stats
 
@@ -40,20 +40,34 @@ class JointResult:
     """What a joint search found for one number of layers of each stack.
 
     candidates: best first; their quality is minus their cost. sums: proposal -> the sum of what its stacks cost alone.
-    costs: proposal -> what it costs run whole. sums and costs are of all proposals of step 3.
+    costs: proposal -> what it costs run whole. sums and costs are of all proposals of step 3. blocks: stack -> (block sums,
+    costs) of what was run of it in step 1.
     """
 
     candidates: tuple[Candidate, ...]
     sums: Mapping[Proposal, float]
     costs: Mapping[Proposal, float]
+    blocks: Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
     @property
     def spearman(self) -> float | None:
         """Rank correlation of sums and costs, in [-1, 1]; None where either says nothing (under three, or all equal)."""
-        sums, costs = zip(*((self.sums[proposal], self.costs[proposal]) for proposal in self.sums))
-        if len(sums) < 3 or len(set(sums)) == 1 or len(set(costs)) == 1:
-            return None
-        return float(stats.spearmanr(sums, costs).statistic)
+        return _rank_correlation([self.sums[p] for p in self.sums], [self.costs[p] for p in self.sums])
+
+    def as_dict(self) -> dict[str, Any]:
+        """As candidates.json holds it: how many were run whole, and the rank correlations of each step."""
+        return {
+            "joint_proposals": len(self.sums),
+            "spearman_of_sums": self.spearman,
+            "stack_proposals": {stack: len(costs) for stack, (_, costs) in self.blocks.items()},
+            "spearman_of_blocks": {stack: _rank_correlation(*both) for stack, both in self.blocks.items()},
+        }
+
+
+def _rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
+        return None
+    return float(stats.spearmanr(first, second).statistic)
 
 
 def joint_searches(
@@ -78,19 +92,29 @@ def joint_searches(
     whole = {stack: PruningProposal(matrix.num_layers, ()) for stack, matrix in matrices.items()}
     alone = {(stack, part): joined({**whole, stack: part}) for (stack, _), parts in single.items() for part in parts if part.blocks}
     costs = cost_of(list(alone.values()))
+    alone_costs = {stack: {part: costs[whole_one] for (of, part), whole_one in alone.items() if of == stack} for stack in matrices}
     sums = {}
     for wanted in counts:
         parts = {stack: single[stack, wanted[stack]] for stack in matrices}
         sums[wanted] = dict(k_best_joint({
-            stack: [(part, costs[alone[stack, part]] if part.blocks else 0.0) for part in found] for stack, found in parts.items()
+            stack: [(part, alone_costs[stack].get(part, 0.0)) for part in found] for stack, found in parts.items()
         }, max(num_joint, beam_size)))
     costs = cost_of(sorted({proposal for found in sums.values() for proposal in found}))
     results = {}
     for wanted, found in sums.items():
         own = {proposal: costs[proposal] for proposal in found}
         best = sorted(own, key=lambda proposal: (own[proposal], proposal))[:beam_size]
-        results[wanted] = JointResult(tuple(Candidate(proposal, -own[proposal]) for proposal in best), found, own)
+        blocks = {stack: _block_sums(matrix, single[stack, wanted[stack]], alone_costs[stack]) for stack, matrix in matrices.items()}
+        results[wanted] = JointResult(tuple(Candidate(proposal, -own[proposal]) for proposal in best), found, own, blocks)
     return results
+
+
+def _block_sums(
+    matrix: BlockMatrix, parts: Sequence[PruningProposal], costs: Mapping[PruningProposal, float]
+) -> tuple[list[float], list[float]]:
+    """(minus their qualities by the matrix, costs) of the parts that have both."""
+    pairs = [(-quality, costs[part]) for part in parts if part in costs and (quality := matrix.quality(part)) is not None]
+    return [first for first, _ in pairs], [second for _, second in pairs]
 
 
 def stack_proposals(matrix: BlockMatrix, num_prune: int, count: int, most: int = MOST_SETS) -> list[PruningProposal]:

@@ -40,6 +40,7 @@ class Evaluation:
     counts: proposal -> (n, 4) int64: substitutions, deletions, insertions, hits of each utterance;
         zeros for utterances on which a dropped proposal was not tried.
     texts: proposal -> utterance id -> decoded text.
+    ran_into_limit: proposal -> on how many utterances its search was cut off before its end.
     dropped: proposal -> number of utterances after which a race dropped it.
     layer_runs, frontend_runs: modules executed, over all batches. num_batches: of them.
     capped: whether proposals are compared by the rate with no utterance above 100%.
@@ -51,6 +52,7 @@ class Evaluation:
     utt_ids: list[str]
     counts: dict[Proposal, np.ndarray]
     texts: dict[Proposal, dict[str, str]]
+    ran_into_limit: dict[Proposal, int]
     dropped: dict[Proposal, int] = field(default_factory=dict)
     num_batches: int = 0
     layer_runs: int = 0
@@ -65,18 +67,28 @@ class Evaluation:
 
     def capped_error_rate(self, proposal: Proposal) -> ErrorRate:
         """The same with no utterance above 100%: what a model that repeats itself for ever on one of them cannot decide."""
-        return sum((ErrorRate(*row).capped for row in self.counts[proposal].tolist()), ErrorRate())
+        return ErrorRate(*_capped(self.counts[proposal]).sum(axis=0).tolist())
 
     def ranking_rate(self, proposal: Proposal) -> float:
         """The rate, in percent, that proposals are compared by: capped for models that write token by token."""
-        return (self.capped_error_rate(proposal) if self.capped else self.error_rate(proposal)).rate
+        return ErrorRate(*self.ranking_counts(proposal).sum(axis=0).tolist()).rate
+
+    def ranking_counts(self, proposal: Proposal) -> np.ndarray:
+        """(n, 4) the counts of that rate."""
+        return _capped(self.counts[proposal]) if self.capped else self.counts[proposal]
 
     def intervals(
         self, proposals: Sequence[Proposal], reference: Proposal, seed: int
     ) -> list[tuple[float, float]]:
         """95% interval of each proposal's error rate less the reference's, in percentage points (paired bootstrap)."""
-        counts = np.stack([self.counts[proposal] for proposal in proposals])
-        return difference_intervals(counts, self.counts[reference], seed, self.speakers)
+        counts = np.stack([self.ranking_counts(proposal) for proposal in proposals])
+        return difference_intervals(counts, self.ranking_counts(reference), seed, self.speakers)
+
+
+def _capped(counts: np.ndarray) -> np.ndarray:
+    """Counts (n, 4) with no more insertions of an utterance than bring its rate to 100% (:attr:`ErrorRate.capped`)."""
+    substitutions, deletions, insertions, hits = counts.T
+    return np.stack([substitutions, deletions, np.minimum(insertions, hits), hits], axis=1)
 
 
 def evaluate(
@@ -118,6 +130,7 @@ def evaluate(
         [utterance.utt_id for utterance in data.utterances],
         counts={proposal: np.zeros((len(data), 4), dtype=np.int64) for proposal in proposals},
         texts={proposal: {} for proposal in proposals},
+        ran_into_limit=dict.fromkeys(proposals, 0),
         num_batches=len(batches.batches),
         capped=len(model.stacks) > 1,
         speakers=[utterance.speaker for utterance in data.utterances],
@@ -161,16 +174,17 @@ def _run_round(
             state = model.begin(audio)
             if cache:
                 cache.put_root(tree, state)
-        decoded, spelled = [], []
+        spelled, unended = {}, {}
         for proposal, last, runs in tree.walk(model, state, cache):
-            layer_runs = runs
-            decoded.append(str(proposal))
-            spelled.append(model.spell(last, proposal))
+            layer_runs, name = runs, str(proposal)
+            spelled[name] = model.spell(last, proposal)
+            unended[name] = sum(model.unended(spelled[name], last))
         if cache:
             cache.finish()
-        texts = model.texts(dict(zip(decoded, spelled)), batches.batches[index])
+        texts = model.texts(spelled, batches.batches[index])
         seconds = time.perf_counter() - start
-        return {"frontend_runs": int(audio is not None), "layer_runs": layer_runs, "texts": texts, "seconds": seconds}
+        return {"frontend_runs": int(audio is not None), "layer_runs": layer_runs, "texts": texts, "ran_into_limit": unended,
+                "seconds": seconds}
 
     return batches.run(work, f"{len(active)} pruned models", only=indices, unread=set(kept))
 
@@ -182,6 +196,7 @@ def _add(result: Evaluation, batch: Sequence[Utterance], entry: dict) -> None:
         texts = entry["texts"].get(str(proposal))
         if texts is None:
             continue
+        result.ran_into_limit[proposal] += entry["ran_into_limit"][str(proposal)]
         result.texts[proposal].update((utterance.utt_id, text) for utterance, text in zip(batch, texts))
         errors = utterances_errors(references, texts, result.metric, result.normaliser)
         counts[rows] = [(e.substitutions, e.deletions, e.insertions, e.hits) for e in errors]

@@ -64,14 +64,16 @@ class FineSearchResult:
     def less_best(self, result: RankedCandidate) -> Difference:
         """A candidate's error rate less the winner's: whether they are tied, and how many utterances would tell them apart."""
         tried = result.dropped_after or len(self.evaluation.utt_ids)
-        return Difference(result.errors.rate - self.best.errors.rate, *result.difference_interval, tried)
+        rates = (self.evaluation.ranking_rate(each.proposal) for each in (result, self.best))
+        return Difference(next(rates) - next(rates), *result.difference_interval, tried)
 
     def less_deep(self, proposal: Proposal) -> Difference | None:
         """A candidate's error rate less the deep model's; None where that was not decoded, or a race dropped the candidate."""
         if self.deep is None or proposal in self.evaluation.dropped:
             return None
-        [deep] = self.deep.counts.values()
-        return difference(self.evaluation.counts[proposal], deep, self.seed, self.evaluation.speakers)
+        [nothing] = self.deep.counts
+        counts = self.evaluation.ranking_counts(proposal), self.deep.ranking_counts(nothing)
+        return difference(*counts, self.seed, self.evaluation.speakers)
 
     def as_json(self) -> dict:
         """The content of ranked.json (docs/artifacts.md)."""
@@ -109,8 +111,9 @@ class FineSearchResult:
         errors = evaluation.error_rate(proposal)
         return {
             "error_rate": errors.rate,
-            "interval": list(rate_interval(evaluation.counts[proposal], self.seed, evaluation.speakers)),
+            "interval": list(rate_interval(evaluation.ranking_counts(proposal), self.seed, evaluation.speakers)),
             "capped_error_rate": evaluation.capped_error_rate(proposal).rate,
+            "ran_into_limit": evaluation.ran_into_limit[proposal],
             "substitutions": errors.substitutions,
             "deletions": errors.deletions,
             "insertions": errors.insertions,

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Stage 0, data: makes data/{train,dev,test} of telephone prompts, which are downloaded unless --corpus says where they are, or
+# of your own data directories. Run from the recipe's folder. What is there already, made with the same options, stays.
+set -euo pipefail
+
+# options
+corpus=               # [path] folder with the data directories train, dev and test, or of the prompts; empty: downloaded
+language=it           # of the prompts
+num_dev=30            # prompts of the dev set
+num_test=80           # prompts of the test set
+seed=1                # seed for the random draw of the sets
+force=false           # make again what was made with other options
+# end of options
+. utils/parse_options.sh
+. ./path.sh
+forced=()
+if [ "$force" = true ]; then forced=(--force); fi
+
+if [ -z "$corpus" ]; then
+  local/download.sh --target downloads --language "$language"
+  corpus=downloads/prompts_$language
+fi
+python local/prepare_sets.py ${forced[@]+"${forced[@]}"} --corpus "$corpus" --data data --language "$language" \
+  --num-dev "$num_dev" --num-test "$num_test" --seed "$seed"

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Layer pruning of Whisper: which layers of its encoder and of its decoder can go, together.
+#
+# Nothing is trained and no GPU is needed: README.md says what each stage takes. The speech is
+# some two hundred prompts of a telephone exchange, read by one person a language.
+#
+#   ./run.sh                                   openai/whisper-base, Italian
+#   ./run.sh --language es --model openai/whisper-small
+#   ./run.sh --model DIR --language it --corpus DIR    your model, your data directories train, dev and test
+#   ./run.sh --config my.conf                  options from a file, a line each: name=value
+set -euo pipefail
+called_from=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+# options
+stage=0                   # first stage to run (0 to 7)
+stop_stage=7              # last stage to run
+force=false               # make results again that were made with other options or from other inputs
+nj=1                      # processes (GPUs) on each node that share the utterances of stages 1 to 4 and 6
+precision=fp32            # what stages 1 to 4 and 6 compute in: fp32; bf16 or fp16 are faster on GPUs
+train_nj=1                # processes (GPUs) on each node of stage 5
+num_nodes=1               # nodes that share the work (docs/cluster.md); start this command on each of them
+node_rank=0               # number of this node, from 0
+rdzv_endpoint=            # HOST:PORT where the nodes meet: node 0 and a free port of it
+# data (stage 0)
+language=it               # which language the model is to recognise; without a corpus: it or es
+corpus=                   # [path] folder with the Kaldi data directories train, dev and test, or of the prompts; empty: downloaded
+num_dev=30                # prompts of data/dev
+num_test=80               # prompts of data/test; the others are data/train
+valid_from=dev            # set that the fine search's utterances come from: dev or test
+num_valid=24              # utterances of the fine search
+num_probe=64              # training utterances that the layers are compared on, and that pruned models are repaired with
+# the deep model (stage 0)
+model=openai/whisper-base # a model directory or a hub name
+name=                     # name of the experiment, exp/<name>; empty: the last part of the model's name and the language
+# the search (stages 1 to 4)
+measures="skip_kl dc"     # measures to search by: skip_kl (docs/measures.md), dc and svcca as in the paper, ...
+reverse_measures=         # measures whose worst candidates are decoded too
+dc_opts=                  # options of dc, such as "--batch-size 32 --num-batch 16"
+skip_kl_opts="--num-utterances 8 --max-block 3" # options of skip_kl
+num_prune="encoder=0:2+decoder=0:3" # layers to remove of each stack: numbers, lists 1,3 or ranges 0:2, in every combination
+search=exact              # coarse search: exact, or beam as in the paper
+beam_size=3               # K, candidates of the coarse search
+refine=40                 # skip_kl only: run this many of the best joint proposals whole and keep the K best; 0: off
+refine_utterances=8       # utterances that they are run on
+baselines="top spaced greedy random" # proposals to compare with: top bottom middle uniform spaced greedy random reverse
+num_random=2              # proposals that random draws
+metric=wer                # error rate of searches and scores: cer or wer
+normaliser=basic          # before errors are counted: none, basic (small letters, no punctuation) or english (numbers too)
+max_seconds=240           # seconds of audio in a batch of stages 1 to 4 and 6, padding to 30 s an utterance included
+# repair, decoding, report (stages 5 to 7)
+repair=64                 # utterances of data/probe that pruned models are repaired with; 0: off (docs/repair.md)
+repair_candidates=false   # stage 4 repairs all candidates as well, before it decodes them
+finetune_prune="encoder=1 decoder=1 decoder=2 encoder=1+decoder=2" # what of num_prune is pruned and repaired, one or several
+proposals="skip_kl_fine top spaced" # whose proposals: skip_kl_fine dc_coarse greedy top random encoder=3+decoder=2 ...
+distill=none              # fine-tuning is not for models of several stacks yet
+finetune_opts=            # changes to conf/finetune.yaml, as "--key value ..."
+tag=                      # added to the names of stage 5's results
+decode_sets="dev test"    # data sets to decode, folders of data/
+max_cer_increase=3.0      # how many percentage points worse than the deep model the recommended model may be
+seed=1234                 # seed for all random draws
+# end of options
+. utils/parse_options.sh
+. ./path.sh
+. ./cmd.sh
+. steps/pipeline.sh
+
+if [ -d "$called_from/$model" ]; then model=$called_from/$model; fi
+exp=exp/${name:-$(basename "$model")-$language}
+report_title="Layer pruning of $(basename "$model")"
+report_note="Prompts read by one person (language: $language), or your own corpus; texts are compared after the normaliser '$normaliser'."
+begin_experiment
+
+if in_stage 0 "data preparation and the deep model"; then
+  lock_data
+  on_first_node local/prepare.sh --force "$force" --corpus "$corpus" --language "$language" --num-dev "$num_dev" \
+    --num-test "$num_test" --seed "$seed"
+  on_first_node python steps/select_subsets.py ${forced[@]+"${forced[@]}"} --valid-from "$valid_from" \
+    --num-valid "$num_valid" --num-probe "$num_probe" --seed "$seed"
+  unlock_data
+  on_first_node python steps/fetch_model.py ${forced[@]+"${forced[@]}"} --model "$model" --language "$language" --out "$exp"
+fi
+
+stages_1_to_7
