@@ -12,7 +12,7 @@ import heapq
 import itertools
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
@@ -47,7 +47,7 @@ class JointResult:
     candidates: tuple[Candidate, ...]
     sums: Mapping[Proposal, float]
     costs: Mapping[Proposal, float]
-    blocks: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    blocks: Mapping[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
 
     @property
     def spearman(self) -> float | None:
