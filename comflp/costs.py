@@ -5,6 +5,7 @@ The layers of a stack cost the same, and what is no layer (front end, head) stay
 
 from __future__ import annotations
 
+import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Mapping
@@ -72,6 +73,11 @@ class ModelCosts:
             return cls(**found, **units, seconds=None if seconds is None else Costs(**seconds))
         except (TypeError, AttributeError, KeyError) as error:
             raise ComflpError(f"{path} does not hold the costs of a model ({error}); remove it, and it is made again") from None
+
+    @property
+    def measured_here(self) -> bool:
+        """Whether the seconds were measured on the machine that this runs on."""
+        return self.seconds is not None and self.measured_on.endswith(f", {platform.node()}")
 
     @property
     def halved(self) -> dict[str, int]:

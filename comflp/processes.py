@@ -154,12 +154,12 @@ def slurm_step(environment: Mapping[str, str]) -> tuple[int, int, tuple[str, int
 
 @contextlib.contextmanager
 def processes(
-    backend: str = "gloo", join_seconds: float = JOIN_SECONDS, silent_seconds: float = SILENT_SECONDS
+    training: bool = False, join_seconds: float = JOIN_SECONDS, silent_seconds: float = SILENT_SECONDS
 ) -> Iterator[Ranks]:
     """Join the processes that torchrun or srun started, for the time of the block; ``ALONE`` where there are no others.
 
-    backend: of torch.distributed. Where only Python objects are exchanged gloo does, on GPUs too; training
-        exchanges gradients (:func:`training_backend`). Each process takes the GPU of its place on its machine.
+    training: whether gradients are exchanged, by the fastest way that there is (:func:`training_backend`). Where only Python
+        objects are, gloo does, on GPUs too. Each process takes the GPU of its place on its machine.
     join_seconds, silent_seconds: how long to wait for processes that have not come, and for one that no longer answers.
 
     Raises ComflpError that names the processes that do not come, and where the connection to another is lost. Where one
@@ -180,7 +180,7 @@ def processes(
     with Heartbeat(store, ranks.rank, ranks.size, silent_seconds):
         try:
             torch.distributed.init_process_group(
-                backend, store=torch.distributed.PrefixStore("group", store),
+                training_backend() if training else "gloo", store=torch.distributed.PrefixStore("group", store),
                 rank=ranks.rank, world_size=ranks.size, timeout=_LONGEST_WAIT,
             )
             yield ranks

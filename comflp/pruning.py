@@ -11,6 +11,7 @@ import math
 import tempfile
 import time
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
@@ -24,7 +25,7 @@ from comflp.data.sources import read_speech
 from comflp.errors import ComflpError
 from comflp.inference.decode import decode
 from comflp.inference.journal import work_key
-from comflp.inference.measure_costs import measure_costs, measure_seconds
+from comflp.inference.measure_costs import costs_of
 from comflp.inference.hypotheses import on_own_hypotheses
 from comflp.inference.output_change import model_divergence, output_changes
 from comflp.inference.speech import Progress, Speech
@@ -32,12 +33,17 @@ from comflp.measures import skip_matrix
 from comflp.measures.skip import skip_costs
 from comflp.models import LayeredModel, load
 from comflp.models.verify import verify_saved
-from comflp.proposal import Proposal, PruningProposal
+from comflp.proposal import NOTHING, Proposal, PruningProposal
+from comflp.repair import Calibration
 from comflp.repair import repair as repaired_copy
+from comflp.repair.candidates import evaluate_repaired
 from comflp.scoring import check_references, error_rate
-from comflp.search import BlockMatrix, Candidate
+from comflp.search import BlockMatrix, Candidate, coarse_searches
 from comflp.search.coarse.joint import MOST_SETS, joint_searches
 from comflp.search.coarse.refine import NUM_UTTERANCES, Refinement
+from comflp.search.depth import most_within
+from comflp.search.fine.bootstrap import Difference, difference
+from comflp.search.fine.evaluate import evaluate
 from comflp.search.fine.ranking import fine_search
 from comflp.target import LayerCounts
 
@@ -90,11 +96,12 @@ class Pruned:
 def prune(
     model: Any,
     speech: Any,
-    target: str = "params=50%",
+    target: str | None = None,
     repair: int = 256,
     *,
     processor: Any = None,
     sample_rate: int | None = None,
+    max_increase: float | None = None,
     metric: str = "cer",
     seed: int = 0,
     work: str | Path | None = None,
@@ -107,7 +114,9 @@ def prune(
         ``processor``. speech: what :func:`comflp.data.sources.read_speech` reads, at least ten utterances: a data
         directory, a table, a folder of audio files, file names, or arrays with their ``sample_rate``. Texts are not needed;
         where there are some, candidates are ranked by error rate (``metric``: ``cer`` or ``wer``).
-    target: docs/targets.md. repair: utterances to refit the pruned model's maps on; 0 leaves them as they are.
+    target: docs/targets.md; ``params=50%`` where neither it nor ``max_increase`` is given. max_increase: instead of a target, by how
+        many percentage points the error rate may rise: the smallest model within it is searched, which takes texts.
+    repair: utterances to refit the pruned model's maps on; 0 leaves them as they are.
     seed: for the random draws of utterances. A fifth of them, 500 at most, is held out of all steps but the last.
     work: a directory for what the steps leave, so that a killed call goes on; a temporary one without it.
 
@@ -121,7 +130,7 @@ def prune(
         deep.eval()
         data = read_speech(speech, directory / "speech", sample_rate, allow_pipes, progress)
         run = _Run(Speech(deep, data, work=directory / "partial", allow_pipes=allow_pipes, progress=progress), metric, seed, directory)
-        return run.prune(target, repair)
+        return run.prune(target, max_increase, repair)
 
 
 class _Run:
@@ -143,10 +152,15 @@ class _Run:
         self.rest = on_own_hypotheses(replace(speech, data=rest))
         self.history: list[dict[str, Any]] = []
 
-    def prune(self, target: str, num_repair: int) -> Pruned:
-        costs, counts = self._target(target)
-        candidates = self._coarse_search(counts)
-        proposal = self._fine_search(candidates) if self.has_texts else candidates[0].proposal
+    def prune(self, target: str | None, max_increase: float | None, num_repair: int) -> Pruned:
+        if max_increase is None:
+            costs, counts = self._target(target or "params=50%")
+            proposal = self._best(counts)
+        elif target is None:
+            costs = costs_of(self.deep, False, self.directory / "costs.json")
+            proposal = self._smallest(costs, max_increase, num_repair)
+        else:
+            raise ComflpError(f"a target ({target}) and max_increase ({max_increase:g}) both say how small the model is to be; give one")
         states = {"deep": self.deep, "pruned": self.deep.prune(proposal)}
         if num_repair:
             states["repaired"] = self._repair(states["pruned"], proposal, num_repair)
@@ -169,6 +183,55 @@ class _Run:
                       "ceiling": costs.ceiling}
         return costs, found
 
+    def _best(self, counts: Sequence[LayerCounts]) -> Proposal:
+        candidates = self._coarse_search(counts)
+        return self._fine_search(candidates) if self.has_texts else candidates[0].proposal
+
+    def _smallest(self, costs: ModelCosts, limit: float, num_repair: int) -> Proposal:
+        """The layers whose removal makes the error rate rise by ``limit`` points at most, as many as can be."""
+        if not self.has_texts or limit < 0:
+            raise ComflpError(f"max_increase {limit:g} is in points of the error rate: it is 0 at least, and takes speech with texts")
+        heard = self.rest.drawn(_MOST_SEARCHED, self.seed)
+        how = {"metric": self.metric, "normaliser": self.normaliser, "seed": self.seed, "work": heard.work, "progress": heard.progress,
+               "hypotheses": heard.hypotheses, "allow_pipes": heard.allow_pipes}
+        nothing = PruningProposal.parse(NOTHING, costs.num_layers)
+        whole = evaluate(self.deep, [nothing], heard.data, **how)
+        found: dict[int, tuple[Proposal, Difference]] = {}
+
+        def increase_of(number: int) -> float:
+            proposal = self._best(resolve(parse_target(f"layers={number}", costs.num_layers), costs))
+            with self._step("increase") as facts:
+                if num_repair:
+                    calibration = Calibration(self.rest.drawn(num_repair, self.seed), self.seed)
+                    evaluation = evaluate_repaired(calibration, [proposal], heard.data, **how)
+                else:
+                    evaluation = evaluate(self.deep, [proposal], heard.data, **how)
+                change = difference(evaluation.counts[proposal], whole.counts[nothing], self.seed, evaluation.speakers)
+                facts |= {"removed": number, "proposal": str(proposal), "metric": self.metric, "limit": limit, "increase": change.value,
+                          "interval": [change.low, change.high], "num_utterances": change.num_utterances}
+            found[number] = proposal, change
+            return change.value
+
+        number = most_within(limit, sum(costs.removable.values()), increase_of, self._predicted)
+        if not number:
+            least, (_, change) = min(found.items())
+            raise ComflpError(f"no layer can go within {limit:g} points of {self.metric.upper()}: without {least} it rises by {change.value:.2f}")
+        return found[number][0]
+
+    @property
+    def _predicted(self) -> list[float]:
+        """What removing 1, 2, ... layers costs by the matrix of a model of one stack; nothing of several."""
+        if len(self.deep.stacks) > 1:
+            return []
+        numbers = range(1, min(self._matrix.num_layers - len(self._matrix.must_stay), self._matrix.num_layers - 1) + 1)
+        return [-found[0].quality for found in coarse_searches(self._matrix, list(numbers), beam_size=1).values()]
+
+    @cached_property
+    def _matrix(self) -> BlockMatrix:
+        """The costs of blocks of a model of one stack."""
+        (stack,) = self.deep.stacks.values()
+        return BlockMatrix(skip_matrix(self.rest, "skip_kl", seed=self.seed), is_cost=True, must_stay=stack.must_stay)
+
     def _coarse_search(self, counts: Sequence[LayerCounts]) -> Sequence[Candidate]:
         """The best candidates among all numbers of layers that reach the target."""
         with self._step("coarse search") as facts:
@@ -178,10 +241,8 @@ class _Run:
                 found = sorted((c for result in results.values() for c in result.candidates), key=lambda c: -c.quality)[:_CANDIDATES]
                 facts |= {"measure": "kl", "candidates": [candidate.as_dict() for candidate in found]}
                 return found
-            (stack,), num_prune = self.deep.stacks.values(), counts[0].total
-            values = skip_matrix(self.rest, "skip_kl", seed=self.seed)
-            matrix = BlockMatrix(values, is_cost=True, must_stay=stack.must_stay)
-            found = Refinement(_REFINED, NUM_UTTERANCES, self.seed).search(self.rest, matrix, [num_prune])[num_prune]
+            num_prune = counts[0].total
+            found = Refinement(_REFINED, NUM_UTTERANCES, self.seed).search(self.rest, self._matrix, [num_prune])[num_prune]
             facts |= {"measure": "skip_kl", "candidates": [candidate.as_dict() for candidate in found]}
         return found
 
@@ -232,23 +293,6 @@ class _Run:
                 standings[name] = Standing(rate, 0.0 if model is self.deep else model_divergence(speech, model))
             facts |= {"metric": self.metric, "num_utterances": len(speech.data), **{k: vars(v) for k, v in standings.items()}}
         return standings
-
-
-def costs_of(model: LayeredModel, with_seconds: bool, path: Path) -> ModelCosts:
-    """The costs of a model; seconds come from ``path`` where a model of the same costs was measured, and go there.
-
-    with_seconds: whether the speed of the model has to be measured.
-    """
-    costs = measure_costs(model)
-    if not with_seconds:
-        return costs
-    if path.exists():
-        known = ModelCosts.read(path)
-        if replace(known, seconds=None, measured_on="") == costs and known.seconds is not None:
-            return known
-    costs = measure_seconds(model, costs)
-    costs.write(path)
-    return costs
 
 
 @contextlib.contextmanager

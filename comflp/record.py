@@ -87,6 +87,13 @@ class Stage:
         self._compare(self.record.parent, "results", old["options"], old["origin"])
         return self._all_intact(self.record.parent, old)
 
+    def is_current(self) -> bool:
+        """As :meth:`up_to_date`, for what is made again whenever something has changed: False where it was made otherwise."""
+        if self.force or not self.record.exists():
+            return False
+        old = _read_record(self.record)
+        return not self._changed(old["options"], old["origin"]) and self._all_intact(self.record.parent, old)
+
     def begin(self, work: str | Path) -> None:
         """Mark the directory ``work`` as unfinished work of this stage, to be gone on with after a kill.
 
@@ -99,13 +106,16 @@ class Stage:
         else:
             write_json(marker, {"stage": self.name, "options": self.options, "origin": self.origin})
 
-    def _compare(self, place: str | Path, what: str, options: Mapping[str, Any], origin: Mapping[str, str]) -> None:
-        changed = [
+    def _changed(self, options: Mapping[str, Any], origin: Mapping[str, str]) -> list[str]:
+        return [
             f"{key}: {_short(before.get(key))} before, {_short(now.get(key))} now"
             for before, now in ((options, self.options), (origin, self.origin))
             for key in sorted({*before, *now})
             if before.get(key) != now.get(key)
         ]
+
+    def _compare(self, place: str | Path, what: str, options: Mapping[str, Any], origin: Mapping[str, str]) -> None:
+        changed = self._changed(options, origin)
         if changed:
             more = f"; and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
             raise ComflpError(

@@ -7,12 +7,12 @@ from pathlib import Path
 import option_types
 from cli import parser, run
 
-import comflp.models
 from comflp.artifacts import atomic_directory, check_apart, fingerprint_model
 from comflp.experiment import Layout
 from comflp.names import name_fault
 from comflp.record import Stage
 from comflp.replacing import MODEL, check_replaceable
+from comflp.stacks import as_json
 
 
 def model_name(text):
@@ -48,10 +48,12 @@ def main():
         print(f"{deep} is up to date")
         return
     check_replaceable(deep, MODEL, options.force)
+    import comflp.models  # a model that is there already needs no torch, which takes seconds to import
+
     model = comflp.models.load(options.model, trust_hyperparams=options.trust_hyperparams, language=options.language or None)
     with atomic_directory(deep, MODEL, options.force) as temporary:
         model.save(temporary)
-    stage.finish([deep])
+    stage.finish([deep], stacks=as_json(model.stacks))
     depths = [f"{stack.num_layers} layers{f' of the {name}' * (len(model.stacks) > 1)}" for name, stack in model.stacks.items()]
     print(f"wrote {deep}: {', '.join(depths)}, {model.num_parameters:,} parameters, from {options.model}")
 

@@ -5,16 +5,25 @@ from __future__ import annotations
 import io
 from argparse import ArgumentTypeError
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Collection, Iterator, NoReturn, Sequence
 
 import option_types
-import speechbrain as sb
 import yaml
 from configuration_types import check_values
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 
 from comflp.errors import ComflpError
 
+RUN_OPTIONS = frozenset(
+    "auto_mix_prec bfloat16_mix_prec ckpt_interval_minutes ckpt_interval_steps compile compile_mode compile_module_keys "
+    "compile_using_dynamic_shape_tracing compile_using_fullgraph data_parallel_backend data_parallel_count debug debug_batches "
+    "debug_epochs debug_persistently device distributed_backend distributed_launch eval_precision find_unused_parameters "
+    "grad_accumulation_factor jit jit_module_keys log_config max_grad_norm nonfinite_patience noprogressbar optimizer_step_limit "
+    "overridden_args param_file precision profile_steps profile_training profile_warmup remove_vector_weight_decay "
+    "skip_nonfinite_grads test_only tqdm_barcolor tqdm_colored_bar".split()
+)
+"""SpeechBrain's run options. They are known here because SpeechBrain takes seconds to import, which a stage that is done never needs."""
 _SHOWN_ONLY = {"noprogressbar", "ckpt_interval_minutes", "ckpt_interval_steps", "tqdm_colored_bar", "tqdm_barcolor", "log_config"}
 """Run options of SpeechBrain that change what is seen or kept of a training, not what it gives."""
 
@@ -23,13 +32,26 @@ _SHOWN_ONLY = {"noprogressbar", "ckpt_interval_minutes", "ckpt_interval_steps", 
 class Configuration:
     """What a training was asked to be.
 
-    values: the objects of the file. resolved: the file as text with overrides and references filled in.
-    run_opts: those of SpeechBrain's run options (device, precision, ...) that were given; SpeechBrain prefers them to the file.
+    config: the file, as it was named. resolved: it as text with overrides and references filled in.
+    settings: the values of its keys that are no objects: numbers, texts, lists. run_opts: those of SpeechBrain's run
+    options (device, precision, ...) that were given; SpeechBrain prefers them to the file.
     """
 
-    values: dict[str, Any]
+    config: str
+    settings: dict[str, Any]
     run_opts: dict[str, Any]
     resolved: str
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """The settings and the objects of the file, which are built when this is first asked for; ComflpError where one cannot be."""
+        values = _built(self.config, self.resolved)
+        check_values(self.config, values)
+        return values
+
+    def check(self) -> None:
+        """ComflpError where an object of the file cannot be built; before anything is written that a fault would leave behind."""
+        self.values  # noqa: B018  # built when it is asked for
 
     def options(self) -> dict[str, str]:
         """What a stage record keeps: every key of the file, ``optimizer.lr`` for one inside another, and the run options given."""
@@ -44,33 +66,77 @@ def load(config: str, overrides: Sequence[str], variant: str | None = None) -> C
 
     Raises ComflpError for a key that neither has, and for a file that cannot be used.
     """
-    names = {**sb.parse_arguments([config])[1]}.keys()
     typed = [word[2:].partition("=")[0] for word in overrides if word.startswith("--")]
     try:
         with open(config, encoding="utf-8") as file:
             content = file.read()
         keys = {key.value for key, _ in yaml.compose(content).value}
-        _check_keys(config, typed, names, keys)
+        _check_keys(config, typed, keys)
         other = yaml.safe_load(yaml.serialize(_node_of(content, variant))) if variant in keys else {}
         overrides = [*(f"--{key}={value}" for key, value in other.items() if key not in typed), *overrides]
-        _, parsed, text = sb.parse_arguments([config, *overrides])
-        run_opts = {key: parsed[key] for key in typed if key in names}
+        run_opts, text = _parsed(config, overrides, [key for key in typed if key in RUN_OPTIONS])
         for key in run_opts.keys() & keys:  # the file's value has to be the same
             text += f"\n{key}: {run_opts[key]}"
         resolved = resolve_references(io.StringIO(content), text, overrides_must_match=True).getvalue()
-        values = load_hyperpyyaml(io.StringIO(resolved))
-        if not isinstance(values, dict):
-            raise ComflpError(f"{config} holds no keys with values")
-        check_values(config, values)
-        if run_opts.get("device"):
-            option_types.device(str(run_opts["device"]))
+        plain = _without_objects(resolved)
     except ComflpError:
         raise
-    except ArgumentTypeError as error:
-        raise ComflpError(f"--device: {error}") from None
-    except (Exception, SystemExit) as error:  # SpeechBrain's parser ends the program; the classes that a file names raise anything
+    except (Exception, SystemExit) as error:  # SpeechBrain's parser ends the program
         raise ComflpError(f"{config} cannot be used as a configuration: {error}") from error
-    return Configuration(_Values(config, values), run_opts, resolved)
+    settings = _built(config, plain)
+    check_values(config, settings)
+    if run_opts.get("device"):
+        try:
+            option_types.device(str(run_opts["device"]))
+        except ArgumentTypeError as error:
+            raise ComflpError(f"--device: {error}") from None
+    return Configuration(config, settings, run_opts, resolved)
+
+
+def _parsed(config: str, overrides: Sequence[str], run_options: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """(values of the run options that were typed, YAML of the other overrides), as SpeechBrain reads them."""
+    if run_options:
+        import speechbrain as sb
+
+        _, parsed, text = sb.parse_arguments([config, *overrides])
+        return {key: parsed[key] for key in run_options}, text
+    lines: list[str] = []
+    for word in overrides:
+        if word.startswith("--"):
+            key, _, value = word[2:].partition("=")
+            lines.append(f"{key}: {value}".rstrip())
+        elif lines:
+            lines[-1] += f" {word}"
+        else:
+            raise ComflpError(f"what is {word[:40]!r}? Changes to {config} are written as --key value")
+    return {}, "\n".join(lines)
+
+
+def _built(config: str, text: str) -> dict[str, Any]:
+    """The values of a configuration's text, all of whose references are filled in."""
+    try:
+        values = load_hyperpyyaml(io.StringIO(text))
+    except Exception as error:  # the classes that a file names raise anything
+        raise ComflpError(f"{config} cannot be used as a configuration: {error}") from error
+    if not isinstance(values, dict):
+        raise ComflpError(f"{config} holds no keys with values")
+    return _Values(config, values)
+
+
+def _without_objects(text: str) -> str:
+    """A configuration's text without the keys that hold objects."""
+    tree = yaml.compose(text)
+    tree.value = [(key, value) for key, value in tree.value if not any(tag.startswith("!") for tag in _tags(value))]
+    return yaml.serialize(tree)
+
+
+def _tags(node: yaml.Node) -> Iterator[str]:
+    yield node.tag
+    if isinstance(node, yaml.MappingNode):
+        for pair in node.value:
+            yield from (tag for part in pair for tag in _tags(part))
+    elif isinstance(node, yaml.SequenceNode):
+        yield from (tag for item in node.value for tag in _tags(item))
 
 
 class _Values(dict):
@@ -84,11 +150,11 @@ class _Values(dict):
         raise ComflpError(f"{self._config} has no key {key!r}; the recipes' conf/ shows all that are needed")
 
 
-def _check_keys(config: str, typed: Sequence[str], names: Collection[str], keys: Collection[str]) -> None:
+def _check_keys(config: str, typed: Sequence[str], keys: Collection[str]) -> None:
     """ComflpError for an option that neither the file nor SpeechBrain has; SpeechBrain would take a part of a name for the name."""
     for key in typed:
-        longer = [name for name in names if name.startswith(key)]
-        if key in names or (key in keys and not longer):
+        longer = sorted(name for name in RUN_OPTIONS if name.startswith(key))
+        if key in RUN_OPTIONS or (key in keys and not longer):
             continue
         if longer and key in keys:
             raise ComflpError(f"--{key}: SpeechBrain would take this for --{longer[0]}; change {key!r} in {config} itself")

@@ -3,15 +3,17 @@
 import contextlib
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import option_types
 from cli import parser, progress
+from deep_model import DeepModel
 
 from comflp.artifacts import fingerprint_model, require
 from comflp.data import MAX_SECONDS
 from comflp.data.data_dir import read_data_dir
 from comflp.errors import ComflpError
-from comflp.experiment import hypotheses_directory
+from comflp.experiment import Layout, hypotheses_directory
 from comflp.measures import Speech
 from comflp.processes import ALONE
 from comflp.record import Stage
@@ -42,6 +44,11 @@ def load_model(path, options):
         return model.to(device).eval()
     except (RuntimeError, AssertionError) as error:
         raise ComflpError(f"--device {device} cannot be used: {error}") from None
+
+
+def deep_model(options):
+    """The deep model that --model names; the experiment's where it names none."""
+    return DeepModel(options.model or Layout(options.exp).deep, partial(load_model, options=options))
 
 
 def read_data(path, options, made_by="stage 0 (data preparation)", require_text=True):

@@ -5,7 +5,7 @@
 # calls stages_1_to_7. What it may set besides its options:
 #   report_title, report_note   of the report (stage 7)
 #   finetune_config             the configuration of stage 5, conf/finetune.yaml unless set
-# Options that not every recipe has: max_seconds, padded_mean, precision, trust_hyperparams, refine_utterances, num_random.
+# Options that not every recipe has: target, max_seconds, padded_mean, precision, trust_hyperparams, refine_utterances, num_random.
 # shellcheck disable=SC2154  # the options are run.sh's
 . utils/common.sh
 . utils/lock.sh
@@ -29,8 +29,13 @@ unlock_data() {
   if is_first_node; then unlock 7; fi
 }
 
+wanted() { # N: sets `wanted` to how many layers are to go, as stages 3 to 5 take it; --target says it for all of them
+  wanted=(--num-prune "$1")
+  if [ -n "${target:-}" ]; then wanted=(--target "$target"); fi
+}
+
 stages_1_to_7() {
-  local measure n proposal seconds=() padded=() heard=() drawn=()
+  local measure n proposal seconds=() padded=() heard=() drawn=() wanted
   if [ -n "${max_seconds:-}" ]; then seconds=(--max-seconds "$max_seconds"); fi
   if [ -n "${refine_utterances:-}" ]; then # what whole pruned models are run on, in the coarse search and by the greedy baseline
     heard=(--refine-utterances "$refine_utterances")
@@ -56,31 +61,34 @@ stages_1_to_7() {
   fi
 
   if in_stage 3 "coarse search"; then
+    wanted "$num_prune"
     for measure in $measures; do
       launch "$nj" steps/stage3_coarse_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" \
-        --measure "$measure" --num-prune "$num_prune" --method "$search" --beam-size "$beam_size" \
+        --measure "$measure" "${wanted[@]}" --method "$search" --beam-size "$beam_size" \
         --refine "$refine" ${heard[@]+"${heard[@]}"} --model "$exp/deep" --data data/probe
     done
     for measure in $reverse_measures; do
       launch "$nj" steps/stage3_coarse_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" \
-        --measure "$measure" --reverse --num-prune "$num_prune" --method "$search" --beam-size "$beam_size"
+        --measure "$measure" --reverse "${wanted[@]}" --method "$search" --beam-size "$beam_size"
     done
   fi
 
   if in_stage 4 "fine search"; then
     local repaired=0
+    wanted "$num_prune"
     if [ "$repair_candidates" = true ]; then repaired=$repair; fi
     launch "$nj" steps/stage4_fine_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" --model "$exp/deep" \
-      --data data/valid --num-prune "$num_prune" --measures "$measures" --reverse-measures "$reverse_measures" \
+      --data data/valid "${wanted[@]}" --measures "$measures" --reverse-measures "$reverse_measures" \
       --baselines "$baselines" ${drawn[@]+"${drawn[@]}"} --metric "$metric" --normaliser "$normaliser" --seed "$seed" --repair-candidates "$repaired"
   fi
 
   if in_stage 5 "repair and fine-tuning"; then
-    for n in $finetune_prune; do
+    for n in ${target:-$finetune_prune}; do # a target is one word
+      wanted "$n"
       for proposal in $proposals; do
         # shellcheck disable=SC2086
         launch "$train_nj" steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} \
-          --exp "$exp" --num-prune "$n" --proposal "$proposal" --repair "$repair" --metric "$metric" \
+          --exp "$exp" "${wanted[@]}" --proposal "$proposal" --repair "$repair" --metric "$metric" \
           --normaliser "$normaliser" --distill "$distill" --tag "$tag" "${finetune_config:-conf/finetune.yaml}" \
           --seed "$seed" $finetune_opts
       done
@@ -93,7 +101,7 @@ stages_1_to_7() {
   fi
 
   if in_stage 7 "report"; then
-    on_first_node python steps/stage7_report.py --exp "$exp" --metric "$metric" --max-cer-increase "$max_cer_increase" \
+    on_first_node python steps/stage7_report.py ${forced[@]+"${forced[@]}"} --exp "$exp" --metric "$metric" --max-cer-increase "$max_cer_increase" \
       --title "$report_title" --note "$report_note"
   fi
 }

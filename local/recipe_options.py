@@ -12,7 +12,7 @@ def main():
     arguments = Parser(description=__doc__, allow_abbrev=False)
     arguments.add_argument("config", type=option_types.file, help="HyperPyYAML file with a mapping recipe_options")
     config = arguments.parse_args().config
-    options = load(str(config), []).values.get("recipe_options")
+    options = load(str(config), []).settings.get("recipe_options")
     if not isinstance(options, dict):
         raise ComflpError(f"{config} has no mapping recipe_options")
     for name, value in options.items():

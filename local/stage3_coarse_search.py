@@ -9,8 +9,9 @@ of layers of a stack are run whole too where they are few, and proposals are ord
 import time
 
 import option_types
-from cli import NUM_PRUNE, run, true_or_false
-from inference_options import inference_parser, recorded, speech_of
+from cli import run, true_or_false
+from inference_options import deep_model, inference_parser, recorded, speech_of
+from wanted import wanted_counts, wanted_options
 
 from comflp.artifacts import fingerprint_file, read_json, require, write_json
 from comflp.errors import ComflpError
@@ -24,7 +25,7 @@ from comflp.search.coarse.joint import joint_searches
 from comflp.search.coarse.refine import NUM_UTTERANCES, Refinement
 from comflp.search.coarse.search import METHODS, beam_against_exact
 from comflp.search.coarse.stacks import StackMatrices, stack_searches
-from comflp.target import ENCODER, layer_counts
+from comflp.target import ENCODER
 
 
 def parse_options():
@@ -34,7 +35,7 @@ def parse_options():
     arguments.add_argument("--measure", type=option_types.some_name, default="dc",
                            help="whose matrix to search: EXP/correlation/<measure>.npy")
     arguments.add_argument("--matrix", type=option_types.path, help="search this .npy instead; --measure then only names the results")
-    arguments.add_argument("--num-prune", required=True, help=NUM_PRUNE)
+    wanted_options(arguments)
     arguments.add_argument("--method", choices=METHODS, default="exact", help="beam is Algorithm 1 of the paper")
     arguments.add_argument("--beam-size", type=option_types.candidates, default=10, help="K, candidates to find")
     arguments.add_argument("--refine", type=option_types.count, default=0, help="for skip measures: run this many of the best proposals "
@@ -73,7 +74,7 @@ def search_for(options, ranks):
     settings = {**search, "must_stay": must_stay(matrices), **({"refined": refinement.as_dict()} if refinement else {})}
     read = {str(path.relative_to(options.exp).with_suffix("")) if not options.matrix else f"correlation/{options.measure}":
             fingerprint_file(path) for path in paths.values()}
-    counts = layer_counts(options.num_prune, matrices.num_layers)
+    counts = wanted_counts(options, matrices.num_layers, lambda: deep_model(options), ranks)
     files = {wanted: layout.list(wanted, ListName(options.measure, options.reverse)) for wanted in counts}
     stages = {
         wanted: Stage(

@@ -12,36 +12,30 @@ from dataclasses import replace
 from pathlib import Path
 
 import option_types
-from cli import NUM_PRUNE, progress, run, scoring_options
-from inference_options import how, hypotheses_of, inference_parser, load_model, on_own_hypotheses, read_data, recorded
+from cli import progress, run, scoring_options
+from inference_options import deep_model, how, hypotheses_of, inference_parser, on_own_hypotheses, read_data, recorded
+from wanted import measured_costs, wanted_counts, wanted_options
 
-from comflp.artifacts import fingerprint_file, fingerprint_model, fingerprint_value, require
+from comflp.artifacts import fingerprint_file, fingerprint_value, require
 from comflp.data.data_dir import subset
 from comflp.errors import ComflpError
 from comflp.experiment import Layout
-from comflp.inference.measure_costs import measure_costs
 from comflp.inference.speech import Speech
-from comflp.processes import processes
-from comflp.repair import Calibration
-from comflp.repair.candidates import evaluate_repaired
+from comflp.processes import ALONE, processes
 from comflp.search.baselines import baseline
 from comflp.search.baselines.fixed import NUM_RANDOM
-from comflp.search.baselines.greedy import glp
 from comflp.search.baselines.greedy_loss import greedy
-from comflp.search.baselines.linear_probe import linear_probe
 from comflp.search.coarse.refine import NUM_UTTERANCES
 from comflp.search.coarse.stacks import StackMatrices
-from comflp.search.fine.evaluate import evaluate
-from comflp.search.fine.ranking import rank
 from comflp.search.lists import RankedFiles, baseline_list, measure_list
-from comflp.target import ENCODER, layer_counts
+from comflp.target import ENCODER
 
 
 def parse_options():
     arguments = inference_parser(__doc__)
     arguments.add_argument("--model", type=option_types.path, required=True, help="directory of the deep model")
     arguments.add_argument("--exp", type=option_types.path, required=True, help="experiment directory of the deep model")
-    arguments.add_argument("--num-prune", required=True, help=NUM_PRUNE)
+    wanted_options(arguments)
     arguments.add_argument("--measures", type=option_types.names, default="dc svcca", help="correlation measures whose candidates are searched")
     arguments.add_argument("--reverse-measures", type=option_types.names, default="", help="measures whose worst candidates are decoded too")
     arguments.add_argument("--baselines", type=option_types.names, default="top random", help=f"any of: {' '.join(baseline.NAMES)}")
@@ -73,14 +67,14 @@ def main():
 def search(options, ranks):
     layout = Layout(Path(options.exp))
     data = read_data(options.data, options)
-    inputs = {"model": fingerprint_model(require(options.model, "stage 0 (deep model)")), "valid": data.fingerprint()}
+    deep = deep_model(options)
+    inputs = {"model": deep.fingerprint, "valid": data.fingerprint()}
     if options.repair_candidates:
         inputs["probe"] = read_data(options.probe, options, require_text=False).fingerprint()
-    model = load_model(options.model, options)
     matrices = first_matrices(layout, options.measures.split())
     quality = matrices.quality if matrices else lambda proposal: None
-    wanted = layer_counts(options.num_prune, {name: stack.num_layers for name, stack in model.stacks.items()})
-    baselines = [baseline_named(name, options, layout, model, matrices, wanted, data, ranks) for name in options.baselines.split()]
+    wanted = wanted_counts(options, deep.num_layers, lambda: deep, ranks)
+    baselines = [baseline_named(name, options, layout, deep, matrices, wanted, data, ranks) for name in options.baselines.split()]
     lists = []
     for counts in wanted:
         lists += [measure_list(layout, counts, name) for name in options.measures.split()]
@@ -98,17 +92,21 @@ def search(options, ranks):
             print(f"{options.exp}: fine search of {len(lists)} lists is up to date")
         return
     walked, decoding = [entry for entry in left if entry.find], [entry for entry in left if not entry.find]
+    # What runs models imports torch, which takes seconds; lists that are up to date need none of it.
+    from comflp.search.fine.evaluate import evaluate
+
+    model = deep.model
     how_to = common(options, model, data, ranks)
-    deep = evaluate(model, [model.nothing], data, **how_to)
+    whole = evaluate(model, [model.nothing], data, **how_to)
     for entries, results in (
         (walked, walk_together(model, walked, data, options, how_to) if walked else []),
         (decoding, greedily(model, decoding, data, quality, how_to) if decoding else []),
     ):
         for entry, result in zip(entries, results):
             if ranks.is_main:
-                print(files[entry].write(replace(result, deep=deep)))
+                print(files[entry].write(replace(result, deep=whole)))
     if ranks.is_main:
-        measure_costs(model).write(layout.costs)
+        measured_costs(layout, deep, with_seconds=False, ranks=ALONE)
         shutil.rmtree(work_directory(options), ignore_errors=True)
 
 
@@ -118,14 +116,14 @@ def first_matrices(layout, measures):
     return StackMatrices.read(paths) if paths else None
 
 
-def baseline_named(name, options, layout, model, matrices, wanted, data, ranks):
+def baseline_named(name, options, layout, deep, matrices, wanted, data, ranks):
     """A baseline with all that it looks at; ComflpError for a name that there is not."""
     if name in baseline.FIXED:
-        return baseline.fixed(name, model.stacks)
+        return baseline.fixed(name, deep.stacks)
     if name == "random":
-        return baseline.random(model.stacks, options.seed, options.num_random)
+        return baseline.random(deep.stacks, options.seed, options.num_random)
     if name == "glp":
-        return baseline.glp(model.stacks)
+        return baseline.glp(deep.stacks)
     if name == "reverse":
         if not options.measures.split():
             raise ComflpError("--measures is empty; the reverse baseline needs one")
@@ -140,30 +138,38 @@ def baseline_named(name, options, layout, model, matrices, wanted, data, ranks):
         def costs(proposals):
             from comflp.inference.output_change import output_changes
 
-            heard = on_own_hypotheses(options.model, Speech(model, probe, **how(options, ranks)))
+            heard = on_own_hypotheses(options.model, Speech(deep.model, probe, **how(options, ranks)))
             return output_changes(heard.drawn(options.greedy_utterances, options.seed), proposals, "kl")
 
-        return greedy(costs, model.stacks, wanted, probe.fingerprint(), options.greedy_utterances)
+        return greedy(costs, deep.stacks, wanted, probe.fingerprint(), options.greedy_utterances)
     if name == "linear_probe":
         train = read_data(options.train, options)
 
         @functools.cache
         def probe():
+            from comflp.search.baselines.linear_probe import linear_probe
+
             # The probes do not depend on N: trained once a run, by one process, for all lists.
             drawn = subset(train, min(options.probe_utterances, len(train)), options.seed)
             return ranks.decide(lambda: linear_probe(
-                model, drawn, data, seed=options.seed, allow_pipes=options.allow_pipes, progress=progress
+                deep.model, drawn, data, seed=options.seed, allow_pipes=options.allow_pipes, progress=progress
             ))
 
-        return baseline.linear_probe(probe, train.fingerprint(), options.probe_utterances, model.stacks)
+        return baseline.linear_probe(probe, train.fingerprint(), options.probe_utterances, deep.stacks)
     raise ComflpError(f"--baselines: {name} is not known; there are {', '.join(baseline.NAMES)}")
 
 
 def walk_together(model, entries, data, options, how_to):
     """Every list but GLP's in one walk."""
+    from comflp.search.fine.evaluate import evaluate
+    from comflp.search.fine.ranking import rank
+
     groups = [entry.proposals for entry in entries]
     proposals = [proposal for group in groups for proposal in group]
     if options.repair_candidates:
+        from comflp.repair import Calibration
+        from comflp.repair.candidates import evaluate_repaired
+
         speech = Speech(model, read_data(options.probe, options, require_text=False), options.max_seconds, allow_pipes=options.allow_pipes)
         speech = on_own_hypotheses(options.model, speech).drawn(options.repair_candidates, options.seed)
         evaluation = evaluate_repaired(Calibration(speech, options.seed), proposals, data, **how_to)
@@ -174,6 +180,8 @@ def walk_together(model, entries, data, options, how_to):
 
 def greedily(model, entries, data, quality, how_to):
     """GLP's steps on the way to the largest N hold its proposals for the smaller ones."""
+    from comflp.search.baselines.greedy import glp
+
     most = max(entry.counts.total for entry in entries)
     steps = glp(model, most, data, must_stay=model.stacks[ENCODER].must_stay, **how_to)
     return [steps[entry.counts.total - 1].with_quality(quality) for entry in entries]

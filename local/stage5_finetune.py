@@ -6,39 +6,41 @@ Usage as SpeechBrain's recipes: stage5_finetune.py [options] conf/finetune.yaml 
 Models lie under the layers that they lack, so proposals of the same layers share them.
 """
 
+from __future__ import annotations
+
 import shlex
 import shutil
 import sys
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hparams
 import numpy as np
 import option_types
 from chosen_proposal import Chosen, choose
 from cli import parser, progress, run, scoring_options
+from deep_model import DeepModel, load
 from inference_options import on_own_hypotheses
-from training_log import EpochReport, left_out
+from wanted import wanted_counts, wanted_options
 
-import comflp.models
-from comflp.artifacts import atomic_path, fingerprint_model, require, write_text
+from comflp.artifacts import atomic_path, write_text
 from comflp.data.data_dir import DataDir, read_data_dir, subset
 from comflp.errors import ComflpError
 from comflp.experiment import Layout, snapshot, write_proposal
-from comflp.inference.hidden_states import collect
 from comflp.inference.speech import Speech
 from comflp.measures import correlation_matrix
-from comflp.models.layered import LayeredModel
-from comflp.models.verify import verify_saved
-from comflp.processes import Ranks, processes, training_backend
+from comflp.processes import Ranks, processes
 from comflp.proposal import Proposal
 from comflp.record import Stage
-from comflp.repair import repair
 from comflp.result_names import FineTuned, Pruned, Repaired, Scratch
 from comflp.search.baselines.baseline import fixed
-from comflp.train.distillation import KINDS, Distillation
-from comflp.train.fit import FitResult, batch_limits, fit
+from comflp.train import DISTILLATIONS
+
+if TYPE_CHECKING:  # what makes models imports torch, which takes seconds, and is imported where something is to be made
+    from comflp.models.layered import LayeredModel
+    from comflp.train.fit import FitResult
 
 
 def parse_options():
@@ -46,7 +48,7 @@ def parse_options():
     arguments = parser(__doc__)
     arguments.add_argument("config", type=option_types.file, help="HyperPyYAML file; any of its keys may follow as --key value")
     arguments.add_argument("--exp", type=option_types.path, required=True, help="experiment directory of the deep model")
-    arguments.add_argument("--num-prune", required=True, help="N, number of layers to remove")
+    wanted_options(arguments)
     arguments.add_argument(
         "--proposal",
         type=option_types.some_name,
@@ -60,7 +62,7 @@ def parse_options():
     arguments.add_argument("--repair", type=option_types.count, default=0, metavar="N",
                            help="utterances of --probe that the pruned model is repaired with before training; 0: it is not")
     scoring_options(arguments, "error rate on the dev set")
-    arguments.add_argument("--distill", choices=KINDS, default="none", help="also learn from the deep model")
+    arguments.add_argument("--distill", choices=DISTILLATIONS, default="none", help="also learn from the deep model")
     arguments.add_argument("--tag", type=option_types.name, default="", help="appended to the directory's name, to keep several trainings")
     arguments.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     arguments.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
@@ -75,17 +77,15 @@ def repairs(options) -> bool:
 
 def main():
     options, configuration = parse_options()
-    with processes(training_backend()) as ranks:
+    with processes(training=True) as ranks:
         layout = Layout(options.exp)
         layout.refuse_earlier_versions()
-        deep = comflp.models.load(require(layout.deep, "stage 0 (deep model)"), trust_hyperparams=options.trust_hyperparams)
+        deep = DeepModel(layout.deep, partial(load, trust_hyperparams=options.trust_hyperparams))
         read = partial(read_data_dir, allow_pipes=options.allow_pipes)
         job = Job(
-            chosen=choose(layout, options.num_prune, options.proposal, {name: s.num_layers for name, s in deep.stacks.items()}),
+            chosen=choose(layout, wanted_counts(options, deep.num_layers, lambda: deep, ranks), options.proposal, deep.num_layers),
             state=FineTuned(repaired=repairs(options), distill=options.distill, tag=options.tag),
             deep=deep,
-            deep_directory=layout.deep,
-            fingerprint=fingerprint_model(layout.deep),
             configuration=configuration,
             train=read(options.train),
             dev=read(options.dev),
@@ -108,9 +108,7 @@ class Job:
 
     chosen: Chosen
     state: FineTuned
-    deep: LayeredModel
-    deep_directory: Path
-    fingerprint: str
+    deep: DeepModel
     configuration: hparams.Configuration
     train: DataDir
     dev: DataDir
@@ -134,9 +132,9 @@ class Job:
     @cached_property
     def pruned(self) -> LayeredModel:
         """The deep model without the layers; of random weights, as many layers of them."""
-        model, start = self.deep.prune(self.proposal), self.chosen.result.start
+        model, start = self.deep.model.prune(self.proposal), self.chosen.result.start
         if isinstance(start, Scratch):
-            model.reinitialize(self.configuration.values["seed"], keep_frontend=start.keep_frontend)
+            model.reinitialize(self.configuration.settings["seed"], keep_frontend=start.keep_frontend)
         return model
 
     @property
@@ -144,11 +142,11 @@ class Job:
         """The model that is trained, as it is before: the repaired one as it lies on the disk, or the pruned one."""
         if not self.state.repaired:
             return self.pruned
-        return comflp.models.load(self.chosen.result.model(Repaired()), trust_hyperparams=True).to(self.deep.device)
+        return load(self.chosen.result.model(Repaired()), trust_hyperparams=True).to(self.deep.model.device)
 
     def stage(self, record: Path, name: str, options: dict, inputs: dict) -> Stage:
         """A stage of this job, after a look whether the search that chose the layers had the same deep model."""
-        stage = Stage(record, name, options, {"model": self.fingerprint, **inputs}, force=self.force)
+        stage = Stage(record, name, options, {"model": self.deep.fingerprint, **inputs}, force=self.force)
         stage.agree([self.chosen.named.record] if self.chosen.named else [])
         return stage
 
@@ -167,6 +165,8 @@ class Job:
 
         def make() -> None:
             if not stage.up_to_date():
+                from comflp.models.verify import verify_saved
+
                 self.pruned.save(out)
                 verify_saved(self.pruned, out)
                 write_proposal(result.proposal, result.start)
@@ -179,15 +179,18 @@ class Job:
         """The repaired model's directory, where one is wanted."""
         if not self.state.repaired:
             return
-        result, seed = self.chosen.result, self.configuration.values["seed"]
+        result, seed = self.chosen.result, self.configuration.settings["seed"]
         out = result.model(Repaired())
         options = {"proposal": str(result.start), "utterances": self.repair_utterances, "seed": seed}
         stage = self.stage(out / "record.json", "stage5_repair", options, {"probe": self.probe.fingerprint()})
 
         def make() -> None:
             if not stage.up_to_date():
-                speech = Speech(self.deep, self.probe, allow_pipes=self.allow_pipes, progress=progress)
-                speech = on_own_hypotheses(self.deep_directory, speech).drawn(self.repair_utterances, seed)
+                from comflp.models.verify import verify_saved
+                from comflp.repair import repair
+
+                speech = Speech(self.deep.model, self.probe, allow_pipes=self.allow_pipes, progress=progress)
+                speech = on_own_hypotheses(self.deep.directory, speech).drawn(self.repair_utterances, seed)
                 model = repair(speech, self.pruned, seed, progress)
                 model.save(out)
                 verify_saved(model, out)
@@ -202,11 +205,11 @@ class Job:
 
     def finetune(self) -> None:
         """The fine-tuned model's directory; nothing where no epoch is asked for."""
-        if not self.configuration.values["number_of_epochs"]:
+        if not self.configuration.settings["number_of_epochs"]:
             return
         if len(self.deep.stacks) > 1:
             raise ComflpError("models of several stacks are pruned and repaired, not fine-tuned yet; add --number_of_epochs 0")
-        result, values = self.chosen.result, self.configuration.values
+        result = self.chosen.result
         out, training = result.model(self.state), result.training(self.state)
         stage = self.stage(
             out / "record.json",
@@ -228,6 +231,7 @@ class Job:
             if done:
                 print(f"{out} is up to date")
             else:
+                self.configuration.check()
                 if self.force:
                     shutil.rmtree(training, ignore_errors=True)
                 stage.begin(training)
@@ -237,7 +241,12 @@ class Job:
 
         if self.ranks.decide(begin):
             return
-        report = EpochReport(training / "tensorboard", self.metric)
+        from training_log import EpochReport
+
+        from comflp.train.distillation import Distillation
+        from comflp.train.fit import batch_limits, fit
+
+        values, report = self.configuration.values, EpochReport(training / "tensorboard", self.metric)
         if self.ranks.is_main:
             report.says_step(batch_limits(values), self.ranks.size, values["grad_accumulation_factor"])
         fitted = fit(
@@ -250,7 +259,7 @@ class Job:
             self.normaliser,
             distillation=Distillation.of_kind(
                 self.state.distill,
-                self.deep,
+                self.deep.model,
                 self.proposal.kept,
                 ctc_weight=values["distill_ctc_weight"],
                 hidden_weight=values["distill_hidden_weight"],
@@ -268,7 +277,9 @@ class Job:
 
     def take_snapshot(self, training: Path, model: LayeredModel, epoch: int) -> None:
         """The correlation matrix of the model in training, on utterances of the probe set."""
-        values = self.configuration.values
+        from comflp.inference.hidden_states import collect
+
+        values = self.configuration.settings
         pictured = subset(self.probe, min(values["snapshot_utterances"], len(self.probe)), values["seed"])
         hidden = collect(model, pictured, allow_pipes=self.allow_pipes)
         matrix = correlation_matrix(hidden, measure=values["snapshot_measure"], seed=values["seed"])
@@ -277,6 +288,10 @@ class Job:
 
     def save(self, fitted: FitResult, out: Path, stage: Stage) -> None:
         """The fine-tuned model, with what its card tells, and the record."""
+        from training_log import left_out
+
+        from comflp.models.verify import verify_saved
+
         facts = {
             "metric": self.metric,
             "normaliser": self.normaliser,
@@ -284,7 +299,7 @@ class Job:
             "error_rate": fitted.error_rate,
             "data": f"trained on {self.train.path} ({len(self.train):,} utterances), error rates on {self.dev.path}",
             "distillation": None if self.state.distill == "none" else self.state.distill,
-            "seed": self.configuration.values["seed"],
+            "seed": self.configuration.settings["seed"],
         }
         model, command = fitted.model, f"python {shlex.join(sys.argv)}"
         model.origin = {**model.origin, "training": {"start": self.chosen.description, **facts, "command": command}}
@@ -293,7 +308,7 @@ class Job:
         stage.finish(
             [out], facts=facts, epochs=fitted.log, averaged_epochs=fitted.averaged_epochs, skipped_utterances=fitted.skipped
         )
-        print(f"wrote {out}: {model.num_layers} of {self.deep.num_layers} layers ({self.chosen.description}), "
+        print(f"wrote {out}: {model.num_layers} of {self.deep.model.num_layers} layers ({self.chosen.description}), "
               f"dev {self.metric.upper()} {fitted.error_rate_before:.2f}% before and {fitted.error_rate:.2f}% after, "
               f"epochs averaged: {fitted.averaged_epochs}{left_out(fitted.skipped, len(self.train))}")
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import option_types
 from cli import parser, run
 
-from comflp import report
+import comflp
 from comflp.artifacts import atomic_directory
+from comflp.experiment import Layout, fingerprint_of_results
 from comflp.record import Stage
 from comflp.replacing import Kind, check_replaceable
 from comflp.scoring import METRICS
@@ -30,7 +31,15 @@ def main():
 
     settings = {"title": options.title, "note": options.note, "metric": options.metric,
                 "max_increase": options.max_cer_increase}
-    stage = Stage(out / "record.json", "stage7_report", settings, inputs={})
+    stage = Stage(
+        out / "record.json", "stage7_report", {**settings, "comflp": comflp.__version__},
+        inputs={"experiment": fingerprint_of_results(Layout(options.exp))}, force=options.force,
+    )
+    if stage.is_current():
+        print(f"{out} is up to date")
+        return
+    from comflp import report  # its charts take seconds to import
+
     document = report.build(report.collect(options.exp), **settings)
     with atomic_directory(out, REPORT, options.force) as temporary:
         names = [path.relative_to(temporary) for path in report.write(document, temporary)]

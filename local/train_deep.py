@@ -8,19 +8,15 @@ import shutil
 
 import hparams
 import option_types
-import torch
 from cli import parser, run, scoring_options
-from training_log import EpochReport, left_out
 
 from comflp.artifacts import atomic_directory, write_text
 from comflp.data.data_dir import read_data_dir
 from comflp.experiment import Layout
-from comflp.models.own.tokenizer import SentencePieceTokenizer
-from comflp.models.own.transformer_ctc import TransformerCTC
-from comflp.processes import processes, training_backend
+from comflp.processes import processes
 from comflp.record import Stage
 from comflp.replacing import MODEL, check_replaceable
-from comflp.train.fit import batch_limits, fit
+from comflp.stacks import as_json
 
 
 def parse_options():
@@ -38,7 +34,7 @@ def parse_options():
 
 def main():
     options, configuration = parse_options()
-    with processes(training_backend()) as ranks:
+    with processes(training=True) as ranks:
         train_deep(options, configuration, ranks)
 
 
@@ -59,6 +55,7 @@ def train_deep(options, configuration, ranks):
             print(f"{deep} is up to date")
             return True
         check_replaceable(deep, MODEL, options.force)
+        configuration.check()
         if options.force:
             shutil.rmtree(training, ignore_errors=True)
         stage.begin(training)
@@ -67,6 +64,14 @@ def train_deep(options, configuration, ranks):
 
     if ranks.decide(begin):
         return
+    # Only now: torch and SpeechBrain take seconds to import, and a model that is there needs neither.
+    import torch
+    from training_log import EpochReport, left_out
+
+    from comflp.models.own.tokenizer import SentencePieceTokenizer
+    from comflp.models.own.transformer_ctc import TransformerCTC
+    from comflp.train.fit import batch_limits, fit
+
     values = configuration.values
     torch.manual_seed(values["seed"])
     tokenizer = SentencePieceTokenizer.train((utterance.text for utterance in train), values["unit"], values["vocab_size"])
@@ -90,7 +95,7 @@ def train_deep(options, configuration, ranks):
     if ranks.is_main:
         with atomic_directory(deep, MODEL, options.force) as temporary:
             result.model.save(temporary)
-        stage.finish([deep], epochs=result.log, averaged_epochs=result.averaged_epochs, skipped_utterances=result.skipped)
+        stage.finish([deep], stacks=as_json(model.stacks), epochs=result.log, averaged_epochs=result.averaged_epochs, skipped_utterances=result.skipped)
         print(f"wrote {deep}: {model.num_layers} layers, {model.num_parameters:,} parameters, "
               f"dev {options.metric.upper()} {result.error_rate:.2f}%{left_out(result.skipped, len(train))}")
 

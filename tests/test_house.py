@@ -12,7 +12,7 @@ FOLDERS = ("comflp", "local", "utils", "recipes", "benchmarks", "tests")
 LONGEST = 320
 
 FLOORS = (
-    ("errors", "names"), ("artifacts", "replacing"), ("proposal", "target", "text", "costs", "budget"),
+    ("errors", "names"), ("artifacts", "replacing"), ("proposal", "target", "stacks", "text", "costs", "budget"),
     ("processes", "heartbeat"), ("record",), ("experiment", "result_names"),
     ("data", "scoring"), ("models",), ("inference",), ("measures",), ("search",), ("repair",), ("train",), ("deploy", "pruning"),
     ("report",), ("cli", "transcribe"),

@@ -7,6 +7,7 @@ import torch
 from fixtures.models import SAMPLE_RATE, make_model, make_normed_head, make_stable_layer_norm
 from fixtures.own_forward import alone, own_forward
 from fixtures.variants import VARIANTS
+from huggingface_hub import ModelCard
 from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoProcessor, Wav2Vec2ForCTC
 
 import comflp.models
@@ -168,8 +169,33 @@ def test_model_card_tells_facts_and_leaves_out_unknown_ones(tmp_path):
     model.origin = {**model.origin, "training": facts}
     card = model_card(model)
     assert "- CER: 6.54%" in card and "- Data: data/test" in card and "- Command: ./run.sh --stage 5" in card
+    header = ModelCard(card).data
+    assert (header.library_name, header.pipeline_tag, header.metrics) == ("transformers", "automatic-speech-recognition", ["cer"])
+    assert header.license is None and header.base_model is None and "layer-pruning" in header.tags
+    [result] = header.eval_results
+    assert (result.metric_type, result.metric_value, result.dataset_name) == ("cer", 6.543, "data/test")
     assert "Seed" not in card and "AutoModelForCTC.from_pretrained" in card
     model.origin = {**model.origin, "training": {"metric": "cer", "error_rate_before": 20.0, "error_rate": 1.0}}
     model.save(tmp_path / "tuned")
     assert "- CER before fine-tuning: 20.00%\n- CER: 1.00%" in (tmp_path / "tuned" / "README.md").read_text()
     assert "CER" not in model_card(model.prune(PruningProposal.parse("1", num_layers=3)))
+
+
+def test_a_card_keeps_what_the_published_one_says_of_licence_and_languages(tmp_path):
+    deep = make_model(tmp_path / "deep", "wav2vec2", CHARACTERS)
+    (deep / "README.md").write_text("---\nlicense: cc-by-4.0\nlanguage: [it, es]\ntags: [x]\ndatasets: common_voice\nmodel-index: 3\n---\n# Title\n")
+    model = comflp.models.load(deep)
+    assert model.origin["published"] == {"license": "cc-by-4.0", "language": ["it", "es"], "datasets": "common_voice"}
+    model.prune(PruningProposal.parse("1", num_layers=model.num_layers)).save(tmp_path / "pruned")
+    header = ModelCard.load(tmp_path / "pruned" / "README.md").data
+    assert (header.license, header.language, header.datasets) == ("cc-by-4.0", ["it", "es"], "common_voice")
+    (deep / "README.md").write_text("---\nlicense: [\n---\n")
+    with pytest.warns(UserWarning, match="cannot be read, so the licence"):
+        assert "published" not in comflp.models.load(deep).origin
+
+
+def test_a_model_of_the_hub_is_the_base_of_what_is_made_from_it(tmp_path):
+    model = load_variant(tmp_path / "deep", "wav2vec2")
+    model.origin = {"source": "facebook/wav2vec2-base-960h", "revision": "0"}
+    header = ModelCard(model_card(model)).data
+    assert header.base_model == "facebook/wav2vec2-base-960h" and "model-index" not in header.to_dict()

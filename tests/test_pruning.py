@@ -65,6 +65,29 @@ def test_texts_add_fine_search_and_error_rates(make_model, folder):
     assert result.standings["pruned"].error_rate == pytest.approx(expected)
 
 
+def test_the_smallest_model_within_an_increase(make_model, folder, tmp_path):
+    _, data = folder
+    deep = make_model(4)
+    result = comflp.prune(deep, data.path, max_increase=300, repair=0)
+    tried = {step["removed"]: step for step in result.history if step["step"] == "increase"}
+    number = result.proposal.num_removed
+    assert tried[number]["increase"] <= 300 and tried[number]["proposal"] == str(result.proposal)
+    assert number == 3 or tried[number + 1]["increase"] > 300
+    low, high = tried[number]["interval"]
+    assert low <= tried[number]["increase"] <= high and len(tried) <= 2
+
+    own = decode(deep, data)  # texts that the whole model makes no error on, so that any change is one for the worse
+    written = [utterance for utterance in data if own[utterance.utt_id]]
+    table = tmp_path / "own.csv"
+    table.write_text("wav,text\n" + "".join(f"{u.wav},{own[u.utt_id]}\n" for u in written))
+    with pytest.raises(ComflpError, match=r"no layer can go within 0 points of CER: without 1 it rises by"):
+        comflp.prune(deep, str(table), max_increase=0, repair=12)
+    with pytest.raises(ComflpError, match="both say how small the model is to be"):
+        comflp.prune(deep, data.path, target="layers=1", max_increase=1)
+    with pytest.raises(ComflpError, match="takes speech with texts"):
+        comflp.prune(deep, [utterance.wav for utterance in data], max_increase=1)
+
+
 def test_a_killed_call_goes_on(make_model, folder, tmp_path, monkeypatch):
     _, data = folder
     deep, work = make_model(4), tmp_path / "work"

@@ -62,12 +62,12 @@ def test_fine_search_and_decoding_agree(exp):
 
 
 def test_a_second_run_finds_everything_up_to_date(finished):
-    done = run(finished[0], first=0, last=6)
+    done = run(finished[0])
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "wrote" not in done.stdout and done.stdout.count("up to date") >= 9
+    assert "wrote" not in done.stdout and done.stdout.count("up to date") >= 10
 
 
-@pytest.mark.parametrize("stage", [1, 2, 3, 6])
+@pytest.mark.parametrize("stage", range(8))
 def test_a_stage_that_is_done_imports_nothing_that_takes_seconds(finished, tmp_path, stage):
     for name in ("torch", "transformers", "speechbrain", "matplotlib"):
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is not wanted here')")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import speechbrain
 
 from comflp.artifacts import fingerprint_model, read_json
 from comflp.errors import ComflpError
@@ -172,6 +173,20 @@ def test_what_the_command_line_says_goes_before_the_file_and_nothing_else_does(t
     assert plain.run_opts == {} and plain.values["max_grad_norm"] == 5.0
     assert given.run_opts == {"grad_accumulation_factor": 4, "noprogressbar": True}
     assert given.values["grad_accumulation_factor"] == 4, "a schedule that counts steps has to know"
+
+
+def test_speechbrains_options_are_those_that_it_has():
+    assert set(speechbrain.parse_arguments(["conf.yaml"])[1]) == hparams.RUN_OPTIONS
+
+
+@pytest.mark.parametrize("typed", [[], ["--lr", "5e-4"], ["--lr=5e-4", "--snapshot_epochs", "[0, 1]"], ["--lr", "-1", "--tag"], ["--lr", "!ref", "<x>"]])
+def test_overrides_are_read_as_speechbrain_reads_them(typed):
+    assert hparams._parsed("conf.yaml", typed, []) == ({}, speechbrain.parse_arguments(["conf.yaml", *typed])[2])
+
+
+def test_a_word_that_belongs_to_no_key(tmp_path):
+    with pytest.raises(ComflpError, match="what is 'word'"):
+        hparams._parsed("conf.yaml", ["word", "--lr", "1"], [])
 
 
 @pytest.mark.parametrize(("typed", "message"), [

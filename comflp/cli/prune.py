@@ -24,16 +24,19 @@ def run(arguments: Sequence[str]) -> None:
     if out.exists() and not (out / "pruning.json").is_file():
         raise ComflpError(f"{out} is there already and was not made by comflp prune, so --force does not replace it; give another --out")
     from comflp.data.audio import AudioWarning
-    from comflp.pruning import costs_of, prune
+    from comflp.inference.measure_costs import costs_of
+    from comflp.pruning import prune
 
     warnings.simplefilter("ignore", AudioWarning)  # any rate and number of channels is welcome here
     work = out.with_name(f".{out.name}.work")
     model = load_model(options)
-    parse_target(options.target, {name: stack.num_layers for name, stack in model.stacks.items()})
-    print(costs_of(model, "speedup" in options.target, work / "costs.json").ceiling, flush=True)
+    target = options.target or ""
+    if target:
+        parse_target(target, {name: stack.num_layers for name, stack in model.stacks.items()})
+    print(costs_of(model, "speedup" in target, work / "costs.json").ceiling, flush=True)
     result = prune(
-        model, options.data, options.target, options.repair, metric=options.metric, seed=options.seed, work=work,
-        progress=progress, allow_pipes=options.allow_pipes,
+        model, options.data, options.target, options.repair, max_increase=options.max_increase, metric=options.metric, seed=options.seed,
+        work=work, progress=progress, allow_pipes=options.allow_pipes,
     )
     result.model.origin["command"] = shlex.join(["comflp", "prune", *arguments])
     result.save(out)
@@ -50,6 +53,10 @@ def screen(result: Any, out: Path) -> list[str]:
     if standings["deep"].error_rate is not None:
         rates = ", ".join(f"{standing.error_rate:.2f}% {name}" for name, standing in standings.items())
         rows.append((result.metric.upper(), f"{rates}; {result.num_held_out} utterances that no step has seen"))
+    if tried := [step for step in result.history if step["step"] == "increase" and step["proposal"] == str(proposal)]:
+        step, (low, high) = tried[-1], tried[-1]["interval"]
+        rows.append(("increase", f"{step['increase']:.2f} points where {step['limit']:g} may be, 95% interval {low:.2f} to {high:.2f}; "
+                                 f"{step['num_utterances']} utterances of the search"))
     divergences = ", ".join(f"{s.divergence:.3f} {name}" for name, s in standings.items() if name != "deep")
     rows.append(("divergence", f"{divergences}; nats a frame from the whole model, {result.num_held_out} utterances that no step has seen"))
     counts = {name: proposal.of(name).num_removed for name in costs.num_layers}
@@ -71,8 +78,10 @@ def _options(arguments: Sequence[str]) -> Any:
     add_model_options(options)
     options.add_argument("--data", required=True, help="speech: a Kaldi data directory, a .csv or .tsv table of paths (and texts), or a "
                          "folder of audio files. Texts are not needed; with them candidates are ranked by error rate")
-    options.add_argument("--target", default="params=50%", help=f"what the pruned model is to be: {FORMS.replace('%', '%%')}; "
-                         "several with commas between them have to hold together (docs/targets.md)")
+    options.add_argument("--target", help=f"what the pruned model is to be: {FORMS.replace('%', '%%')}; "
+                         "several with commas between them have to hold together (docs/targets.md); params=50%% if neither this nor --max-increase is given")
+    options.add_argument("--max-increase", type=float, metavar="POINTS", help="instead of --target: the smallest model whose error rate is "
+                         "at most so many percentage points above the whole model's; takes texts")
     options.add_argument("--out", required=True, help="directory of the pruned model; what is unfinished lies in .NAME.work beside it, "
                          "and the same command goes on from there")
     options.add_argument("--repair", type=int, default=256, help="number of utterances that the pruned model is repaired on; 0 for none")

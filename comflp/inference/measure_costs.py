@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import torch
@@ -67,6 +68,23 @@ def measure_seconds(model: LayeredModel, costs: ModelCosts, num_threads: int = 1
         where = torch.cuda.get_device_name(model.device)
     measured = f"{where}, batch of one utterance of {AUDIO_SECONDS:g} s, {num_threads} CPU thread{'s' * (num_threads > 1)}, {platform.node()}"
     return replace(costs, seconds=seconds, measured_on=measured)
+
+
+def costs_of(model: LayeredModel, with_seconds: bool, path: Path) -> ModelCosts:
+    """The costs of a model; seconds come from ``path`` where a model of the same costs was measured, and go there.
+
+    with_seconds: whether the speed of the model has to be measured.
+    """
+    costs = measure_costs(model)
+    if not with_seconds:
+        return costs
+    if path.exists():
+        known = ModelCosts.read(path)
+        if replace(known, seconds=None, measured_on="") == costs and known.measured_here:
+            return known
+    costs = measure_seconds(model, costs)
+    costs.write(path)
+    return costs
 
 
 @contextlib.contextmanager

@@ -134,7 +134,7 @@ class LayeredModel(torch.nn.Module, ABC):
     tokenizer: Tokenizer.
     sample_rate: int, Hz, of the waveforms that the model takes.
     origin: dict, JSON-able; how this model came to be (source, proposals applied, training).
-    library_note: Markdown for the model card: how the library of origin loads the directory.
+    library_name, library_note: of the library that loads the directory, and how it does in Markdown, for the model card.
     window: seconds to which the model pads every utterance, None where it takes them as they are.
     """
 
@@ -142,6 +142,7 @@ class LayeredModel(torch.nn.Module, ABC):
     tokenizer: Tokenizer
     sample_rate: int
     origin: dict
+    library_name: str = "comflp"
     library_note: str = ""
     window: float | None = None
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
+
+from huggingface_hub import EvalResult, ModelCardData
 
 from comflp.models.layered import LayeredModel
+from comflp.models.published import hub_name
+from comflp.record import versions
+
+_TASK = "automatic-speech-recognition"
 
 _LABELS = {
     "data": "Data",
@@ -15,19 +21,21 @@ _LABELS = {
 
 
 def model_card(model: LayeredModel) -> str:
-    """Markdown model card of ``model``: what its ``origin`` says.
+    """Markdown model card of ``model``: what its ``origin`` says, with the header that the Hugging Face hub reads.
 
-    That is its source, its pruning steps, whatever else was put there, and the facts under ``training``: ``metric``
-    ("cer" or "wer") with ``error_rate`` and ``error_rate_before`` fine-tuning (percent), ``data`` (what it was scored
-    or trained on), ``seed``, ``command``, or anything else. A fact that is None is left out.
+    That is its source and what the source's card says (``published``), its pruning steps, whatever else was put there, and
+    the facts under ``training``: ``metric`` ("cer" or "wer") with ``error_rate`` and ``error_rate_before`` fine-tuning
+    (percent), ``data`` (what it was scored or trained on), ``seed``, ``command``, or anything else. A fact that is None is
+    left out.
     """
-    told = {**model.origin, **model.origin.get("training", {}), "training": None}
+    told = {**model.origin, **model.origin.get("training", {}), "training": None, "published": None}
     facts = {key: value for key, value in told.items() if value is not None}
+    lines = ["---", _header(model, facts).to_yaml(), "---", ""]
     source, pruning = facts.pop("source", None), facts.pop("pruning", [])
-    tags = ["automatic-speech-recognition", "ctc", "comflp", *(["layer-pruning"] if pruning else [])]
-    lines = ["---", "tags:", *(f"- {tag}" for tag in tags), "---", ""]
-    lines += ["# Layer-pruned CTC speech recognition model" if pruning else "# CTC speech recognition model", ""]
-    lines += [f"{model.num_layers} encoder layers, {model.num_parameters:,} parameters, {model.sample_rate} Hz audio."]
+    kind = "CTC speech" if len(model.stacks) == 1 else "Speech"
+    lines += [f"# Layer-pruned {kind} recognition model" if pruning else f"# {kind} recognition model", ""]
+    depth = ", ".join(f"{stack.num_layers} {name} layers" for name, stack in model.stacks.items())
+    lines += [f"{depth}, {model.num_parameters:,} parameters, {model.sample_rate} Hz audio."]
     if source:
         lines += ["", f"Made from: {source}"]
     if pruning:
@@ -36,10 +44,31 @@ def model_card(model: LayeredModel) -> str:
         lines += [f"| {i} | {step['num_layers']} | {step['removed']} |" for i, step in enumerate(pruning, start=1)]
         lines += [_repaired(i, step["repair"]) for i, step in enumerate(pruning, start=1) if "repair" in step]
     lines += _results(facts)
+    lines += ["", "Written with " + ", ".join(f"{name} {version}" for name, version in versions().items()) + "."]
     lines += ["", "## Use", "", "```python", "import comflp.models", "", 'model = comflp.models.load("path/to/this/directory")']
     lines += ["```", ""]
     lines += [model.library_note] if model.library_note else []
     return "\n".join(lines)
+
+
+def _header(model: LayeredModel, facts: Mapping[str, Any]) -> ModelCardData:
+    """What programs read of a card. Error rates are named with the data that they are of."""
+    metric, rate = facts.get("metric"), facts.get("error_rate")
+    source, language = hub_name(facts.get("source")), getattr(model, "language", None)
+    scores = [] if metric is None or rate is None else [
+        EvalResult(_TASK, str(facts.get("scored_on", "dev")), str(facts.get("data", "dev")), metric, round(rate, 4))
+    ]
+    ctc = ["ctc"] if len(model.stacks) == 1 else []
+    return ModelCardData(
+        model_name=(source or str(facts.get("source", model.family))).split("/")[-1] + ("-pruned" if "pruning" in facts else ""),
+        library_name=model.library_name,
+        pipeline_tag=_TASK,
+        base_model=source,
+        metrics=[metric] if scores else None,
+        eval_results=scores or None,
+        tags=[_TASK, *ctc, "comflp", *(["layer-pruning"] if "pruning" in facts else [])],
+        **{**({"language": language} if language else {}), **model.origin.get("published", {})},
+    )
 
 
 def _repaired(step: int, done: dict[str, Any]) -> str:

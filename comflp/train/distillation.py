@@ -10,8 +10,7 @@ import torch
 from comflp.data.batching import own_frames
 from comflp.errors import ComflpError
 from comflp.models.layered import Output, LayeredModel
-
-KINDS = ("none", "ctc", "hidden", "both")
+from comflp.train import DISTILLATIONS
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Distillation:
     @classmethod
     def of_kind(cls, kind: str, teacher: LayeredModel, kept: Sequence[int], **weights: float) -> Distillation | None:
         """The Distillation named ``ctc``, ``hidden`` or ``both``; None for ``none``."""
-        if kind not in KINDS:
-            raise ComflpError(f"--distill {kind} is none of {', '.join(KINDS)}")
+        if kind not in DISTILLATIONS:
+            raise ComflpError(f"--distill {kind} is none of {', '.join(DISTILLATIONS)}")
         if kind == "none":
             return None
         made = cls(teacher.eval().requires_grad_(False), tuple(kept), **weights)

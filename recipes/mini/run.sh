@@ -38,6 +38,7 @@ reverse_measures="dc svcca" # measures whose worst candidates are decoded too (r
 dc_opts=                  # options of dc; "--batch-size 32 --num-batch 16" is its steadier setting (benchmarks/README.md)
 skip_kl_opts=             # options of skip_kl, such as "--num-utterances 32 --max-block 6"
 num_prune=4,6,8           # N, layers to remove: a number, a list 4,6,8 or a range 1:8
+target=                   # instead of num_prune and finetune_prune, what the pruned model is to be: params=50%, speedup=1.5, ... (docs/targets.md)
 search=exact              # coarse search: exact, or beam as in the paper
 beam_size=10              # K, candidates of the coarse search
 refine=100                # skip measures only: run the best 100 as whole pruned models and keep the K best; 0: off

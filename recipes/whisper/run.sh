@@ -39,6 +39,7 @@ reverse_measures=         # measures whose worst candidates are decoded too
 dc_opts=                  # options of dc, such as "--batch-size 32 --num-batch 16"
 skip_kl_opts="--num-utterances 8 --max-block 3" # options of skip_kl
 num_prune="encoder=0:2+decoder=0:3" # layers to remove of each stack: numbers, lists 1,3 or ranges 0:2, in every combination
+target=                   # instead of num_prune and finetune_prune, what the pruned model is to be: params=50%, speedup=1.5, ... (docs/targets.md)
 search=exact              # coarse search: exact, or beam as in the paper
 beam_size=3               # K, candidates of the coarse search
 refine=40                 # skip_kl only: run this many of the best joint proposals whole and keep the K best; 0: off

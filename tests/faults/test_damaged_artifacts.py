@@ -118,8 +118,8 @@ CONFIGURATION = b"lr: 0.001\nepochs: 3\nname: small\nbetas: [0.9, 0.98]\nfolder:
 def test_configuration(folder, content):
     path = folder / "conf.yaml"
     path.write_bytes(content)
-    found = outcome(lambda: hparams.load(str(path), []), path)
-    assert found is None or isinstance(found.values, dict)
+    found = outcome(lambda: hparams.load(str(path), []).values, path)
+    assert found is None or isinstance(found, dict)
 
 
 @pytest.fixture(scope="module")

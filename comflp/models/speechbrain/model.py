@@ -27,6 +27,7 @@ from comflp.data.batching import AudioBatch
 from comflp.errors import ComflpError
 from comflp.models.layered import LayeredModel, Output, Stack, State, Step
 from comflp.models.model_card import model_card
+from comflp.models.published import published
 from comflp.models.speechbrain.tokenizer import SpeechBrainTokenizer
 from comflp.models.transformers.families import FAMILIES
 from comflp.models.transformers.logging import quiet
@@ -71,6 +72,8 @@ class SpeechBrainCTC(LayeredModel):
     def model(self) -> torch.nn.Module:
         """The transformers model, which has no CTC head of its own."""
         return self.lobe.model
+
+    library_name = "speechbrain"
 
     @property
     def library_note(self) -> str:
@@ -204,7 +207,8 @@ def load_speechbrain(name_or_dir: str | Path, trust_hyperparams: bool) -> Speech
             f"WavLM lobe, which is itself a key of hyperparams.yaml and gives its last layer only"
         )
     source = Path(name).resolve().name if Path(name).is_dir() else name
-    made = SpeechBrainCTC(interface, hyperparams, origin or {"source": source}).eval()
+    card = {"published": found} if (found := published(name)) else {}
+    made = SpeechBrainCTC(interface, hyperparams, origin or {"source": source, **card}).eval()
     refuse_unless_equal_to_library(made, f"the SpeechBrain model {name}")
     return made
 

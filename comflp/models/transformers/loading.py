@@ -13,6 +13,7 @@ from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq, FeatureExtr
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
 from comflp.models.layered import LayeredModel
+from comflp.models.published import published
 from comflp.models.transformers import head as normed_head
 from comflp.models.transformers.directory import check_config, check_directory
 from comflp.models.transformers.families import FAMILIES, Kind
@@ -70,7 +71,7 @@ def layered(model: PreTrainedModel, processor: ProcessorMixin, language: str | N
     types = {parameter.dtype for parameter in model.parameters()}
     if types != {torch.float32}:
         raise ComflpError(f"{name} has weights in {', '.join(sorted(map(str, types)))}; call model.float() first")
-    origin = getattr(model.config, "comflp", None) or {"source": os.path.basename(name)}
+    origin = getattr(model.config, "comflp", None) or {"source": os.path.basename(name) if os.path.isdir(name) else name}
     return _cut(model, processor, origin, name, language)
 
 
@@ -98,11 +99,12 @@ def _family(name: str, model_type: str) -> tuple[Kind | Seq2SeqFamily, type]:
 
 
 def _origin(name: str) -> dict:
-    """Name of a directory, or name and commit of a hub repository."""
+    """Name of a directory, or name and commit of a hub repository; and what its card says."""
+    card = {"published": found} if (found := published(name)) else {}
     if Path(name).is_dir():
-        return {"source": Path(name).resolve().name}
+        return {"source": Path(name).resolve().name, **card}
     snapshot = Path(hf_hub_download(name, "config.json")).parent
-    return {"source": name, "revision": snapshot.name}
+    return {"source": name, "revision": snapshot.name, **card}
 
 
 def _load_model(name: str, auto_class: type) -> PreTrainedModel:

@@ -44,6 +44,8 @@ class TransformersCTC(LayeredModel):
         self.tokenizer = ProcessorTokenizer(processor.tokenizer, model.config.vocab_size)
         self.sample_rate = processor.feature_extractor.sampling_rate
 
+    library_name = "transformers"
+
     @property
     def library_note(self) -> str:
         lines = ["or with transformers alone:", "", "```python", "from transformers import AutoModelForCTC, AutoProcessor", ""]

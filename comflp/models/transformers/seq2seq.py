@@ -69,6 +69,8 @@ class TransformersSeq2Seq(LayeredModel):
         self.sample_rate = processor.feature_extractor.sampling_rate
         self.window = processor.feature_extractor.n_samples / self.sample_rate
 
+    library_name = "transformers"
+
     @property
     def library_note(self) -> str:
         return (

@@ -6,7 +6,7 @@ import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from comflp.errors import ComflpError
 from comflp.proposal import Proposal, PruningProposal, joined
 from comflp.search.baselines.fixed import FIXED, NUM_RANDOM, Rule, distinct, drawn_without_end, num_sets
 from comflp.search.coarse.stacks import StackMatrices, stack_searches
+from comflp.stacks import Layers, Stacks
 from comflp.target import LayerCounts
 
 if TYPE_CHECKING:  # the probes need torch, which takes seconds to import
@@ -22,20 +23,6 @@ if TYPE_CHECKING:  # the probes need torch, which takes seconds to import
 FIRST, BEST = "first", "best"
 """Which of its proposals a baseline stands for: the first, chosen without decoding, or the one that decodes best."""
 NAMES = (*FIXED, "random", "reverse", "glp", "greedy", "linear_probe")
-
-
-class Layers(Protocol):
-    """What baselines look at of a stack of layers: how many there are, and which must stay, with the reasons."""
-
-    @property
-    def num_layers(self) -> int: ...
-
-    @property
-    def must_stay(self) -> Mapping[int, str]: ...
-
-
-Stacks = Mapping[str, Layers]
-"""The stacks of a model by their names, in its order."""
 
 
 @dataclass(frozen=True)

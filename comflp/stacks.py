@@ -1,0 +1,53 @@
+"""The stacks of a model as its record says them, for what has to know its layers and needs no weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Protocol
+
+from comflp.errors import ComflpError
+
+
+class Layers(Protocol):
+    """What a stack says of its layers: how many there are, and which must stay, with the reasons."""
+
+    @property
+    def num_layers(self) -> int: ...
+
+    @property
+    def must_stay(self) -> Mapping[int, str]: ...
+
+
+Stacks = Mapping[str, Layers]
+"""The stacks of a model by their names, in its order."""
+
+
+@dataclass(frozen=True)
+class RecordedLayers:
+    """Layers of a stack, without the stack. must_stay: layer number (from 1) -> why this layer cannot be removed."""
+
+    num_layers: int
+    must_stay: Mapping[int, str] = field(default_factory=dict)
+
+
+def as_json(stacks: Stacks) -> dict[str, Any]:
+    """What a record keeps of the stacks of a model.
+
+    >>> as_json({"encoder": RecordedLayers(12, {1: "it owns what all share"})})
+    {'encoder': {'num_layers': 12, 'must_stay': {'1': 'it owns what all share'}}}
+    """
+    return {
+        name: {"num_layers": layers.num_layers, "must_stay": {str(layer): why for layer, why in layers.must_stay.items()}}
+        for name, layers in stacks.items()
+    }
+
+
+def from_json(content: Any) -> dict[str, RecordedLayers]:
+    """What :func:`as_json` gave; ComflpError where it is something else."""
+    try:
+        return {
+            name: RecordedLayers(int(layers["num_layers"]), {int(layer): str(why) for layer, why in layers["must_stay"].items()})
+            for name, layers in content.items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ComflpError(f"{str(content)[:60]!r} does not say how many layers a model has") from None
