@@ -29,6 +29,8 @@ def main():
     arguments.add_argument("--language", type=option_types.name, default="",
                            help="which language a multilingual model, such as Whisper, is to recognise")
     arguments.add_argument("--out", type=option_types.new_path, required=True, help="experiment directory; gets deep/")
+    arguments.add_argument("--context-seconds", type=option_types.count, default=0,
+                           help="pad utterances to so many seconds, not to the model's window: an approximation; 0: the window")
     arguments.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     options = arguments.parse_args()
 
@@ -40,7 +42,8 @@ def main():
         deep / "record.json",
         "stage0_fetch_model",
         options={"model": source.name if source.is_dir() else options.model,
-                 **({"language": options.language} if options.language else {})},
+                 **({"language": options.language} if options.language else {}),
+                 **({"context_seconds": options.context_seconds} if options.context_seconds else {})},
         inputs={"published model": fingerprint_model(source)} if source.is_dir() else {},
         force=options.force,
     )
@@ -51,6 +54,10 @@ def main():
     import comflp.models  # a model that is there already needs no torch, which takes seconds to import
 
     model = comflp.models.load(options.model, trust_hyperparams=options.trust_hyperparams, language=options.language or None)
+    if options.context_seconds:
+        from comflp.models.transformers.window import with_window
+
+        model = with_window(model, options.context_seconds)
     with atomic_directory(deep, MODEL, options.force) as temporary:
         model.save(temporary)
     stage.finish([deep], stacks=as_json(model.stacks))

@@ -32,7 +32,8 @@ num_valid=24              # utterances of the fine search
 num_probe=64              # training utterances that the layers are compared on, and that pruned models are repaired with
 # the deep model (stage 0)
 model=openai/whisper-base # a model directory or a hub name
-name=                     # name of the experiment, exp/<name>; empty: the last part of the model's name and the language
+context_seconds=0         # pad utterances to so many seconds and not to 30: faster, an approximation that every result names; 0: 30
+name=                     # name of the experiment, exp/<name>; empty: the last part of the model's name, the language and the context
 # the search (stages 1 to 4)
 measures="skip_kl dc"     # measures to search by: skip_kl (docs/measures.md), dc and svcca as in the paper, ...
 reverse_measures=         # measures whose worst candidates are decoded too
@@ -67,19 +68,25 @@ seed=1234                 # seed for all random draws
 . steps/pipeline.sh
 
 if [ -d "$called_from/$model" ]; then model=$called_from/$model; fi
-exp=exp/${name:-$(basename "$model")-$language}
+shorter=
+if [ "$context_seconds" != 0 ]; then shorter=-${context_seconds}s; fi
+exp=exp/${name:-$(basename "$model")-$language$shorter}
 report_title="Layer pruning of $(basename "$model")"
 report_note="Prompts read by one person (language: $language), or your own corpus; texts are compared after the normaliser '$normaliser'."
+if [ "$context_seconds" != 0 ]; then
+  report_note="$report_note An approximation: utterances are padded to $context_seconds s, and the model was trained on 30 s."
+fi
 begin_experiment
 
 if in_stage 0 "data preparation and the deep model"; then
   lock_data
   on_first_node local/prepare.sh --force "$force" --corpus "$corpus" --language "$language" --num-dev "$num_dev" \
-    --num-test "$num_test" --seed "$seed"
+    --num-test "$num_test" --longest "$([ "$context_seconds" = 0 ] && echo 30 || echo "$context_seconds")" --seed "$seed"
   on_first_node python steps/select_subsets.py ${forced[@]+"${forced[@]}"} --valid-from "$valid_from" \
     --num-valid "$num_valid" --num-probe "$num_probe" --seed "$seed"
   unlock_data
-  on_first_node python steps/fetch_model.py ${forced[@]+"${forced[@]}"} --model "$model" --language "$language" --out "$exp"
+  on_first_node python steps/fetch_model.py ${forced[@]+"${forced[@]}"} --model "$model" --language "$language" \
+    --context-seconds "$context_seconds" --out "$exp"
 fi
 
 stages_1_to_7

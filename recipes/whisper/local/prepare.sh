@@ -8,6 +8,7 @@ corpus=               # [path] folder with the data directories train, dev and t
 language=it           # of the prompts
 num_dev=30            # prompts of the dev set
 num_test=80           # prompts of the test set
+longest=30            # seconds of the longest prompt that is taken
 seed=1                # seed for the random draw of the sets
 force=false           # make again what was made with other options
 # end of options
@@ -21,4 +22,4 @@ if [ -z "$corpus" ]; then
   corpus=downloads/prompts_$language
 fi
 python local/prepare_sets.py ${forced[@]+"${forced[@]}"} --corpus "$corpus" --data data --language "$language" \
-  --num-dev "$num_dev" --num-test "$num_test" --seed "$seed"
+  --num-dev "$num_dev" --num-test "$num_test" --longest "$longest" --seed "$seed"

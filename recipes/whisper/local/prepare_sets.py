@@ -24,7 +24,6 @@ from comflp.scoring import normalise
 
 SETS = ("train", "dev", "test")
 FEWEST_WORDS = 4
-MOST_SECONDS = 30.0
 _DOUBTFUL = re.compile(r"""[]\[<>(){}*|/"]      # remarks, and alternatives
                            |\w\?\w|\w\?\ [a-zà-ÿ] # a lost character
                            |\b[A-Z]{2,}\b        # abbreviations
@@ -77,6 +76,7 @@ def main():
     options.add_argument("--language", type=option_types.some_name, default="it", help="of the prompts, for their names")
     options.add_argument("--num-dev", type=option_types.positive, default=30, help="prompts of data/dev")
     options.add_argument("--num-test", type=option_types.positive, default=80, help="prompts of data/test; the others are data/train")
+    options.add_argument("--longest", type=option_types.seconds, default=30.0, help="seconds of the longest prompt that is taken")
     options.add_argument("--seed", type=option_types.seed, default=1, help="seed for the random draw of the sets")
     args = options.parse_args()
 
@@ -84,7 +84,7 @@ def main():
     if (args.corpus / "text").is_file():
         prompts = read_prompts(args.corpus, args.language)
         read = fingerprint_value([[utt_id, text] for utt_id, _, text, _ in prompts])
-        drawn = {"num_dev": args.num_dev, "num_test": args.num_test, "seed": args.seed}
+        drawn = {"num_dev": args.num_dev, "num_test": args.num_test, "longest": args.longest, "seed": args.seed}
     elif missing := [name for name in SETS if not (args.corpus / name / "wav.scp").is_file()]:
         raise DataError(f"{args.corpus} has neither a file text, as the prompts have, nor the data directories {', '.join(missing)}")
     else:
@@ -95,7 +95,7 @@ def main():
         print(f"{args.data}/{{{','.join(SETS)}}} are up to date")
         return
     if drawn:
-        utterances = [one for one in with_durations(prompts, "prompts") if one.duration <= MOST_SECONDS]
+        utterances = [one for one in with_durations(prompts, "prompts") if one.duration <= args.longest]
         given = drawn_sets(utterances, {"dev": args.num_dev, "test": args.num_test}, args.seed)
     for name, directory in zip(SETS, directories):
         write_data_dir(directory, given[name], args.force)
