@@ -12,7 +12,9 @@ from comflp.proposal import JointProposal, PruningProposal
 from comflp.result_names import ListName, ProposalName
 from comflp.search import BlockMatrix, Candidate, baselines, coarse_search
 from comflp.search.baselines import baseline
+from comflp.search.baselines.greedy_loss import greedy, greedy_by_loss
 from comflp.search.baselines.linear_probe import ProbeResult
+from comflp.search.coarse.stacks import StackMatrices
 from comflp.search.fine.ranking import fine_search
 from comflp.search.lists import CandidateList, RankedFiles, baseline_list, measure_list
 from comflp.target import LayerCounts
@@ -62,7 +64,7 @@ def test_random_draws():
 
 def test_baselines_that_look_at_something():
     matrix = BlockMatrix(random_matrix(6, seed=1))
-    worst = baseline.reverse(matrix, "f00", Path("dc.record.json"))
+    worst = baseline.reverse(StackMatrices({"encoder": matrix}), "f00", Path("dc.record.json"))
     assert worst.propose(LayerCounts({"encoder": 3})) == [c.proposal for c in coarse_search(matrix, 3, reverse=True)]
     assert (worst.choice, worst.identity, worst.upstream) == ("first", ("reverse", "f00"), (Path("dc.record.json"),))
     probed = ProbeResult((6.0, 5.0, 5.5, 3.0, 2.9))
@@ -70,6 +72,31 @@ def test_baselines_that_look_at_something():
     assert entry.propose(LayerCounts({"encoder": 2})) == [probed.proposal(2)]
     assert entry.details() == {"probe_losses": list(probed.losses), "layer_gains": list(probed.gains)}
     assert baseline.glp(ONE).propose is None
+
+
+def test_greedy_goes_step_by_step_and_only_where_a_stack_is_to_lose_more():
+    """A layer costs its number, and two of the decoder much more than the sum: what is gone is looked at together."""
+    def cost(proposal):
+        encoder, decoder = (proposal.of(stack).removed for stack in ("encoder", "decoder"))
+        return sum(encoder) + sum(decoder) + (10 if decoder in ((1, 2), (1, 3)) else 0)
+
+    calls = []
+
+    def costs(proposals):
+        calls.append(list(proposals))
+        return {proposal: cost(proposal) for proposal in proposals}
+
+    stacks = {"encoder": Layers(5), "decoder": Layers(5)}
+    wanted = [LayerCounts({"encoder": 1, "decoder": 0}), LayerCounts({"encoder": 1, "decoder": 2})]
+    found = greedy_by_loss(costs, stacks, wanted)
+    assert [str(found[counts]) for counts in wanted] == ["encoder=1", "encoder=1+decoder=1,4"]
+    assert len(calls) == 3 and len(calls[0]) == len(set(calls[0])) == 10, "what both look at is run once"
+
+
+def test_some_baselines_are_of_one_stack():
+    for make in (baseline.glp, lambda stacks: baseline.linear_probe(lambda: None, "", 1, stacks)):
+        with pytest.raises(ComflpError, match="of models of one stack, and this one has encoder, decoder"):
+            make(TWO)
 
 
 def test_what_a_record_says_of_a_baseline_changes_with_what_it_looks_at():
@@ -82,7 +109,8 @@ def test_what_a_record_says_of_a_baseline_changes_with_what_it_looks_at():
 
 def test_names():
     made = [*(baseline.fixed(name, ONE) for name in baselines.FIXED), baseline.random(ONE, 0), baseline.glp(ONE),
-            baseline.reverse(BlockMatrix(random_matrix(6, 0)), "", Path()), baseline.linear_probe(lambda: None, "", 1, ONE)]
+            baseline.reverse(StackMatrices({"encoder": BlockMatrix(random_matrix(6, 0))}), "", Path()),
+            baseline.linear_probe(lambda: None, "", 1, ONE), greedy(lambda proposals: {}, ONE, [])]
     assert {entry.name for entry in made} == set(baseline.NAMES)
 
 

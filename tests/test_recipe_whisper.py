@@ -1,0 +1,102 @@
+"""recipes/whisper from its run.sh, on a random Whisper and prompts of noise: two stacks through all stages."""
+
+import json
+
+import pytest
+from fixtures.recipe import command, environment
+from fixtures.whisper_recipe import OPTIONS, small_whisper_recipe
+
+import subprocess
+
+from comflp.artifacts import fingerprint_model, read_json
+from comflp.data.data_dir import read_data_dir
+from comflp.experiment import Layout, read_proposal
+from comflp.inference.hidden_states import read as read_hidden
+from comflp.inference.hypotheses import read_hypotheses
+from comflp.models import load
+from comflp.scoring import error_rate
+
+CELLS = ("prune_decoder1", "prune_encoder1", "prune_encoder1_decoder1")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whisper")
+    recipe = small_whisper_recipe(folder)
+    done = subprocess.run(
+        command(recipe, 0, 7, model=folder / "model", corpus=folder / "corpus", **OPTIONS),
+        cwd=recipe, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return recipe, Layout(recipe / "exp" / "small")
+
+
+def test_sets_share_no_text_and_hold_what_can_be_trusted(finished):
+    sets = {name: read_data_dir(finished[0] / "data" / name) for name in ("train", "dev", "test")}
+    texts = {name: {utterance.text for utterance in data} for name, data in sets.items()}
+    assert sum(map(len, sets.values())) == 30 and all(len(data) >= 6 for data in sets.values())
+    assert not texts["train"] & texts["dev"] and not texts["train"] & texts["test"] and not texts["dev"] & texts["test"]
+    assert not any(name in str(utterance.utt_id) for data in sets.values() for utterance in data for name in ("short", "spelt", "lost"))
+
+
+def test_the_deep_models_hypotheses_are_written_once_and_named_in_a_record(finished):
+    recipe, layout = finished
+    for name in ("probe", "valid", "dev", "test"):
+        record = read_json(layout.deep / f"hypotheses_{name}" / "record.json")
+        assert record["inputs"]["model"] == fingerprint_model(layout.deep)
+        content = read_json(layout.deep / f"hypotheses_{name}" / "hypotheses.json")
+        found = read_hypotheses(layout.deep / f"hypotheses_{name}" / "hypotheses.json")
+        assert set(found) == {utterance.utt_id for utterance in read_data_dir(recipe / "data" / name)}
+        for utt_id, entry in content["utterances"].items():
+            assert entry["ended"] == (len(entry["tokens"]) < content["most_tokens"]) and found[utt_id] == tuple(entry["tokens"])
+
+
+def test_hidden_states_and_a_matrix_of_each_stack(finished):
+    layout = finished[1]
+    for stack, depth in (("encoder", 2), ("decoder", 3)):
+        utt_ids, hidden = read_hidden(layout.root / "hidden" / stack)
+        assert hidden.shape == (len(utt_ids), depth + 1, 32)
+    for measure in ("dc", "skip_kl"):
+        assert list(layout.matrices(measure)) == ["encoder", "decoder"]
+        about = read_json(layout.correlation(measure, ".json", "decoder"))
+        assert about["num_layers"] == 3 and about["stacks"] == {"encoder": 2, "decoder": 3}
+    assert layout.measures() == ["dc", "skip_kl"]
+
+
+def test_joint_candidates_were_run_whole_and_every_cell_is_ranked(finished):
+    root = finished[1].root
+    joint = read_json(root / "prune_encoder1_decoder1" / "skip_kl" / "candidates.json")
+    assert joint["num_layers"] == {"encoder": 2, "decoder": 3} and joint["num_prune"] == 2
+    assert joint["joint"]["joint_proposals"] == 4 and joint["joint"]["stack_proposals"] == {"encoder": 2, "decoder": 3}
+    costs = [-candidate["quality"] for candidate in joint["candidates"]]
+    assert costs == sorted(costs) and len(costs) == 2
+    for cell in CELLS:
+        for name in ("skip_kl", "dc", "top", "spaced", "greedy", "random"):
+            for entry in read_json(root / cell / name / "ranked.json")["results"]:
+                assert 0 <= entry["capped_error_rate"] <= 100 and entry["ran_into_limit"] >= 0
+    greedy = read_proposal(root / "prune_encoder1" / "greedy" / "proposal.json")
+    coarse = read_json(root / "prune_encoder1" / "skip_kl" / "candidates.json")["candidates"][0]["proposal"]
+    assert str(greedy) == coarse, "of one layer both are the cheapest one that is run whole"
+
+
+def test_pruned_and_repaired_models_are_decoded_and_cut_off_by_the_deep_ones_hypotheses(finished):
+    recipe, layout = finished
+    deep = read_hypotheses(layout.deep / "hypotheses_test" / "hypotheses.json")
+    references = {utterance.utt_id: utterance.text for utterance in read_data_dir(recipe / "data" / "test")}
+    results = list(layout.results())
+    assert results and all({str(state) for state in result.states()} == {"pruned", "repaired"} for result in results)
+    result = results[-1]
+    model = load(result.model(result.states()[-1]))
+    assert model.origin["pruning"][-1]["removed"] == str(result.start) and "repair" in model.origin["pruning"][-1]
+    out = result.model(result.states()[-1]) / "decode_test"
+    score = read_json(out / "score.json")
+    texts = {line.split(" ", 1)[0]: line.partition(" ")[2].strip() for line in (out / "hyp").read_text().splitlines()}
+    for utt_id, text in texts.items():
+        assert len(model.tokenizer.encode(text)) <= 2 * len(deep[utt_id]) + 8
+    assert score["error_rate"] == pytest.approx(error_rate(references, texts, "wer", "basic").rate)
+    assert score["capped_error_rate"] <= min(score["error_rate"], 100) and score["ran_into_limit"] >= 0
+
+
+def test_there_is_a_report(finished):
+    report = json.loads((finished[1].report / "report.json").read_text())
+    assert report and (finished[1].report / "report.html").stat().st_size > 1000
