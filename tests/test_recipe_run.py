@@ -8,6 +8,7 @@ import pytest
 from fixtures.recipe import MODEL, environment, run, small_recipe
 
 from comflp.artifacts import read_json
+from comflp.costs import ModelCosts
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +182,15 @@ def test_n_outside_1_to_l_minus_1_is_an_error(finished, num_prune):
     done = run(finished[0], first=3, last=3, num_prune=num_prune)
     assert done.returncode == 1
     assert "num-prune" in done.stderr.replace("_", "-") and "Traceback" not in done.stderr
+
+
+def test_a_target_takes_the_place_of_n(finished, exp):
+    done = run(finished[0], 3, 5, target="layers=2,macs=99%")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "removing half of the encoder's layers can make this model at most" in done.stdout and "wrote" not in done.stdout
+    assert ModelCosts.read(exp / "costs.json").num_layers == {"encoder": 4}
+    done = run(finished[0], 3, 3, target="params=1%")
+    assert done.returncode == 1 and "--target params=1% cannot be reached" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_other_options_stop_the_stage_and_are_named(finished):
