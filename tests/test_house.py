@@ -14,7 +14,7 @@ LONGEST = 320
 FLOORS = (
     ("errors", "names"), ("artifacts", "replacing"), ("proposal", "target", "stacks", "text", "costs", "budget"),
     ("processes", "heartbeat"), ("record",), ("experiment", "result_names"),
-    ("data", "scoring"), ("models",), ("inference",), ("measures",), ("search",), ("repair",), ("train",), ("deploy", "pruning"),
+    ("data", "scoring"), ("models",), ("inference",), ("measures",), ("search",), ("repair",), ("train",), ("deploy", "pruned", "pruning"),
     ("report",), ("cli", "transcribe"),
 )  # fmt: skip
 """What lies in comflp/, from the bottom up. local/ stands on top of all of it."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from fixtures.whisper import make_whisper
+from huggingface_hub import ModelCard
 
 import comflp
 import comflp.models
@@ -177,6 +178,8 @@ def test_texts_are_on_the_last_screen(make_model, folder, tmp_path, capsys):
     assert main(["prune", str(tmp_path / "deep"), *arguments]) == 0
     shown = capsys.readouterr().out
     assert "as measured here" in shown and "CER" in shown and "by seconds" in shown
+    [score] = ModelCard.load(tmp_path / "small" / "README.md").data.eval_results
+    assert f"{score.metric_value:.2f}% pruned" in shown and score.dataset_name == "4 utterances that no step has seen"
 
 
 def test_errors_are_one_line(make_model, folder, tmp_path, capsys):

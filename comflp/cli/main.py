@@ -15,6 +15,7 @@ COMMANDS = {
     "transcribe": "print the text of audio files",
     "evaluate": "recognise a data set, and give error rates where it has texts",
     "export": "write a model as ONNX or with int8 weights",
+    "push": "upload a model directory to the Hugging Face hub",
     "report": "write the report of a recipe's experiment",
 }
 """Name -> what it does. ``comflp.cli.NAME`` has ``run(arguments)``, which returns the exit status or None for 0."""

@@ -1,0 +1,50 @@
+"""A model directory to the Hugging Face hub, by the hub's own library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.utils import validate_repo_id
+
+from comflp.errors import ComflpError
+
+_STAYS = ("decode_*", "hypotheses_*", "export/*", "*record.json", "started.json", ".*", "*/.*")
+"""What a stage of a recipe leaves beside a model: decodes hold the texts of data sets, records the paths of a machine."""
+
+_UNREACHABLE = (HfHubHTTPError.__bases__[0], OfflineModeIsEnabled)
+"""The first is the base of all errors of the HTTP library that huggingface_hub is built on, which changed its name twice."""
+
+
+def push(directory: str | Path, name: str, private: bool = False) -> str:
+    """Upload a model directory with its card to a repository of the hub, which is made if it is not there; returns its address.
+
+    name: ``user/model``, or ``model`` for one's own. private: whether a repository that is made is seen by its owner alone.
+    The token is the one of ``hf auth login`` or of HF_TOKEN. Decodes, exports and records of stages stay here.
+
+    Raises ComflpError where the directory is no model with a card, where the hub refuses, and where it cannot be reached.
+    """
+    directory = Path(directory)
+    if not any((directory / sign).is_file() for sign in ("config.json", "hyperparams.yaml")) or not (directory / "README.md").is_file():
+        raise ComflpError(f"{directory} is no model directory with a card (config.json or hyperparams.yaml, and README.md)")
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise ComflpError(f"{name[:80]!r} is no name of a repository: {error}") from None
+    hub = HfApi()
+    try:
+        address = hub.create_repo(name, private=private or None, exist_ok=True)
+        hub.upload_folder(repo_id=address.repo_id, folder_path=directory, ignore_patterns=list(_STAYS), commit_message="Upload by comflp")
+    except LocalTokenNotFoundError as error:
+        raise ComflpError(f"there is no token for {hub.endpoint}: run 'hf auth login', or set HF_TOKEN ({_first_line(error)})") from None
+    except HfHubHTTPError as error:
+        said = f" ({error.server_message})" if error.server_message else ""
+        raise ComflpError(f"{hub.endpoint} refuses {name}: {_first_line(error)}{said}; is the token one that may write there?") from None
+    except _UNREACHABLE as error:
+        raise ComflpError(f"{hub.endpoint} cannot be reached: {_first_line(error)}") from None
+    return str(address)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,57 @@
+"""What comes of pruning a model in one call: the smaller model, what was removed, and how it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from comflp.artifacts import write_json
+from comflp.costs import ModelCosts
+from comflp.models import LayeredModel
+from comflp.models.verify import verify_saved
+from comflp.proposal import Proposal
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a model does on the utterances that were held out.
+
+    error_rate: in percent; None without texts. divergence: KL of its posteriors from the deep model's, in nats a frame.
+    """
+
+    error_rate: float | None
+    divergence: float
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What :func:`comflp.prune` returns.
+
+    model: the smaller model, repaired where that was asked for; in evaluation mode. proposal: the layers that it lacks.
+    costs: of the deep model. history: what each step did and found, with its seconds, in order.
+    standings: ``deep``, ``pruned`` and, where there is one, ``repaired`` -> Standing. metric: ``cer`` or ``wer``.
+    num_held_out: utterances that the standings are of.
+    """
+
+    model: LayeredModel
+    proposal: Proposal
+    costs: ModelCosts
+    standings: dict[str, Standing]
+    metric: str
+    num_held_out: int
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def save(self, directory: str | Path) -> None:
+        """Write the model, load it again and compare; ``pruning.json`` and ``costs.json`` beside it have what was found."""
+        rates = {name: standing.error_rate for name, standing in self.standings.items()}
+        if rates["deep"] is not None:
+            *_, rate = rates.values()
+            self.model.origin["training"] = {
+                "metric": self.metric, "error_rate": rate, "error rate of the whole model": f"{rates['deep']:.2f}%",
+                "data": f"{self.num_held_out} utterances that no step has seen",
+            }
+        self.model.save(directory)
+        verify_saved(self.model, directory)
+        self.costs.write(Path(directory) / "costs.json")
+        write_json(Path(directory) / "pruning.json", {"proposal": str(self.proposal), "steps": self.history})
