@@ -23,8 +23,16 @@ def load(
     trust_hyperparams: let a SpeechBrain ``hyperparams.yaml`` be executed; without it such a model is refused.
     language: which language a multilingual model such as Whisper is to recognise; a saved directory knows its own.
 
-    Raises ComflpError where the directory or name does not exist, is of another kind, or lacks a part.
+    Raises ComflpError where the directory or name does not exist, is of another kind, or lacks a part, and for a language where
+    the model does not take one.
     """
+    made = _load(model, processor, trust_hyperparams, language)
+    if language is not None and len(made.stacks) == 1:
+        raise ComflpError(f"a {made.family} model recognises what it was trained on; leave the language {language!r} out")
+    return made
+
+
+def _load(model: str | Path | Any, processor: Any, trust_hyperparams: bool, language: str | None) -> LayeredModel:
     # Each kind imports its library only when it is needed: transformers alone takes seconds.
     if not isinstance(model, (str, Path)):
         from comflp.models.transformers.loading import layered

@@ -12,15 +12,20 @@ import pytest
 from comflp.data.data_dir import read_data_dir
 from fixtures.corpora import ROOT, lay_out_aishell, lay_out_fsdd, lay_out_librispeech
 from fixtures.recipe import environment
+from fixtures.whisper_recipe import make_prompts
 from test_download import make_archive
 
 
 @pytest.fixture
 def recipe(tmp_path):
-    """``recipe("mini")``: a copy of that recipe that has made nothing yet, in a folder with a space in its name."""
+    """``recipe("mini")``: a copy of that recipe that has made nothing yet, in a folder with a space in its name.
+
+    ``recipe("mini/other")`` is a second one.
+    """
 
     def copy(name):
-        folder = tmp_path / "my recipes" / name
+        name, _, other = name.partition("/")
+        folder = tmp_path / "my recipes" / f"{name}{other}"
         folder.mkdir(parents=True)
         shutil.copytree(ROOT / "recipes" / name / "local", folder / "local", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "recipes" / name / "path.sh", folder)
@@ -79,6 +84,27 @@ def test_librispeech(recipe, monkeypatch, tmp_path):
     call(folder, "prepare", "--corpus", tmp_path / "my corpus", "--letter-case", "lower")
     assert sizes(folder, monkeypatch, "train", "dev", "test", "test_other") == [4, 4, 4, 4]
     assert read_data_dir("data/dev").utterances[0].text.islower()
+
+
+def test_whisper(recipe, monkeypatch, tmp_path):
+    """Prompts, of which no two sets have a text in common, and data directories that are there."""
+    folder = recipe("whisper")
+    make_prompts(tmp_path / "my corpus", number=12)
+    options = ("--corpus", tmp_path / "my corpus", "--num-dev", 3, "--num-test", 4)
+    assert "wrote data/{train,dev,test}" in call(folder, "prepare", *options)
+    assert sizes(folder, monkeypatch, "train", "dev", "test") == [4, 4, 4], "prompts of one text, two each, are together"
+    texts = [{utterance.text for utterance in read_data_dir(f"data/{name}")} for name in ("train", "dev", "test")]
+    assert sum(map(len, texts)) == len(set.union(*texts)) == 6
+    assert "up to date" in call(folder, "prepare", *options)
+    assert "12 prompts, too few" in call(folder, "prepare", "--corpus", tmp_path / "my corpus", "--force", "true", expect=1)
+    other = recipe("whisper/other")
+    call(other, "prepare", "--corpus", folder / "data")
+    assert sizes(other, monkeypatch, "train", "dev", "test") == [4, 4, 4]
+    shutil.rmtree(folder / "data" / "dev")
+    assert "nor the data directories dev" in call(other, "prepare", "--corpus", folder / "data", expect=1)
+    assert "there are prompts in it and es only, not in klingon" in call(other, "download", "--language", "klingon", expect=1)
+    (other / "downloads" / "prompts_it").mkdir(parents=True)
+    assert "is there already" in call(other, "download")
 
 
 def test_aishell1s_download_unpacks_what_has_come_and_says_what_has_not(recipe):

@@ -96,6 +96,7 @@ COMMANDS = {
     "recipes/fsdd/local/make_strings.py": "--corpus fsdd --data prepared/fsdd --num-train 2 --num-short 1 --num-dev 1 --num-test 1",
     "recipes/mini/local/make_corpus.py": "--target prepared/mini --num-train 1 --num-dev 1 --num-test 1 --processes 1",
     "recipes/librispeech/local/prepare_librispeech.py": "--corpus libri --data prepared/libri --train a --dev b --test c --test-other d",
+    "recipes/whisper/local/prepare_sets.py": "--corpus prompts --data prepared/prompts --num-dev 1 --num-test 1",
 }
 """Script -> a command that works, in the order in which they need each other."""
 
@@ -257,6 +258,10 @@ def _write_corpora(here: Path, rng) -> None:
         folder.mkdir(parents=True)
         soundfile.write(folder / "1-2-0000.flac", noise, 8000)
         (folder / "1-2.trans.txt").write_text("1-2-0000 TEXT\n")
+    (here / "prompts").mkdir()
+    for number in range(3):
+        soundfile.write(here / "prompts" / f"p{number}.wav", noise, 8000)
+    (here / "prompts" / "text").write_text("p0: Please dial one now.\np1: Please dial two now.\np2: Please dial three now.\n")
     (here / "fsdd" / "recordings").mkdir(parents=True)
     for digit in range(10):
         for take in (0, 2, 5):
