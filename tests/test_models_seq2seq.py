@@ -11,6 +11,7 @@ import comflp.models
 from comflp.data.batching import AudioBatch
 from comflp.data.data_dir import Utterance
 from comflp.errors import ComflpError
+from comflp.models.transformers.window import with_window
 from comflp.models.verify import noise_batch, verify_saved
 from comflp.proposal import PruningProposal
 
@@ -174,3 +175,30 @@ def test_gradients_reach_both_stacks_and_the_front_end(model, tmp_path):
     for module in (library_model.model.encoder.conv1, trained.stacks["encoder"].layers[0], trained.stacks["decoder"].layers[0]):
         gradient = next(module.parameters()).grad
         assert gradient is not None and gradient.abs().sum() > 0
+
+
+def test_a_shorter_window_is_the_librarys_model_of_fewer_positions_and_says_so(model, tmp_path):
+    shorter = with_window(model, 1)
+    audio = batch((0.5, 0.9), ((0, 1), (2,)))
+    with torch.no_grad():
+        assert shorter.begin(audio).hidden.shape[1] == model.begin(audio).hidden.shape[1] // 2
+    shorter.save(tmp_path / "shorter")
+    verify_saved(shorter, tmp_path / "shorter")
+    again = comflp.models.load(tmp_path / "shorter")
+    assert again.window == 1 and again.origin["context_seconds"] == 1 and model.window == WINDOW
+    assert "context seconds: 1" in (tmp_path / "shorter" / "README.md").read_text()
+    with pytest.raises(ComflpError, match="takes 1 s at a time"):
+        again.begin(noise_batch(SAMPLE_RATE, (1.5,)))
+    with pytest.raises(ComflpError, match="window of this model is 2 s"):
+        with_window(model, 3)
+
+
+def test_only_a_model_with_a_window_can_have_a_shorter_one(make_model):
+    with pytest.raises(ComflpError, match="there is no window to shorten"):
+        with_window(make_model(), 1)
+
+
+def test_a_ctc_model_takes_no_language(make_model, tmp_path):
+    make_model().save(tmp_path / "ctc")
+    with pytest.raises(ComflpError, match="leave the language 'it' out"):
+        comflp.models.load(tmp_path / "ctc", language="it")

@@ -11,7 +11,8 @@ from comflp.data.data_dir import DataDir, Utterance
 from comflp.errors import ComflpError
 from comflp.inference.decode import decode
 from comflp.inference.device import evaluation
-from comflp.inference.hypotheses import on_own_hypotheses
+from comflp.inference.hidden_states import average
+from comflp.inference.hypotheses import on_own_hypotheses, read_hypotheses, write_hypotheses
 from comflp.inference.loop import load_batches
 from comflp.inference.output_change import output_changes
 from comflp.inference.speech import Speech
@@ -77,6 +78,50 @@ def test_a_search_that_does_not_end_is_cut_off_at_twice_the_deep_models_tokens(m
     found = evaluate(model, [model.nothing], data, hypotheses=HYPOTHESES)
     for utt_id, text in found.texts[model.nothing].items():
         assert len(model.tokenizer.encode(text)) <= 2 * len(HYPOTHESES[utt_id]) + 8
+
+
+def test_what_runs_into_the_limit_is_counted_and_capped(model, data, monkeypatch):
+    """A model that repeats itself for ever: cut off at its limit on each utterance, and no worse than one that says nothing."""
+    monkeypatch.setattr(model, "spell", lambda state, proposal=None: [[0] * limit for limit in model._limits(state)])
+    found = evaluate(model, [model.nothing], data, metric="wer", hypotheses=HYPOTHESES)
+    assert found.ran_into_limit == {model.nothing: len(data)}
+    assert found.ranking_rate(model.nothing) == found.capped_error_rate(model.nothing).rate <= 100
+    again = decode(model, data, hypotheses=HYPOTHESES)
+    assert again.ran_into_limit == len(data) and dict(again) == found.texts[model.nothing]
+    monkeypatch.setattr(model, "spell", lambda state, proposal=None: [[1, 2]] * len(state.hidden))
+    assert decode(model, data, hypotheses=HYPOTHESES).ran_into_limit == 0
+
+
+def test_hypotheses_are_kept_in_a_file_and_endless_ones_left_out_from_there(model, data, tmp_path):
+    known = {"u0": (0, 1), "u1": (2,) * model.most_tokens, "u2": ()}
+    write_hypotheses(tmp_path / "hypotheses.json", known, model.most_tokens)
+    assert read_hypotheses(tmp_path / "hypotheses.json") == known
+    with pytest.warns(UserWarning, match="does not end on 1 of 3 utterances"):
+        speech = on_own_hypotheses(Speech(model, data), read_hypotheses(tmp_path / "hypotheses.json"))
+    assert speech.hypotheses == {"u0": (0, 1), "u2": ()}
+    (tmp_path / "hypotheses.json").write_text("{}")
+    with pytest.raises(ComflpError, match="hypotheses.json has no key .utterances."):
+        read_hypotheses(tmp_path / "hypotheses.json")
+
+
+def test_hidden_states_of_a_decoder_are_means_over_its_own_tokens(model, data):
+    """By hand: of each utterance alone, the rows from the prompt's last on."""
+    batch = next(iter(load_batches(model, [list(data)]))).with_targets([HYPOTHESES[u.utt_id] for u in data])
+    with torch.no_grad():
+        found = average(model, batch)["decoder"].means
+        for row, utterance in enumerate(data):
+            alone = next(iter(load_batches(model, [[utterance]]))).with_targets([HYPOTHESES[utterance.utt_id]])
+            state = model.begin(alone)
+            for step in model.path():
+                state = model.run(state, step)
+            own = state.hidden[0, len(model.tokenizer.prompt) - 1 :]
+            assert len(own) == len(HYPOTHESES[utterance.utt_id]) + 1
+            torch.testing.assert_close(torch.from_numpy(found[row, -1]), own.mean(dim=0), rtol=1e-4, atol=1e-4)
+
+
+def test_a_loss_of_frames_is_refused(model, data):
+    with pytest.raises(ComflpError, match="this model writes tokens; compare posteriors"):
+        output_changes(Speech(model, data, hypotheses=HYPOTHESES), [PruningProposal.parse("decoder=1", DEPTHS)], "ctc")
 
 
 def test_joint_search_finds_the_best_by_running_them_whole(model, data):
