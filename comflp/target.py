@@ -61,7 +61,7 @@ class LayerCounts(Mapping[str, int]):
     @property
     def directory(self) -> str:
         """Where results of this many removed layers lie under exp/<model>: ``prune6``, ``prune_encoder1_decoder2``."""
-        if len(self) == 1:
+        if len(self) == 1 or not self.total:
             return f"prune{self.total}"
         return "prune" + "".join(f"_{stack}{number}" for stack, number in self.items() if number)
 

@@ -1,4 +1,4 @@
-"""What stage 5's --proposal names: a proposal that stage 4 left, typed layers, or random weights."""
+"""What stage 5's --proposal names: a proposal that stage 4 left, typed layers, random weights, or the deep model itself."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import Mapping, Sequence
 from comflp.artifacts import read_json, require
 from comflp.errors import ComflpError
 from comflp.experiment import Layout, NamedFiles, Result, counts_of, read_proposal
-from comflp.proposal import PruningProposal
+from comflp.proposal import NOTHING, PruningProposal
 from comflp.result_names import ProposalName, Scratch
 from comflp.target import LayerCounts
+
+DEEP = "deep"
+"""The deep model itself, to be trained in the same way as the pruned ones."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,19 @@ class Chosen:
     def description(self) -> str:
         """For model cards."""
         start = self.result.start
-        if isinstance(start, Scratch):
-            return str(start)
+        if isinstance(start, Scratch) or not start.num_removed:
+            return self.text
         return f"{self.text}, layers {start} removed" if self.named else f"layers {start} removed"
 
 
 def choose(layout: Layout, wanted: Sequence[LayerCounts], text: str, num_layers: Mapping[str, int]) -> Chosen:
-    """What ``--proposal`` names: a proposal that stage 4 left, typed layers, or random weights.
+    """What ``--proposal`` names: a proposal that stage 4 left, typed layers, random weights, or ``deep``, which removes nothing.
 
     wanted: how many layers are to go. Where several numbers would do, as they do for a target and a model of two stacks, the
     named proposal of lowest error rate is taken. num_layers: of each stack.
     """
+    if text == DEEP:
+        return Chosen(text, layout.result(PruningProposal.parse(NOTHING, num_layers)), None)
     if not is_layers(text) and len(wanted) > 1:
         wanted = [_best(layout, wanted, text)]
     counts = wanted[0]

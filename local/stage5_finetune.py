@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import hparams
 import numpy as np
 import option_types
-from chosen_proposal import Chosen, choose
+from chosen_proposal import DEEP, Chosen, choose
 from cli import parser, progress, run, scoring_options
 from deep_model import DeepModel, load
 from inference_options import on_own_hypotheses
@@ -53,8 +53,8 @@ def parse_options():
         "--proposal",
         type=option_types.some_name,
         required=True,
-        help="a name under prune<N> (dc_fine, svcca_coarse, glp, top, ...), layers such as 1,3-4,7, scratch "
-        "(same depth, all weights random) or scratch_frontend (random layers and head under the deep front end)",
+        help="a name under prune<N> (dc_fine, svcca_coarse, glp, top, ...), layers such as 1,3-4,7, scratch (same depth, all weights "
+        "random), scratch_frontend (random layers and head under the deep front end) or deep (all layers, to compare with)",
     )
     arguments.add_argument("--train", type=option_types.path, default="data/train", help="data directory to train on")
     arguments.add_argument("--dev", type=option_types.path, default="data/dev", help="data directory that the best epochs are chosen by")
@@ -67,12 +67,20 @@ def parse_options():
     arguments.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     arguments.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     options, overrides = arguments.parse_known_args()
-    return options, hparams.load(str(options.config), overrides, variant="after_repair" if repairs(options) else None)
+    return options, hparams.load(str(options.config), overrides, variant="after_repair" if options.repair > 0 and not starts_anew(options) else None)
+
+
+def starts_anew(options) -> bool:
+    """Whether the weights are random."""
+    return options.proposal in ("scratch", "scratch_frontend")
 
 
 def repairs(options) -> bool:
-    """Whether the model is repaired before training; there is nothing to repair in random weights."""
-    return options.repair > 0 and options.proposal not in ("scratch", "scratch_frontend")
+    """Whether the model is repaired before training; there is nothing to repair in random weights or in the deep model.
+
+    The deep model is trained with the configuration of repaired models all the same, where they are repaired.
+    """
+    return options.repair > 0 and not starts_anew(options) and options.proposal != DEEP
 
 
 def main():
@@ -156,9 +164,12 @@ class Job:
             self.chosen.named.link(directory)
 
     def prune(self) -> None:
-        """The pruned model's directory. Of random weights there is none: nothing was pruned."""
+        """The pruned model's directory. There is none where nothing was pruned: of random weights, of the deep model."""
         result = self.chosen.result
         if isinstance(result.start, Scratch):
+            return
+        if not result.start.num_removed:
+            self.ranks.decide(lambda: write_proposal(result.proposal, result.start))
             return
         out = result.model(Pruned())
         stage = self.stage(out / "record.json", "stage5_prune", {"proposal": str(result.start)}, {})

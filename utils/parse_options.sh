@@ -13,6 +13,8 @@
 # A relative path on the command line starts from the directory that the script was called from, which a script that
 # changes directory keeps before in `called_from=$PWD`; a relative path in a configuration starts from that file's folder.
 #
+# changed_options prints the options that differ from their defaults, for a script that says how it is run again.
+#
 # --help prints the comment at the top of the script and every option with its default. Everything that is not an
 # option with a value is an error, said on stderr, exit status 2.
 
@@ -130,6 +132,27 @@ _options_configure() { # FILE: options of a configuration
     _options_set "$word" "$value" "$folder"
   done <"$file"
   _options_place=
+}
+
+_options_defaults=() # name=default of every option, to tell what was changed
+while IFS= read -r _options_text; do
+  case $_options_text in
+    [a-z]*=*)
+      _options_name=${_options_text%%=*}
+      _options_defaults+=("$_options_name=${!_options_name}")
+      ;;
+  esac
+done < <(_options_block)
+
+changed_options() { # the options that differ from their defaults, as words of a command line; not which stages are run, and not --force
+  local pair name
+  for pair in "${_options_defaults[@]}"; do
+    name=${pair%%=*}
+    case $name in
+      stage | stop_stage | force) ;;
+      *) if [ "${!name}" != "${pair#*=}" ]; then printf ' --%s %q' "$(printf %s "$name" | tr _ -)" "${!name}"; fi ;;
+    esac
+  done
 }
 
 for _options_word in "$@"; do # before any option is set, so that the defaults shown are the script's
