@@ -102,6 +102,6 @@ stages_1_to_7() {
 
   if in_stage 7 "report"; then
     on_first_node python steps/stage7_report.py ${forced[@]+"${forced[@]}"} --exp "$exp" --metric "$metric" --max-cer-increase "$max_cer_increase" \
-      --title "$report_title" --note "$report_note"
+      --title "$report_title" --note "$report_note" --run "./run.sh$(changed_options)"
   fi
 }

@@ -14,6 +14,8 @@ from comflp.replacing import Kind, check_replaceable
 from comflp.scoring import METRICS
 
 REPORT = Kind("report", signs=("report.html",))
+BENCHMARKS = "../../benchmarks"
+"""As seen from a recipe's folder."""
 
 
 def main():
@@ -25,6 +27,7 @@ def main():
     arguments.add_argument("--metric", choices=METRICS, default="cer", help="error rate of the searches and scores")
     arguments.add_argument("--max-cer-increase", type=option_types.real(0, 1000), default=1.0,
                            help="increase of the error rate that the recommended model may have, in percentage points")
+    arguments.add_argument("--run", default="./run.sh", help="how the recipe is run, with its options, for the commands that the report gives")
     options = arguments.parse_args()
     out = Path(options.out) if options.out else Path(options.exp) / "report"
     check_replaceable(out, REPORT, options.force)
@@ -32,7 +35,7 @@ def main():
     settings = {"title": options.title, "note": options.note, "metric": options.metric,
                 "max_increase": options.max_cer_increase}
     stage = Stage(
-        out / "record.json", "stage7_report", {**settings, "comflp": comflp.__version__},
+        out / "record.json", "stage7_report", {**settings, "run": options.run, "comflp": comflp.__version__},
         inputs={"experiment": fingerprint_of_results(Layout(options.exp))}, force=options.force,
     )
     if stage.is_current():
@@ -40,7 +43,9 @@ def main():
         return
     from comflp import report  # its charts take seconds to import
 
-    document = report.build(report.collect(options.exp), **settings)
+    # there are commands for those who work in a recipe's folder
+    recipe = report.Recipe(str(options.exp), options.run, BENCHMARKS if Path(BENCHMARKS).is_dir() else "") if Path("run.sh").is_file() else None
+    document = report.build(report.collect(options.exp, options.metric), **settings, recipe=recipe)
     with atomic_directory(out, REPORT, options.force) as temporary:
         names = [path.relative_to(temporary) for path in report.write(document, temporary)]
     stage.finish([out / name for name in names])

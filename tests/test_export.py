@@ -17,6 +17,7 @@ from comflp.artifacts import read_json
 from comflp.data.audio import read_audio
 from comflp.errors import ComflpError
 from comflp.report.collect import Experiment, Model
+from comflp.report.document import Table
 from comflp.report.sections import deployment
 
 pytest.importorskip("onnxruntime")
@@ -133,7 +134,7 @@ def test_the_script_exports_checks_and_knows_when_it_is_done(model, make_data, t
         assert len((tmp_path / "model" / "export" / name / "hyp").read_text().splitlines()) == 5
     assert read_json(tmp_path / "model" / "export" / "onnx" / "export.json")["same_texts"] == 5
     found = {path.parent.name: read_json(path) for path in tmp_path.glob("model/export/*/export.json")}
-    [table] = deployment.section(Experiment("small", Model("model", {}, 1.0, found)), "CER").tables
+    [table] = deployment.section(Experiment("small", Model("model", {}, 1.0, found)), "CER").every(Table)
     assert sorted(row[:2] for row in table.rows) == [("Deep model", kind) for kind in ("ONNX", "ONNX int8", "PyTorch int8")]
     assert "up to date" in run().stdout
     (tmp_path / "model" / "export" / "onnx_int8" / "model.onnx").write_bytes(b"")

@@ -1,150 +1,230 @@
-"""The answer on top of the report: which model to take for a given increase of the error rate."""
+"""The answer on top of the report: which model to take for a given increase of the error rate, and what is to be known of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Sequence
 
-from comflp.report.collect import Experiment, Model, Run
-from comflp.report.names import label
+from comflp.report.choices import FINE_TUNED, PREDICTED, PRUNED, REPAIRED, VALID, Choice
+from comflp.report.collect import Experiment
+from comflp.report.rates import Rate
+from comflp.search.fine.bootstrap import Difference
+
+WEAK = 30.0
+"""Error rate of the deep model, in percent, above which a recommendation comes with a warning."""
+_STATES = {
+    PREDICTED: "Predicted from the layers' outputs alone; nothing has been decoded with it yet.",
+    PRUNED: "This is the pruned model as it is, neither repaired nor fine-tuned; both make it better.",
+    REPAIRED: "This is the repaired model, without any training.",
+    FINE_TUNED: "This is the fine-tuned model.",
+}
 
 
 @dataclass(frozen=True)
-class Recommendation:
-    """The model with the fewest layers within the budget, or the one that comes closest to it.
+class Answer:
+    """The model with the fewest parameters within the budget, or the one that comes closest to it.
 
-    state: ``fine-tuned``, ``repaired`` or ``pruned``. chosen_on: the data set that it was chosen by; shown_on: the one whose rates
-    the headline gives. rate, deep_rate: on ``shown_on``, in percent. within: whether the budget holds on ``chosen_on``.
+    deep: None where it was never decoded. chosen_on: the data set that it was chosen by; None where nothing is decoded.
+    shown_on: the one whose rates the page gives first. within: whether the budget holds on ``chosen_on``; None where that is not known.
+    ties: others without more parameters that ``chosen_on`` does not tell from it, and the differences.
     """
 
-    run: Run
-    model: Model
-    state: str
-    chosen_on: str
-    shown_on: str
-    rate: float
-    deep_rate: float
-    within: bool
+    choice: Choice
+    deep: Choice | None
+    max_increase: float
+    chosen_on: str | None
+    shown_on: str | None
+    within: bool | None
+    ties: tuple[tuple[Choice, Difference], ...] = ()
+
+    @property
+    def rate(self) -> Rate | None:
+        """The recommended model's error rate on ``shown_on``."""
+        return self.choice.rates.get(self.shown_on) if self.shown_on else None
+
+    @property
+    def deep_rate(self) -> Rate | None:
+        """The deep model's error rate on ``shown_on``."""
+        return self.deep.rates.get(self.shown_on) if self.deep and self.shown_on else None
+
+    @property
+    def difference(self) -> Difference | None:
+        """The recommended model's rate less the deep one's, where both were decoded on the same utterances."""
+        return self.rate.less_deep(self.deep_rate) if self.rate and self.deep_rate else None
 
 
-def recommend(experiment: Experiment, max_increase: float) -> Recommendation | None:
-    """The recommended model, None before pruned models and the deep one were decoded.
+def answer(experiment: Experiment, found: Sequence[Choice], max_increase: float) -> Answer | None:
+    """The recommended model; None where there is no proposal at all.
 
-    Chosen by the development set where both were decoded on it, so that the
-    test set only reports; any other common set otherwise. Of equally shallow
-    models the one with the lowest error rate wins.
+    Chosen by the development set where the deep model and a pruned one were decoded on it, so that the test set only reports;
+    by the validation set of the fine search before that; by quality where nothing is decoded.
     """
-    deep = experiment.deep
-    if deep is None or not deep.scores:
+    deep = next((choice for choice in found if choice.counts is None), None)
+    pruned = [choice for choice in found if not choice.is_deep]
+    if not pruned:
         return None
-    models = [(run, model, state) for run in experiment.runs for state, model in run.states]
-    preferred = sorted(deep.scores, key=lambda name: (name != "dev", name == "test", name))
-    for chosen_on in preferred:
-        rated = [entry for entry in models if chosen_on in entry[1].scores]
-        if rated:
-            break
+    sets = sorted({name for choice in pruned for name in choice.rates}, key=lambda name: (name != "dev", name == "test", name == VALID, name))
+    both = [name for name in sets if deep is not None and name in deep.rates]
+    if not sets:
+        middle = (experiment.num_layers or 0) / 2
+        best = min(pruned, key=lambda choice: (abs(choice.counts.total - middle), -(experiment.quality(choice.proposal) or 0.0)))
+        return Answer(best, deep, max_increase, None, None, None)
+    chosen_on = (both or sets)[0]
+    rated = [choice for choice in pruned if chosen_on in choice.rates]
+    budget = deep.rates[chosen_on].value + max_increase if both else float("inf")
+    within = [choice for choice in rated if choice.rates[chosen_on].value <= budget]
+    if both and within:
+        best = min(within, key=lambda choice: (_size(choice), choice.rates[chosen_on].value))
     else:
-        return None
-    budget = deep.rate(chosen_on) + max_increase
-    within = [entry for entry in rated if entry[1].rate(chosen_on) <= budget]
-    if within:
-        run, model, state = min(within, key=lambda entry: (entry[1].num_layers, entry[1].rate(chosen_on)))
+        best = min(rated, key=lambda choice: choice.rates[chosen_on].value)
+    shown = [name for name in ("test", chosen_on) if name in best.rates and (not both or name in deep.rates)]
+    return Answer(best, deep, max_increase, chosen_on, (shown or [chosen_on])[0], bool(within) if both else None,
+                  tuple(_ties(best, rated, chosen_on)))
+
+
+def _size(choice: Choice) -> tuple[float, int]:
+    return choice.parameters or 0.0, choice.num_layers or 0
+
+
+def _ties(best: Choice, rated: Sequence[Choice], chosen_on: str) -> list[tuple[Choice, Difference]]:
+    found = []
+    for choice in rated:
+        if choice.proposal != best.proposal and _size(choice) <= _size(best):
+            less = choice.rates[chosen_on].less(best.rates[chosen_on])
+            if less is not None and less.tied:
+                found.append((choice, less))
+    return sorted(found, key=lambda pair: pair[1].value)
+
+
+def headline(experiment: Experiment, given: Answer | None, metric: str) -> list[str]:
+    """The answer in a few sentences."""
+    if given is None:
+        return ["No recommendation yet: no layers have been proposed. Stages 1 to 3 find candidates, stage 4 decodes them."]
+    choice = given.choice
+    removed = removal(experiment, choice)
+    points = f"{given.max_increase:g} point{'' if given.max_increase == 1 else 's'} of {metric}"
+    if given.chosen_on is None:
+        lines = [f"Predicted: {removed}."]
+    elif given.within is None:
+        lines = [f"Lowest error rate: {removed}.", "The deep model has not been decoded, so what is lost is not known: stages 4 and 6 do that."]
+    elif given.within:
+        lines = [f"{removed}.", f"Within {points} of the deep model on {given.chosen_on}."]
     else:
-        run, model, state = min(rated, key=lambda entry: entry[1].rate(chosen_on))
-    shown_on = "test" if "test" in deep.scores and "test" in model.scores else chosen_on
-    return Recommendation(run, model, state, chosen_on, shown_on, model.rate(shown_on), deep.rate(shown_on), bool(within))
+        lines = [f"No model stays within {points} of the deep one on {given.chosen_on}; the closest: {removed}."]
+    lines[0] = lines[0][0].upper() + lines[0][1:]
+    lines.append(_STATES[choice.state] if choice.proposal is not None or choice.state != FINE_TUNED else "It was trained from random weights.")
+    if given.difference is not None:
+        lines.append(verdict(given.difference, given.shown_on, "the deep model", metric))
+    for other, less in given.ties[:1]:
+        needed = f"; about {less.utterances_to_tell:,} would tell" if less.utterances_to_tell else ""
+        more = f", nor from {len(given.ties) - 1} more" if len(given.ties) > 1 else ""
+        lines.append(f"Not distinguishable on {given.chosen_on} from {other.label}, {other.state}{more} ({less.num_utterances:,} utterances{needed}).")
+    return lines
 
 
-def speed_up(experiment: Experiment, model: Model) -> tuple[float, str] | None:
-    """(how many times faster than the deep model, how it was measured), None where it was not.
+def removal(experiment: Experiment, choice: Choice) -> str:
+    """What is done to the layers, in words.
 
-    From benchmarks/deploy.py on one thread; else from the decoding times of stage 6.
+    remove 6 of 12 layers: 5-7,9,11-12
     """
-    if experiment.deployment:
-        times = {row["path"]: row["rtf"]["1"] for row in experiment.deployment["rows"] if row["format"] == "torch"}
-        if "deep" in times and model.path in times:
-            return times["deep"] / times[model.path], "one thread, utterance by utterance"
-    for name in ("test", *model.scores):
-        if name in model.scores and name in experiment.deep.scores and model.scores[name]["rtf"] > 0:
-            return experiment.deep.scores[name]["rtf"] / model.scores[name]["rtf"], "in the batches of stage 6"
-    return None
+    if choice.proposal is None:
+        return f"train {choice.num_layers} of {experiment.num_layers} layers anew ({choice.label})"
+    if len(experiment.stacks) < 2:
+        return f"remove {choice.counts.total} of {experiment.num_layers} layers: {choice.proposal}"
+    parts = [f"{number} of {experiment.stacks[stack]} {stack} layers ({choice.proposal.of(stack)})"
+             for stack, number in choice.counts.items() if number]
+    return f"remove {' and '.join(parts)}"
 
 
-def headline(experiment: Experiment, found: Recommendation | None, max_increase: float, metric: str) -> list[str]:
-    """The answer in two sentences."""
-    if found is None:
-        missing = "stage 6 (decoding) has to decode the deep model and a pruned one" if experiment.runs else (
-            "stage 5 (fine-tuning) has to make a pruned model, and stage 6 to decode it")
-        return [f"No recommendation yet: {missing}."]
-    deep, model, run = experiment.deep, found.model, found.run
-    removed = f": {run.proposal}" if run.proposal else ""
-    budget = f"{max_increase:g} point{'' if max_increase == 1 else 's'} of {metric} on {found.chosen_on}"
-    if found.within and run.proposal is None:
-        first = f"Train a model of {model.num_layers} layers anew instead of pruning {run.num_prune} of {deep.num_layers}."
-        kept = f"This model ({label(run.name, run.settings)}) stays within {budget}. "
-    elif found.within:
-        first = f"Remove {run.num_prune} of {deep.num_layers} layers{removed}."
-        kept = f"This proposal ({label(run.name, run.settings)}), {found.state}, stays within {budget}. "
-    else:
-        first = (f"No pruned model stays within {budget}; the closest removes {run.num_prune} of {deep.num_layers} "
-                 f"layers{removed}.")
-        kept = f"It is the proposal of {label(run.name, run.settings)}, {found.state}. "
-    faster = speed_up(experiment, model)
-    ending = f", and it decodes {faster[0]:.2f} times as fast." if faster else "."
-    return [first, (
-        f"{kept}{found.shown_on.capitalize()} {metric} goes from {found.deep_rate:.2f}% to {found.rate:.2f}% "
-        f"({found.rate - found.deep_rate:+.2f}), parameters from {_count(deep.num_parameters)} to "
-        f"{_count(model.num_parameters)}, size from {deep.megabytes:.1f} to {model.megabytes:.1f} MB{ending}"
-    )]
+def verdict(less: Difference, data: str, other: str, metric: str) -> str:
+    """What a difference between two models on the same utterances is worth, in a sentence."""
+    interval = f"{less.value:+.2f} points of {metric}, 95% interval {less.low:+.2f} to {less.high:+.2f}"
+    if not less.tied:
+        return f"{'Worse' if less.value > 0 else 'Better'} than {other} on {less.num_utterances:,} utterances of {data}: {interval}."
+    needed = f"; about {less.utterances_to_tell:,} utterances would tell them apart" if less.utterances_to_tell else ""
+    return f"Not distinguishable from {other} on {less.num_utterances:,} utterances of {data}: {interval}{needed}."
 
 
-def tiles(experiment: Experiment, found: Recommendation | None, metric: str) -> list[tuple[str, str, str]]:
-    """The numbers of the headline, to be set large: label, value, detail."""
-    if found is None:
+def warnings(experiment: Experiment, found: Sequence[Choice], given: Answer | None, metric: str) -> list[str]:
+    """What has to be read before the answer."""
+    said = []
+    deep = given.deep_rate if given else None
+    if deep is not None and deep.value > WEAK:
+        said.append(f"The deep model itself has {deep.value:.2f}% {metric} on {given.shown_on}, above {WEAK:.0f}%. What is found on a model "
+                    "that recognises so little may not hold for a better one: train the deep model further first.")
+    trained_on = any(choice.is_deep and choice.counts is not None for choice in found)
+    if given and given.choice.state == FINE_TUNED and not trained_on:
+        said.append("The fine-tuned model was trained for longer than the deep one, which explains some of the difference between them. "
+                    "The first command below trains the deep model in the same way.")
+    return said
+
+
+def tiles(given: Answer | None, metric: str) -> list[tuple[str, str, str]]:
+    """The price, to be set large: label, value, and the deep model's beside it."""
+    if given is None:
         return []
-    deep, model = experiment.deep, found.model
-    faster = speed_up(experiment, model)
-    quality = experiment.quality(found.run.proposal)
-    made = [
-        ("Layers", f"{deep.num_layers} → {model.num_layers}", label(found.run.name, found.run.settings)),
-        (f"{metric}, {found.shown_on}", f"{found.deep_rate:.2f} → {found.rate:.2f}%",
-         f"{found.rate - found.deep_rate:+.2f} points"),
-        ("Parameters", f"{_count(deep.num_parameters)} → {_count(model.num_parameters)}",
-         _share(model.num_parameters, deep.num_parameters)),
-        ("Size", f"{deep.megabytes:.1f} → {model.megabytes:.1f} MB", _share(model.megabytes, deep.megabytes)),
-    ]
-    if faster:
-        made.append(("Speed", f"{faster[0]:.2f}×", faster[1]))
-    if quality is not None:
-        made.append(("Quality v(P)", f"{quality:.4f}", f"by {label(experiment.main_measure)}"))
+    choice, deep = given.choice, given.deep
+    made = []
+    if given.rate:
+        beside = f"deep {spelled(given.deep_rate)}" if given.deep_rate else "deep not decoded"
+        made.append((f"{metric} on {given.shown_on}, {choice.state}", spelled(given.rate), beside))
+    if choice.num_layers:
+        made.append(("Layers", f"{choice.num_layers}", f"deep {choice.num_layers + choice.counts.total}"))
+    if choice.parameters:
+        made.append(("Parameters", counted(choice.parameters), f"deep {counted(deep.parameters)}" if deep and deep.parameters else ""))
+    if choice.megabytes:
+        made.append(("Size", f"{choice.megabytes:.1f} MB", f"deep {deep.megabytes:.1f} MB" if deep and deep.megabytes else ""))
+    if choice.speed:
+        made.append(("Speed", f"{choice.speed.times:.2f}×", choice.speed.how))
     return made
 
 
-def facts(experiment: Experiment, found: Recommendation | None, max_increase: float) -> dict:
-    """The recommendation as plain values, for report.json."""
-    if found is None:
-        return {"recommended": None, "max_increase": max_increase}
-    faster = speed_up(experiment, found.model)
+def facts(given: Answer | None, max_increase: float) -> dict[str, Any]:
+    """The answer as plain values, for report.json."""
+    limits = {"max_increase": max_increase, "level": 95, "weak_above": WEAK}
+    if given is None:
+        return {"recommended": None, **limits}
+    choice, deep, less = given.choice, given.deep, given.difference
     return {
-        "recommended": found.model.path,
-        "max_increase": max_increase,
-        "within": found.within,
-        "removed": str(found.run.proposal) if found.run.proposal else None,
-        "chosen_on": found.chosen_on,
-        "shown_on": found.shown_on,
-        "error_rate": found.rate,
-        "deep_error_rate": found.deep_rate,
-        "num_layers": found.model.num_layers,
-        "num_parameters": found.model.num_parameters,
-        "deep_num_parameters": experiment.deep.num_parameters,
-        "megabytes": found.model.megabytes,
-        "deep_megabytes": experiment.deep.megabytes,
-        "speed_up": faster[0] if faster else None,
+        "recommended": choice.path,
+        **limits,
+        "within": given.within,
+        "state": choice.state,
+        "removed": str(choice.proposal) if choice.proposal is not None else None,
+        "num_removed": dict(choice.counts),
+        "chosen_on": given.chosen_on,
+        "shown_on": given.shown_on,
+        "rate": _rate(given.rate),
+        "deep_rate": _rate(given.deep_rate),
+        "difference": _difference(less),
+        "ties": [{"model": other.label, "state": other.state, **_difference(each)} for other, each in given.ties],
+        "num_ties": max(len(given.ties) - 1, 0),
+        "model": _cost(choice),
+        "deep": _cost(deep) if deep else None,
+        "speed": {"times": choice.speed.times, "how": choice.speed.how} if choice.speed else None,
     }
 
 
-def _count(value: int) -> str:
-    return f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e3:.0f} k"
+def spelled(rate: Rate) -> str:
+    """An error rate with its interval: ``1.04% (0.71–1.42)``."""
+    return f"{rate.value:.2f}%" if rate.low is None else f"{rate.value:.2f}% ({rate.low:.2f}–{rate.high:.2f})"
 
 
-def _share(new: float, old: float) -> str:
-    return f"{100 * (new / old - 1):+.0f}%"
+def counted(value: float) -> str:
+    """A number of parameters, in words of three or four digits."""
+    return f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e3:.1f} k"
+
+
+def _rate(rate: Rate | None) -> dict[str, Any] | None:
+    return {"value": rate.value, "low": rate.low, "high": rate.high, "num_utterances": rate.num_utterances} if rate else None
+
+
+def _difference(less: Difference | None) -> dict[str, Any] | None:
+    if less is None:
+        return None
+    return {"value": less.value, "low": less.low, "high": less.high, "tied": less.tied, "num_utterances": less.num_utterances,
+            "utterances_to_tell": less.utterances_to_tell}
+
+
+def _cost(choice: Choice) -> dict[str, Any]:
+    return {"layers": choice.num_layers, "parameters": choice.parameters, "megabytes": choice.megabytes}

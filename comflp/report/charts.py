@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import re
-from typing import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Sequence
 
 import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from comflp.report.palette import as_variables, light
 
-_SIZE = (4.8, 3.1)
+_SIZE = (4.4, 3.1)
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "comflp",
@@ -47,6 +49,20 @@ _STYLE = {
 
 Bar = tuple[str, Sequence[float], str]
 """Label, values, and the palette's name of its colour."""
+Point = tuple[float, float, str]
+"""x, y, and what is said while the pointer rests on it."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one kind. colour: the palette's name. line: ``solid``, ``dashed``, ``steps`` or none. marker: of matplotlib; none."""
+
+    label: str
+    points: Sequence[Point]
+    colour: str
+    line: str = ""
+    marker: str = "o"
+    filled: bool = True
 
 
 class _Canvas:
@@ -91,87 +107,42 @@ def bars(
             canvas.name(bar, f"{label}: {mean:.2f} ± {deviation:.2f}% {metric}, {len(values)} proposals")
             axes.errorbar(position, mean, [[min(deviation, mean)], [deviation]], color=light("ink"), capsize=4, linewidth=1)
             spread = [position + 0.36 * ((i + 0.5) / len(values) - 0.5) for i in range(len(values))]
-            axes.plot(spread, values, ".", color=light(colour), markersize=5, markeredgewidth=0)
+            axes.plot(spread, values, ".", color=light(colour), markersize=5, markeredgewidth=0, clip_on=False)
         for label, value, colour in lines:
             line = axes.axhline(value, color=light(colour), linestyle=(0, (5, 3)), linewidth=1.4, label=f"{label} {value:.2f}")
             canvas.name(line, f"{label}: {value:.2f}% {metric}")
         axes.set_xticks(range(len(groups)), [label.replace(" ", "\n", 1) for label, _, _ in groups])
         axes.tick_params(length=0)
         axes.set_ylabel(f"{metric} (%)")
-        axes.set_ylim(bottom=0)
-        if lines:
-            axes.legend(loc="upper left")
-        return canvas.svg(name, description)
-
-
-def curves(
-    name: str,
-    series: Iterable[tuple[str, Sequence[tuple[float, float]], str, str]],
-    x_label: str,
-    y_label: str,
-    description: str,
-) -> str:
-    """Lines through points; a wide range of y is drawn on a log scale.
-
-    series: (label, [(x, y)], colour, ``solid`` or ``dashed``).
-    """
-    with matplotlib.rc_context(_STYLE):
-        canvas = _Canvas((4.8, 3.4))
-        axes, values = canvas.axes, []
-        for label, points, colour, style in series:
-            xs, ys = zip(*points)
-            values += ys
-            axes.plot(xs, ys, color=light(colour), linestyle="--" if style == "dashed" else "-", label=label)
-            for x, y in points:
-                mark = axes.plot([x], [y], "o", color=light(colour), markersize=3.5)[0]
-                canvas.name(mark, f"{label}, {x_label} {x:g}: {y:.4g}")
-        _scale(axes, values)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel(x_label)
-        axes.set_ylabel(y_label)
+        _scale(axes, [])
         _legend_below(canvas)
         return canvas.svg(name, description)
 
 
-def scatter(
-    name: str, groups: Sequence[tuple[str, Sequence[tuple[float, float, str]], str, bool]], x_label: str, y_label: str,
-    description: str,
-) -> str:
-    """Points. groups: (label, [(x, y, title)], colour, filled)."""
+def chart(name: str, series: Sequence[Series], x_label: str, y_label: str, description: str, whole: bool = False) -> str:
+    """Points and lines; a wide range of y is drawn on a log scale. whole: x is a whole number. What is not finite is left out."""
     with matplotlib.rc_context(_STYLE):
-        canvas = _Canvas((4.8, 3.4))
+        canvas = _Canvas((4.4, 3.4))
         axes, values = canvas.axes, []
-        for label, points, colour, filled in groups:
-            for number, (x, y, title) in enumerate(points):
-                values.append(y)
-                mark = axes.plot(
-                    [x], [y], "o", color=light(colour), markersize=5, markerfacecolor=light(colour) if filled else "none",
-                    label=label if number == 0 else None,
-                )[0]
+        for each in series:
+            points = [point for point in each.points if all(map(math.isfinite, point[:2]))]
+            colour, face = light(each.colour), light(each.colour) if each.filled else light("page")
+            values += [y for _, y, _ in points]
+            shown = {"color": colour, "markersize": 5, "markerfacecolor": face, "clip_on": False, "label": each.label if points else None}
+            if each.line and points:
+                drawn = "steps-post" if each.line == "steps" else "default"
+                axes.plot(*zip(*(point[:2] for point in points)), linestyle="--" if each.line == "dashed" else "-", drawstyle=drawn,
+                          color=colour, label=shown.pop("label"), linewidth=1.4)
+            for x, y, title in points if each.marker else ():
+                [mark] = axes.plot([x], [y], each.marker, zorder=3, **shown)
+                shown.pop("label", None)
                 canvas.name(mark, title)
         _scale(axes, values)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(FormatStrFormatter("%.4f"))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole))
+        axes.margins(x=0.06)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         _legend_below(canvas)
-        return canvas.svg(name, description)
-
-
-def horizontal_bars(name: str, values: Mapping[str, float], x_label: str, description: str, colour: str = "blue") -> str:
-    """One bar a row, its number beside it."""
-    with matplotlib.rc_context(_STYLE | {"axes.grid.axis": "x"}):
-        canvas = _Canvas((4.8, 0.5 + 0.27 * len(values)))
-        axes = canvas.axes
-        for position, (label, value) in enumerate(values.items()):
-            bar = axes.barh(position, value, height=0.6, color=light(colour), alpha=0.55, linewidth=0)[0]
-            canvas.name(bar, f"{label}: {value:.4g} {x_label}")
-            axes.annotate(f"{value:.3g}", (value, position), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
-        axes.set_yticks(range(len(values)), list(values))
-        axes.invert_yaxis()
-        axes.tick_params(length=0)
-        axes.margins(x=0.14)
-        axes.set_xlabel(x_label)
         return canvas.svg(name, description)
 
 
@@ -189,16 +160,16 @@ def _scale(axes: Axes, values: Sequence[float]) -> None:
     if values and min(values) > 0 and max(values) > 20 * min(values):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.minorticks_off()
+        axes.set_ylim(min(values) * 0.85, max(values) * 1.15)
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, max(values) * 1.08 if values and max(values) > 0 else None)
 
 
 def _legend_below(canvas: _Canvas) -> None:
     handles, labels = canvas.axes.get_legend_handles_labels()
     if handles:
         longest = max(map(len, labels))
-        columns = 2 if longest > 22 else 3
-        canvas.figure.legend(handles, labels, loc="outside lower left", ncols=columns)
+        canvas.figure.legend(handles, labels, loc="outside lower left", ncols=1 if longest > 30 else 2 if longest > 12 else 3)

@@ -3,203 +3,44 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 import numpy as np
 
 from comflp.artifacts import read_json
+from comflp.costs import ModelCosts
 from comflp.errors import ComflpError
-from comflp.experiment import Layout, ListFiles, NamedFiles, Result, decodes, exports, read_proposal, snapshots
-from comflp.measures import COST
+from comflp.experiment import Layout, ListFiles, NamedFiles, Result, counts_of, decodes, exports, read_proposal, snapshots
 from comflp.measures.matrix_file import read_matrix
-from comflp.proposal import PruningProposal
+from comflp.report.rates import read_rate
+from comflp.report.values import Chosen, Experiment, Model, Run, SearchList
 from comflp.result_names import FineTuned, ListName, ProposalName, Pruned, Repaired, Scratch, Start
-from comflp.search.coarse.block_matrix import BlockMatrix
-from comflp.target import LayerCounts
+from comflp.target import ENCODER, LayerCounts
 
 
-@dataclass(frozen=True)
-class Model:
-    """A model directory. path: inside the experiment. megabytes: of its files (10^6 bytes).
-
-    scores: name of a data set -> its score.json. exports: format -> export.json of local/export.py.
-    """
-
-    path: str
-    scores: Mapping[str, Mapping[str, Any]]
-    megabytes: float
-    exports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    def _any(self, key: str) -> Any:
-        return next((score[key] for score in self.scores.values()), None)
-
-    @property
-    def num_layers(self) -> int | None:
-        """Layers, known once it was decoded."""
-        return self._any("num_layers")
-
-    @property
-    def num_parameters(self) -> int | None:
-        """Parameters, known once it was decoded."""
-        return self._any("num_parameters")
-
-    def rate(self, data: str) -> float | None:
-        """Error rate on a data set in percent, None where it was not decoded."""
-        return self.scores[data]["error_rate"] if data in self.scores else None
-
-
-@dataclass(frozen=True)
-class SearchList:
-    """One list of candidates: candidates.json (None for baselines) and ranked.json (None before stage 4)."""
-
-    num_prune: int
-    name: ListName
-    searched: Mapping[str, Any] | None
-    ranked: Mapping[str, Any] | None
-
-    @property
-    def results(self) -> list[Mapping[str, Any]]:
-        """Decoded candidates, best first, those that a race dropped left out."""
-        return [entry for entry in (self.ranked or {}).get("results", []) if not entry.get("dropped_after")]
-
-    @property
-    def rates(self) -> list[float]:
-        """Their error rates in percent."""
-        return [entry["error_rate"] for entry in self.results]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A named proposal of stage 4 (proposal.json). error_rate: on the validation set, without fine-tuning."""
-
-    num_prune: int
-    name: ProposalName
-    proposal: PruningProposal
-    error_rate: float | None
-
-
-@dataclass(frozen=True)
-class Run:
-    """What stage 5 made of a proposal in one way of training it. Runs of proposals of the same layers share their models.
-
-    name: the proposal's name; where it has none, what it is made of. settings: of the training, None where there is none.
-    proposal: None for a model that was started anew. log: rows of train_log.csv. snapshots: epoch -> correlation matrix.
-    """
-
-    num_prune: int
-    name: ProposalName | Start
-    settings: FineTuned | None
-    proposal: PruningProposal | None
-    pruned: Model | None
-    repaired: Model | None
-    finetuned: Model | None
-    log: list[dict[str, float]]
-    snapshots: Mapping[int, np.ndarray]
-
-    @property
-    def states(self) -> list[tuple[str, Model]]:
-        """(what it is called, model) of the models that are there, the one that most was done to first."""
-        states = ("fine-tuned", self.finetuned), ("repaired", self.repaired), ("pruned", self.pruned)
-        return [(state, model) for state, model in states if model is not None]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """All results of one deep model.
-
-    matrices: measure -> (L+1, L+1). about: measure -> its .json. pictures: measure -> its .png.
-    records: (path, record) in order of time. deployment: deploy.json of benchmarks/deploy.py, or None.
-    """
-
-    name: str
-    deep: Model | None
-    matrices: Mapping[str, np.ndarray] = field(default_factory=dict)
-    about: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    pictures: Mapping[str, Path] = field(default_factory=dict)
-    lists: tuple[SearchList, ...] = ()
-    chosen: tuple[Chosen, ...] = ()
-    runs: tuple[Run, ...] = ()
-    records: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    deployment: Mapping[str, Any] | None = None
-
-    @cached_property
-    def num_layers(self) -> int | None:
-        """L, from whatever says it."""
-        if self.matrices:
-            return len(next(iter(self.matrices.values()))) - 1
-        if self.deep and self.deep.num_layers:
-            return self.deep.num_layers
-        return next((entry.proposal.num_layers for entry in self.chosen), None)
-
-    @property
-    def num_prunes(self) -> list[int]:
-        """Every N with results."""
-        return sorted({entry.num_prune for entry in (*self.lists, *self.chosen, *self.runs)})
-
-    @property
-    def main_measure(self) -> str | None:
-        """The measure that a lone quality column shows: dc where it is there, as in the paper's Table 1."""
-        return "dc" if "dc" in self.matrices else next(iter(self.matrices), None)
-
-    @property
-    def models(self) -> dict[str, tuple[Run | None, str, Model]]:
-        """Path -> (first run that has it, None for the deep model; what it is called; model)."""
-        found = {self.deep.path: (None, "deep", self.deep)} if self.deep else {}
-        for run in self.runs:
-            for state, model in run.states:
-                found.setdefault(model.path, (run, state, model))
-        return found
-
-    @property
-    def data_sets(self) -> list[str]:
-        """Names of the decoded sets, test last."""
-        found = {name for _, _, model in self.models.values() for name in model.scores}
-        return sorted(found, key=lambda name: (name == "test", name))
-
-    def quality(self, proposal: PruningProposal | None, measure: str | None = None) -> float | None:
-        """v(P) by a measure's matrix (by the main one if left out), minus the cost by a matrix of costs.
-
-        None where the proposal or the matrix is not there, or the measure forbids the proposal.
-        """
-        measure = measure or self.main_measure
-        if proposal is None or measure not in self.matrices:
-            return None
-        is_cost = self.about.get(measure, {}).get("kind") == COST
-        return BlockMatrix(self.matrices[measure], is_cost, unit_interval=False).quality(proposal)
-
-    def lists_of(self, num_prune: int) -> list[SearchList]:
-        """The lists of one N: measures, reverse searches, random, other baselines."""
-        def order(entry: SearchList) -> tuple:
-            name = entry.name
-            return name.reverse or name.source not in self.matrices, not name.reverse, name.source != "random", name.source
-        return sorted((entry for entry in self.lists if entry.num_prune == num_prune), key=order)
-
-
-def collect(exp: str | Path) -> Experiment:
+def collect(exp: str | Path, metric: str = "cer") -> Experiment:
     """Read an experiment directory; what is not there yet is left out.
 
-    Raises ComflpError where there is no such directory or nothing in it, a file in it is damaged (the message names it), or it was made by
-    a version that kept models elsewhere.
+    metric: what the utterances' errors are counted by, ``cer`` or ``wer``. Raises ComflpError where there is no such directory or
+    nothing in it, a file in it is damaged (the message names it), or it was made by a version that kept models elsewhere.
     """
     layout = Layout(Path(exp))
     if not any(path.name != "log" and not path.name.startswith(".") for path in layout.root.glob("*")):
         raise ComflpError(f"experiment directory {exp} does not exist or is empty; stage 0 fills it")
-    reader = _Reader(layout)
-    matrices = {path.stem: read_matrix(path) for path in sorted(layout.correlation("*").parent.glob("*.npy"))}
+    reader = _Reader(layout, metric)
+    matrices, about = _matrices(layout.correlation("*").parent)
     return Experiment(
         layout.root.resolve().name,
         reader.model(layout.deep),
         matrices,
-        {name: _optional(layout.correlation(name, ".json")) or {} for name in matrices},
-        {name: layout.correlation(name, ".png") for name in matrices if layout.correlation(name, ".png").exists()},
+        about,
         tuple(_list(*found) for found in layout.lists()),
         tuple(_chosen(*found) for found in layout.names()),
         tuple(reader.runs()),
         tuple(_records(layout)),
         _optional(layout.deployment),
+        ModelCosts.read(layout.costs) if layout.costs.exists() else None,
     )
 
 
@@ -207,26 +48,55 @@ def _optional(path: Path) -> Any:
     return read_json(path) if path.exists() else None
 
 
+def _matrices(directory: Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
+    """(measure -> stack -> matrix, measure -> what is said of it); those of several stacks lie in a folder a stack."""
+    matrices: dict[str, dict[str, np.ndarray]] = {}
+    about: dict[str, Any] = {}
+    for path in sorted([*directory.glob("*.npy"), *directory.glob("*/*.npy")]):
+        stack = ENCODER if path.parent == directory else path.parent.name
+        about.setdefault(path.stem, _optional(path.with_suffix(".json")) or {})
+        matrices.setdefault(path.stem, {})[stack] = read_matrix(path)
+    for measure, found in matrices.items():
+        order = about[measure].get("stacks", sorted(found, key=lambda stack: (stack != ENCODER, stack)))
+        matrices[measure] = {stack: found[stack] for stack in order if stack in found}
+    return matrices, about
+
+
 def _list(counts: LayerCounts, name: ListName, files: ListFiles) -> SearchList:
-    return SearchList(counts.total, name, _optional(files.candidates), _optional(files.ranked))
+    record = _optional(files.ranked_record) or {}
+    repaired = bool(record.get("options", {}).get("repair_candidates")) and name.source != "glp"
+    searched, ranked = _optional(files.candidates), _optional(files.ranked)
+    sizes = (ranked or searched)["num_layers"]
+    if isinstance(sizes, Mapping):  # the directory's name leaves out stacks that keep all their layers
+        counts = LayerCounts({stack: counts.get(stack, 0) for stack in sizes})
+    return SearchList(counts, name, searched, ranked, repaired)
 
 
-def _chosen(counts: LayerCounts, name: ProposalName, files: NamedFiles) -> Chosen:
-    return Chosen(counts.total, name, read_proposal(files.proposal), read_json(files.proposal).get("error_rate"))
+def _chosen(_: LayerCounts, name: ProposalName, files: NamedFiles) -> Chosen:
+    proposal = read_proposal(files.proposal)
+    return Chosen(counts_of(proposal), name, proposal, read_json(files.proposal).get("error_rate"))
 
 
 class _Reader:
     """Reads the models of an experiment, each once."""
 
-    def __init__(self, layout: Layout):
-        self.layout = layout
+    def __init__(self, layout: Layout, metric: str):
+        self.layout, self.metric = layout, metric
         self._models: dict[Path, Model | None] = {}
 
     def model(self, directory: Path) -> Model | None:
         """The model of a directory, None where there is none."""
         if directory not in self._models:
-            self._models[directory] = _model(directory, self.layout.root) if directory.is_dir() else None
+            self._models[directory] = self._read(directory) if directory.is_dir() else None
         return self._models[directory]
+
+    def _read(self, directory: Path) -> Model:
+        skipped = ("README.md", "record.json")
+        size = sum(path.stat().st_size for path in directory.iterdir() if path.is_file() and path.name not in skipped)
+        found = decodes(directory)
+        scores, exported = ({name: read_json(path) for name, path in each.items()} for each in (found, exports(directory)))
+        rates = {name: read_rate(path.parent, scores[name], self.metric) for name, path in found.items()}
+        return Model(str(directory.relative_to(self.layout.root)), scores, size / 1e6, exported, rates)
 
     def runs(self) -> Iterator[Run]:
         """For each result the runs of the names that point to it, then those that no name points to."""
@@ -251,7 +121,7 @@ class _Reader:
         anew = isinstance(result.start, Scratch)
         training = result.training(settings) if settings else result.directory / "none"
         return Run(
-            result.start.counts.total if anew else result.start.num_removed,
+            result.start.counts if anew else counts_of(result.start),
             name,
             settings,
             None if anew else result.start,
@@ -271,13 +141,6 @@ def _log(path: Path) -> list[dict[str, float]]:
             return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
         except (TypeError, ValueError):
             raise ComflpError(f"{path} is damaged; delete it, and stage 5 writes it again with its next epoch") from None
-
-
-def _model(directory: Path, exp: Path) -> Model:
-    skipped = ("README.md", "record.json")
-    size = sum(path.stat().st_size for path in directory.iterdir() if path.is_file() and path.name not in skipped)
-    scores, exported = ({name: read_json(path) for name, path in found.items()} for found in (decodes(directory), exports(directory)))
-    return Model(str(directory.relative_to(exp)), scores, size / 1e6, exported)
 
 
 def _records(layout: Layout) -> list[tuple[str, Mapping[str, Any]]]:

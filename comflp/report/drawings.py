@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-from typing import Sequence
+from typing import Mapping, Sequence
 
 import numpy as np
 
-from comflp.proposal import PruningProposal
+from comflp.proposal import Proposal
 
 _STOPS = np.array([(13, 25, 66), (32, 81, 143), (38, 142, 152), (118, 194, 128), (246, 226, 104)], dtype=float)
 """Dark blue over teal to yellow, in even steps of lightness: reads on white and on black, and without colour."""
@@ -28,6 +28,9 @@ def colour(share: float) -> str:
 def value_range(matrices: Sequence[np.ndarray]) -> tuple[float, float]:
     """Lowest and highest value off the diagonal, over several matrices."""
     values = np.concatenate([matrix[~np.eye(len(matrix), dtype=bool)] for matrix in matrices])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
@@ -45,24 +48,56 @@ def heat_map(matrix: np.ndarray, limits: tuple[float, float], description: str, 
     return "".join([*parts, *_scale(left, top + count * cell + 14, count * cell, limits), "</svg>"])
 
 
-def strip(proposal: PruningProposal, width: int = 260) -> str:
-    """The encoder as a row of layers: filled ones stay, hollow ones are removed."""
-    cell = width / proposal.num_layers
-    gap = min(3.0, cell * 0.18)
-    parts = [_open(width, 24, f"layers removed: {proposal}")]
-    removed = set(proposal.removed)
-    for layer in range(1, proposal.num_layers + 1):
-        gone = layer in removed
-        style = 'fill="none" stroke="var(--rule)" stroke-dasharray="2.5 2"' if gone else 'fill="var(--blue)" fill-opacity="0.85"'
-        x = (layer - 1) * cell + gap / 2
-        parts.append(
-            f'<g><title>layer {layer}: {"removed" if gone else "kept"}</title>'
-            f'<rect x="{x:.2f}" y="2" width="{cell - gap:.2f}" height="20" rx="{min(3.0, cell / 5):.1f}" {style}/>'
-        )
-        if cell >= 15:
-            ink = "var(--muted)" if gone else "var(--page)"
-            parts.append(f'<text x="{x + (cell - gap) / 2:.2f}" y="15.5" font-size="9.5" text-anchor="middle" fill="{ink}">{layer}</text>')
-        parts.append("</g>")
+def strips(proposal: Proposal, stacks: Mapping[str, int], width: int = 260) -> str:
+    """Each stack as a row of layers, one below the other: filled ones stay, hollow ones are removed."""
+    names = list(stacks) if len(stacks) > 1 else []
+    step = 26 + 15 * bool(names)
+    most = max(stacks.values())
+    parts = [_open(width, step * len(stacks), f"layers removed: {proposal}")]
+    for row, (stack, num_layers) in enumerate(stacks.items()):
+        cell, top = width / most, row * step + 15 * bool(names)
+        gap = min(3.0, cell * 0.18)
+        removed = set(proposal.of(stack).removed)
+        if names:
+            parts.append(_text(gap / 2, top - 4, stack, "start"))
+        for layer in range(1, num_layers + 1):
+            gone = layer in removed
+            style = 'fill="none" stroke="var(--muted)" stroke-dasharray="2.5 2"' if gone else 'fill="var(--blue)"'
+            x = (layer - 1) * cell + gap / 2
+            parts.append(
+                f'<g><title>{stack} layer {layer}: {"removed" if gone else "kept"}</title>'
+                f'<rect x="{x:.2f}" y="{top + 2}" width="{cell - gap:.2f}" height="20" rx="{min(3.0, cell / 5):.1f}" {style}/>'
+            )
+            if cell >= 13:
+                ink = "var(--muted)" if gone else "var(--page)"
+                parts.append(f'<text x="{x + (cell - gap) / 2:.2f}" y="{top + 16}" font-size="10.5" text-anchor="middle" fill="{ink}">{layer}</text>')
+            parts.append("</g>")
+    return "".join([*parts, "</svg>"])
+
+
+def rate_grid(rates: Mapping[tuple[int, int], float], rows: Sequence[int], columns: Sequence[int], labels: tuple[str, str],
+              description: str) -> str:
+    """Error rates by what two stacks lose: a square each, with the number in it. labels: of rows and columns."""
+    cell, left, top = 58, 52, 44
+    values = list(rates.values())
+    low, high = min(values), max(max(values), min(values) + 1e-9)
+    parts = [_open(max(left + cell * len(columns) + 6, 420), top + cell * len(rows) + 6, description),
+             _text(left, 12, f"{labels[1]} layers removed →", "start"), _text(2, top - 8, f"↓ {labels[0]}", "start")]
+    for place, column in enumerate(columns):
+        parts.append(_text(left + (place + 0.5) * cell, top - 8, column, "middle"))
+    for line, row in enumerate(rows):
+        y = top + line * cell
+        parts.append(_text(left - 10, y + cell / 2 + 4, row, "end"))
+        for place, column in enumerate(columns):
+            rate = rates.get((row, column))
+            if rate is not None:
+                share = 1 - (rate - low) / (high - low)
+                ink = "#0d1942" if share > 0.6 else "#ffffff"
+                parts.append(
+                    f'<g><title>{labels[0]} {row}, {labels[1]} {column} removed: {rate:.2f}%</title><rect x="{left + place * cell + 1}" '
+                    f'y="{y + 1}" width="{cell - 2}" height="{cell - 2}" rx="4" fill="{colour(share)}"/><text x="{left + (place + 0.5) * cell}" '
+                    f'y="{y + cell / 2 + 4}" font-size="12" text-anchor="middle" fill="{ink}">{rate:.1f}</text></g>'
+                )
     return "".join([*parts, "</svg>"])
 
 
@@ -71,7 +106,7 @@ def snapshot_grid(rows: Sequence[tuple[str, dict[int, np.ndarray]]], description
     epochs = sorted({epoch for _, snapshots in rows for epoch in snapshots})
     limits = value_range([matrix for _, snapshots in rows for matrix in snapshots.values()])
     size, label_height, gap = 104, 17, 8
-    width = len(epochs) * (size + gap) - gap
+    width = max(len(epochs) * (size + gap) - gap, 440)
     row_height = size + label_height + gap
     height = 16 + len(rows) * row_height + 46
     parts = [_open(width, height, description)]

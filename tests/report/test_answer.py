@@ -1,69 +1,94 @@
-"""The recommendation: fewest layers within the budget, chosen on dev and reported on test."""
+"""The recommendation: fewest parameters within the budget, chosen on dev and reported on test, and what is said of it."""
 
-from dataclasses import replace
-
+import numpy as np
 import pytest
 
+from comflp.experiment import counts_of
 from comflp.proposal import PruningProposal
-from comflp.report.answer import headline, recommend, speed_up
-from comflp.report.collect import Experiment, Model, Run
-from comflp.result_names import FineTuned, ProposalName
+from comflp.report.answer import answer, facts, headline, tiles, warnings
+from comflp.report.choices import Choice, Speed
+from comflp.report.collect import Experiment
+from comflp.report.rates import Counts, Rate
+from comflp.costs import Costs, ModelCosts
+from comflp.result_names import ProposalName
+
+SIZE = Costs(12_000.0, {"encoder": 500.0})
+EXPERIMENT = Experiment("m", None, costs=ModelCosts({"encoder": 12}, {"encoder": 11}, SIZE, SIZE, SIZE))
 
 
-def model(path, num_layers, dev, test, rtf=0.01):
-    def score(rate):
-        return {"error_rate": rate, "rtf": rtf, "num_layers": num_layers, "num_parameters": num_layers * 1000}
-    return Model(path, {"dev": score(dev), "test": score(test)}, num_layers / 10)
+def rate(value, num_utterances=100):
+    """One error rate in percent, of which some utterances have all the errors."""
+    wrong = np.zeros((num_utterances, 4), dtype=int)
+    wrong[:, 3] = 100
+    errors = round(value * num_utterances)
+    for row in range(num_utterances):
+        wrong[row, 0] = min(100, max(errors - 100 * row, 0))
+        wrong[row, 3] -= wrong[row, 0]
+    return Rate(value, value * 0.8, value * 1.2, num_utterances, Counts(tuple(f"u{i:03d}" for i in range(num_utterances)), wrong, ()))
 
 
-def run(name, removed, dev, test, rtf=0.005):
+def choice(name, removed, dev, test, state="fine-tuned", times=1.5):
+    rates = {data: rate(value) for data, value in (("dev", dev), ("test", test)) if value is not None}
+    if removed is None:
+        return Choice((), "deep", None, None, None, "deep", rates, 12, 12_000.0, 10.0, None, Speed(1.0, False))
     proposal = PruningProposal.parse(removed, num_layers=12)
-    made = model(f"prune/{name}/finetuned", len(proposal.kept), dev, test, rtf)
-    return Run(proposal.num_removed, ProposalName(name), FineTuned(), proposal, None, None, made, [], {})
+    return Choice((ProposalName(name),), state, counts_of(proposal), proposal, None, f"prune/{name}", rates, len(proposal.kept),
+                  12_000.0 - 500 * proposal.num_removed, 5.0, None, Speed(times, False))
 
 
-@pytest.fixture
-def experiment():
-    runs = run("four", "1,3,5,7", dev=2.1, test=2.2), run("six", "1,3,5,7,9,11", dev=2.9, test=3.4), run("top", "7-12", 2.95, 3.0)
-    return Experiment("m", model("deep", 12, dev=2.0, test=2.1), runs=runs)
+DEEP = choice("deep", None, 2.0, 2.1)
+MODELS = [DEEP, choice("four", "1,3,5,7", 2.1, 2.2), choice("six", "1,3,5,7,9,11", 2.9, 3.4), choice("top", "7-12", 2.95, 3.0)]
 
 
 @pytest.mark.parametrize(("budget", "name", "within"), [(1.0, "six", True), (0.5, "four", True), (0.05, "four", False)])
-def test_fewest_layers_within_the_budget_on_dev(experiment, budget, name, within):
-    found = recommend(experiment, budget)
-    assert (str(found.run.name), found.within) == (name, within)
+def test_fewest_parameters_within_the_budget_on_dev(budget, name, within):
+    found = answer(EXPERIMENT, MODELS, budget)
+    assert (str(found.choice.names[0]), found.within) == (name, within)
 
 
-def test_test_set_reports_but_does_not_choose(experiment):
-    found = recommend(experiment, 1.0)
-    assert (found.chosen_on, found.shown_on, found.rate, found.deep_rate) == ("dev", "test", 3.4, 2.1)
+def test_test_set_reports_but_does_not_choose():
+    found = answer(EXPERIMENT, MODELS, 1.0)
+    assert (found.chosen_on, found.shown_on, found.rate.value, found.deep_rate.value) == ("dev", "test", 3.4, 2.1)
 
 
-def test_headline_says_layers_rates_and_speed(experiment):
-    first, second = headline(experiment, recommend(experiment, 1.0), 1.0, "CER")
-    assert first == "Remove 6 of 12 layers: 1,3,5,7,9,11."
-    assert "on dev" in second and "from 2.10% to 3.40% (+1.30)" in second and "2.00 times as fast" in second
+def test_headline_says_layers_state_and_what_the_difference_is_worth():
+    found = answer(EXPERIMENT, MODELS, 1.0)
+    lines = headline(EXPERIMENT, found, "CER")
+    assert lines[0] == "Remove 6 of 12 layers: 1,3,5,7,9,11."
+    said = " ".join(lines)
+    assert "Within 1 point of CER of the deep model on dev" in said and "the fine-tuned model" in said
+    assert "Not distinguishable from the deep model on 100 utterances of test: +1.30 points of CER" in said
+    assert "would tell them apart" in said and "Not distinguishable on dev from Top drop, fine-tuned" in said
+    assert [tile[0] for tile in tiles(found, "CER")] == ["CER on test, fine-tuned", "Layers", "Parameters", "Size", "Speed"]
+    assert tiles(found, "CER")[0][1:] == ("3.40% (2.72–4.08)", "deep 2.10% (1.68–2.52)")
+    assert facts(found, 1.0)["difference"]["tied"] is True and facts(found, 1.0)["num_removed"] == {"encoder": 6}
 
 
-def test_headline_where_nothing_is_within(experiment):
-    first, _ = headline(experiment, recommend(experiment, 0.05), 0.05, "CER")
-    assert first.startswith("No pruned model stays within 0.05 points of CER")
+def test_headline_where_nothing_is_within():
+    assert headline(EXPERIMENT, answer(EXPERIMENT, MODELS, 0.05), "CER")[0].startswith("No model stays within 0.05 points of CER")
 
 
-def test_a_model_trained_anew_is_not_called_pruned(experiment):
-    best = replace(experiment.runs[1], name=ProposalName("scratch"), proposal=None, num_prune=6)
-    first, second = headline(experiment, recommend(replace(experiment, runs=(best,)), 1.0), 1.0, "CER")
-    assert first == "Train a model of 6 layers anew instead of pruning 6 of 12."
-    assert second.startswith("This model (Scratch) stays within 1 point of CER on dev.")
+def test_after_stage_3_it_is_a_prediction():
+    predicted = [choice(name, removed, None, None, "predicted") for name, removed in (("dc", "3-4"), ("svcca", "2-7"))]
+    found = answer(EXPERIMENT, predicted, 1.0)
+    lines = headline(EXPERIMENT, found, "CER")
+    assert lines[0] == "Predicted: remove 6 of 12 layers: 2-7." and "nothing has been decoded" in lines[1]
 
 
-def test_measured_speed_counts_more_than_decoding_times(experiment):
-    found = recommend(experiment, 1.0)
-    rows = [{"path": path, "format": "torch", "rtf": {"1": value}} for path, value in (("deep", 0.03), (found.model.path, 0.01))]
-    assert speed_up(replace(experiment, deployment={"rows": rows}), found.model)[0] == pytest.approx(3.0)
+def test_without_the_deep_models_rate_nothing_is_within_or_not():
+    found = answer(EXPERIMENT, MODELS[1:], 1.0)
+    assert found.within is None and "has not been decoded" in " ".join(headline(EXPERIMENT, found, "CER"))
 
 
-def test_nothing_is_recommended_before_decoding(experiment):
-    assert recommend(replace(experiment, deep=None), 1.0) is None
-    assert recommend(replace(experiment, runs=()), 1.0) is None
-    assert headline(replace(experiment, runs=()), None, 1.0, "CER")[0].startswith("No recommendation yet: stage 5")
+def test_nothing_is_recommended_where_nothing_is_proposed():
+    assert answer(EXPERIMENT, [DEEP], 1.0) is None
+    assert headline(EXPERIMENT, None, "CER")[0].startswith("No recommendation yet")
+    assert tiles(None, "CER") == [] and facts(None, 1.0)["recommended"] is None
+
+
+def test_a_weak_deep_model_and_a_longer_training_are_warned_of():
+    weak = [choice("deep", None, 31.0, 30.5), choice("six", "7-12", 31.5, 32.0)]
+    first, second = warnings(EXPERIMENT, weak, answer(EXPERIMENT, weak, 1.0), "CER")
+    assert "30.50% CER on test, above 30%" in first and "trained for longer" in second
+    [only] = warnings(EXPERIMENT, MODELS, answer(EXPERIMENT, MODELS, 1.0), "CER")
+    assert "trained for longer" in only

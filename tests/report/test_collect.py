@@ -8,17 +8,20 @@ import pytest
 from comflp import report
 from comflp.errors import ComflpError
 from comflp.experiment import Layout
+from comflp.report.document import Table
 from comflp.report.names import label
 from comflp.result_names import FineTuned, ProposalName
 from comflp.target import LayerCounts
 
+THREE = LayerCounts({"encoder": 3})
+
 
 def test_everything_that_the_stages_left_is_there(experiment):
     assert experiment.num_layers == 6
-    assert experiment.num_prunes == [2, 3]
-    assert set(experiment.matrices) == {"dc", "svcca"}
+    assert [str(counts) for counts in experiment.counts] == ["2", "3"]
+    assert set(experiment.matrices) == {"dc", "svcca"} and experiment.stacks == {"encoder": 6}
     assert experiment.main_measure == "dc"
-    assert [str(entry.name) for entry in experiment.lists_of(3)] == [
+    assert [str(entry.name) for entry in experiment.lists_of(THREE)] == [
         "dc", "svcca", "dc_reverse", "svcca_reverse", "random", "top"
     ]
     assert {str(entry.name) for entry in experiment.chosen} == {
@@ -30,7 +33,7 @@ def test_everything_that_the_stages_left_is_there(experiment):
 def test_a_run_has_its_models_log_and_snapshots(experiment):
     run = next(run for run in experiment.runs if str(run.name) == "top")
     assert str(run.proposal) == "4-6"
-    assert (run.pruned.num_layers, run.finetuned.num_layers) == (3, 3)
+    assert (run.pruned.scores["dev"]["num_layers"], run.finetuned.scores["dev"]["num_layers"]) == (3, 3)
     assert run.finetuned.num_parameters < experiment.deep.num_parameters
     assert run.finetuned.megabytes < experiment.deep.megabytes
     assert [row["valid_error_rate"] for row in run.log] == [80.5, 40.25]
@@ -38,18 +41,31 @@ def test_a_run_has_its_models_log_and_snapshots(experiment):
 
 
 def test_quality_is_that_of_the_matrix(experiment):
-    chosen = next(entry for entry in experiment.chosen if str(entry.name) == "svcca_coarse" and entry.num_prune == 2)
-    ranked = next(entry for entry in experiment.lists_of(2) if str(entry.name) == "svcca")
+    chosen = next(entry for entry in experiment.chosen if str(entry.name) == "svcca_coarse" and entry.counts.total == 2)
+    ranked = next(entry for entry in experiment.lists_of(LayerCounts({"encoder": 2})) if str(entry.name) == "svcca")
     stated = next(r["quality"] for r in ranked.results if r["proposal"] == str(chosen.proposal))
     assert experiment.quality(chosen.proposal, "svcca") == pytest.approx(stated)
     assert experiment.quality(None) is None
+
+
+def test_rates_have_intervals_and_are_those_of_the_scores(experiment):
+    for _, _, model in experiment.models.values():
+        for name, rate in model.rates.items():
+            assert rate.value == model.rate(name) and rate.low <= rate.value <= rate.high
+            assert rate.counts.values.sum(axis=0)[:3].sum() == sum(model.scores[name][key] for key in ("substitutions", "deletions", "insertions"))
+            assert set(rate.counts.speakers) == {"s0", "s1", "s2"}
+
+
+def test_two_stacks_are_read(two_stacks):
+    assert two_stacks.stacks == {"encoder": 6, "decoder": 4} and two_stacks.num_layers == 10
+    assert len(two_stacks.counts) == 8 and str(two_stacks.counts[-1]) == "encoder=2+decoder=2"
 
 
 def test_scratch_has_no_proposal(exp, tmp_path):
     copied = shutil.copytree(exp, tmp_path / "small", symlinks=True)
     shutil.copytree(copied / "prune3" / "top" / "finetuned", copied / "prune3" / "scratch" / "finetuned_seed2")
     run = next(run for run in report.collect(copied).runs if str(run.name) == "scratch")
-    assert (run.proposal, run.num_prune, run.settings, run.finetuned.num_layers) == (None, 3, FineTuned(tag="seed2"), 3)
+    assert (run.proposal, run.num_prune, run.settings, run.finetuned.scores["test"]["num_layers"]) == (None, 3, FineTuned(tag="seed2"), 3)
 
 
 def test_two_names_of_the_same_layers_share_their_models(exp, tmp_path):
@@ -60,8 +76,8 @@ def test_two_names_of_the_same_layers_share_their_models(exp, tmp_path):
     found = {str(run.name): run for run in report.collect(copied).runs}
     assert set(found) == {"dc_fine", "top", "svcca_fine"}
     assert found["svcca_fine"].finetuned is found["top"].finetuned and found["svcca_fine"].log == found["top"].log
-    rows = report.build(report.collect(copied)).sections[1].tables[0].rows
-    assert [row[1:-2] for row in rows if row[0] == "Top drop"] == [row[1:-2] for row in rows if row[0] == "SVCCA, fine"]
+    [models] = report.build(report.collect(copied)).sections[0].every(Table)
+    assert [row[4] for row in models.rows if row[0] == "SVCCA, fine; Top drop, N=3"] == ["pruned", "fine-tuned"]
 
 
 def test_what_no_name_points_to_goes_by_its_layers(exp, tmp_path):
@@ -70,7 +86,7 @@ def test_what_no_name_points_to_goes_by_its_layers(exp, tmp_path):
     for link in top.links():
         link.unlink()
     found = {label(run.name, run.settings): run for run in report.collect(copied).runs}
-    assert set(found) == {"DC, fine", "Layers 4-6"} and found["Layers 4-6"].finetuned.num_layers == 3
+    assert set(found) == {"DC, fine", "Layers 4-6"} and found["Layers 4-6"].finetuned.scores["test"]["num_layers"] == 3
     shutil.rmtree(copied / "prune3" / "layers_4-6" / "finetuned")
     shutil.rmtree(copied / "prune3" / "layers_4-6" / "train")
     found = {label(run.name): run for run in report.collect(copied).runs}

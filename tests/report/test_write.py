@@ -15,6 +15,10 @@ import pytest
 
 from comflp import report
 from comflp.report.collect import Experiment
+from comflp.report.document import Table, Text
+from comflp.report.palette import PALETTE
+from fixtures.numbers_shown import missing_numbers
+from fixtures.two_stacks import DEEP_RATE, rate_of
 
 LOCAL = Path(__file__).resolve().parents[2] / "local"
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -40,8 +44,8 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def document(experiment):
-    return report.build(experiment, note="Tones, not speech.", max_increase=200.0)
+def document(experiment, recipe):
+    return report.build(experiment, note="Tones, not speech.", max_increase=200.0, recipe=recipe)
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +64,7 @@ def test_page_is_well_formed_and_fetches_nothing(written):
     assert len(outline.ids) == len(set(outline.ids))
     assert [address for address in outline.fetched if not address.startswith(("#", "data:"))] == []
     assert "<script" not in text and "@import" not in text and "url(http" not in text
-    assert outline.sections == [
-        "layers", "results", "deployment", "correlation", "candidates", "agreement", "depth", "dynamics", "beam", "cost",
-        "provenance",
-    ]
+    assert outline.sections == ["models", "candidates", "deployment", "measures", "training", "search", "replication", "provenance"]
 
 
 def test_page_has_light_and_dark_colours_and_names_only_known_ones(written):
@@ -73,46 +74,81 @@ def test_page_has_light_and_dark_colours_and_names_only_known_ones(written):
     assert set(re.findall(r"var\((--[a-z]+)\)", text)) <= defined
 
 
+@pytest.mark.parametrize("theme", [0, 1])
+def test_text_has_the_contrast_of_aa(theme):
+    def luminance(name):
+        channels = (int(PALETTE[name][theme][place : place + 2], 16) / 255 for place in (1, 3, 5))
+        red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    for text, ground in (("ink", "page"), ("ink", "card"), ("muted", "page"), ("muted", "card"), ("blue", "page"), ("page", "blue"), ("page", "ink")):
+        low, high = sorted((luminance(text), luminance(ground)))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
+
+
 def test_figures_stand_alone(written):
     figures = sorted((written / "figures").glob("*.svg"))
     assert {figure.stem for figure in figures} >= {
-        "heatmap_dc", "heatmap_svcca", "candidates_prune2", "candidates_prune3", "agreement_dc_prune3", "error_rate_by_n",
-        "training_prune3", "snapshots_prune3", "stage_seconds", "evaluations",
+        "layers", "error_by_cost_0", "error_by_cost_1", "heatmap_dc", "heatmap_svcca", "candidates_prune2", "candidates_prune3",
+        "agreement_dc_prune3", "error_rate_by_n", "training_prune3", "snapshots_prune3",
     }
     for figure in figures:
         root = ElementTree.fromstring(figure.read_text())
-        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert root.tag == "{http://www.w3.org/2000/svg}svg" and root.get("aria-label")
         assert "var(--" not in figure.read_text()
 
 
 def test_heat_map_shows_each_pair_with_its_value(written, experiment):
     titles = re.findall(r"<title>(H\d+ and H\d+: [\d.]+)</title>", (written / "figures" / "heatmap_dc.svg").read_text())
-    matrix = experiment.matrices["dc"]
+    matrix = experiment.matrices["dc"]["encoder"]
     assert titles == [f"H{i} and H{j}: {matrix[i, j]:.4f}" for i in range(7) for j in range(7)]
 
 
 def test_tables_keep_all_digits(written, experiment):
     rows = list(csv.DictReader((written / "tables" / "matrix_svcca.csv").open()))
     read = np.array([[float(row[str(j)]) for j in range(7)] for row in rows])
-    assert np.array_equal(read, experiment.matrices["svcca"])
+    assert np.array_equal(read, experiment.matrices["svcca"]["encoder"])
 
 
 def test_json_holds_the_answer_and_every_table(written, document):
     content = json.loads((written / "report.json").read_text())
     assert content["answer"]["recommended"] in ("prune3/layers_4-6/finetuned", "prune3/layers_4-6/pruned")
-    for section in document.sections:
-        for table in section.tables:
-            assert len(content["sections"][section.key]["tables"][table.name]) == len(table.rows)
+    for table in document.every(Table):
+        assert len(content["tables"][table.name]) == len(table.rows)
 
 
-def test_markdown_has_what_the_skeleton_asks_for(written, experiment):
+def test_every_number_of_the_page_is_in_the_json(written):
+    page, content = (written / "report.html").read_text(), json.loads((written / "report.json").read_text())
+    assert missing_numbers(page, content) == []
+
+
+def test_a_number_that_is_not_in_the_json_is_found(written):
+    page, content = (written / "report.html").read_text(), json.loads((written / "report.json").read_text())
+    assert missing_numbers(page.replace("<h1>", "<h1>77.77% ", 1), content) == ["77.77"]
+    content["tables"].pop("stage_seconds")
+    content["tables"].pop("records")
+    assert missing_numbers(page, content)
+
+
+def test_two_stacks_have_a_grid_and_two_rows_of_layers(two_stacks, tmp_path):
+    document = report.build(two_stacks)
+    assert document.headline[0] == "No model stays within 1 point of CER of the deep one on valid; the closest: remove 1 of 6 encoder layers (2)."
+    grid = next(table for table in document.every(Table) if table.name == "grid")
+    assert len(grid.rows) == 9 and grid.rows[0] == (0, 0, DEEP_RATE) and grid.rows[-1] == (2, 2, rate_of(2, 2))
+    report.write(document, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "encoder layer 2: " in page and "decoder layer 2: " in page and "N=encoder=2+decoder=2" in page
+    assert missing_numbers(page, json.loads((tmp_path / "report.json").read_text())) == []
+
+
+def test_markdown_has_the_answer_the_commands_and_the_models(written, experiment, document):
     text = (written / "RESULTS.md").read_text()
-    assert "> Tones, not speech." in text
-    row = next(line for line in text.splitlines() if line.startswith("| Top drop | 3 |"))
+    assert "> Tones, not speech." in text and document.headline[0] in text
+    for line in json.loads((written / "report.json").read_text())["commands"]:
+        assert f"    {line}" in text
     run = next(run for run in experiment.runs if str(run.name) == "top")
-    assert f"{run.pruned.num_parameters:,}" in row and f"{experiment.quality(run.proposal):.4f}" in row
-    assert f"{run.pruned.rate('test'):.2f}" in row and f"{run.finetuned.rate('test'):.2f}" in row
-    assert f"{run.finetuned.scores['test']['rtf']:.4f}" in row
+    row = next(line for line in text.splitlines() if line.startswith("| Top drop, N=3 |") and "fine-tuned" in line)
+    assert f"{run.finetuned.num_parameters:,}" in row and f"{run.finetuned.rate('test'):.2f} ({run.finetuned.rates['test'].low:.2f}" in row
     for target in re.findall(r"\]\(([^)]+)\)", text):
         assert (written / target).is_file(), target
 
@@ -124,10 +160,9 @@ def test_writing_twice_gives_the_same_bytes(document, written, tmp_path):
 
 def test_an_empty_experiment_says_which_stage_makes_each_part():
     document = report.build(Experiment("empty", None))
-    assert all(section.missing and not section.tables for section in document.sections)
-    text = " ".join(line for section in document.sections for line in section.missing)
-    assert all(f"tage {number}" in text for number in (2, 3, 4, 5, 6))
-    assert document.headline[0].startswith("No recommendation yet")
+    assert all(any(text.missing for text in section.every(Text)) and not section.every(Table) for section in document.sections)
+    text = " ".join(text.text for section in document.sections for text in section.every(Text))
+    assert all(f"tage {number}" in text for number in (2, 4, 5)) and document.headline[0].startswith("No recommendation yet")
 
 
 def test_text_from_outside_is_escaped(experiment):
@@ -157,3 +192,8 @@ def test_the_stage_replaces_no_directory_that_is_no_report(exp, tmp_path):
     done = stage7("--exp", exp, "--out", tmp_path / "thesis")
     assert done.returncode == 1 and "is no report" in done.stderr and "Traceback" not in done.stderr
     assert (tmp_path / "thesis" / "chapter1").exists()
+
+
+def test_an_experiment_that_does_not_exist_is_one_line(tmp_path):
+    done = stage7("--exp", tmp_path / "nowhere")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "does not exist" in done.stderr

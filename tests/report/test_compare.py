@@ -1,0 +1,38 @@
+"""``comflp report A B C``: several experiments in one report."""
+
+import json
+import shutil
+import statistics
+
+import pytest
+
+from comflp import report
+from comflp.cli.report import run
+from comflp.errors import ComflpError
+from fixtures.numbers_shown import missing_numbers
+
+
+def test_seeds_are_one_row_each_and_have_a_mean(exp, tmp_path, capsys):
+    other = shutil.copytree(exp, tmp_path / "seed2" / "small", symlinks=True)
+    score = other / "deep" / "decode_test" / "score.json"
+    content = json.loads(score.read_text())
+    score.write_text(json.dumps({**content, "error_rate": content["error_rate"] / 2}))
+    run([str(exp), str(other), "--out", str(tmp_path / "out")])
+    assert "experiments have a smaller model" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [row["Experiment"] for row in found["tables"]["experiments"]] == ["small (1)", "small (2)"]
+    deep = next(row for row in found["tables"]["ways"] if row["State"] == "deep")
+    rates = [deep["small (1)"], deep["small (2)"]]
+    assert rates == [content["error_rate"], content["error_rate"] / 2]
+    assert deep["Mean CER, test (%)"] == statistics.fmean(rates) and deep["Deviation"] == statistics.stdev(rates)
+    assert missing_numbers((tmp_path / "out" / "report.html").read_text(), found) == []
+
+
+def test_models_of_other_kinds_stand_side_by_side(experiment, two_stacks):
+    document = report.compare([experiment, two_stacks])
+    assert [row[0] for row in document.first[0].rows] == ["small", "both"]
+
+
+def test_a_comparison_needs_a_place_of_its_own(exp):
+    with pytest.raises(ComflpError, match="--out"):
+        run([str(exp), str(exp)])
