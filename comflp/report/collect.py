@@ -6,7 +6,6 @@ import csv
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
-import numpy as np
 
 from comflp.artifacts import read_json
 from comflp.costs import ModelCosts
@@ -16,7 +15,7 @@ from comflp.measures.matrix_file import read_matrix
 from comflp.report.rates import read_rate
 from comflp.report.values import Chosen, Experiment, Model, Run, SearchList
 from comflp.result_names import FineTuned, ListName, ProposalName, Pruned, Repaired, Scratch, Start
-from comflp.target import ENCODER, LayerCounts
+from comflp.target import LayerCounts
 
 
 def collect(exp: str | Path, metric: str = "cer") -> Experiment:
@@ -29,12 +28,12 @@ def collect(exp: str | Path, metric: str = "cer") -> Experiment:
     if not any(path.name != "log" and not path.name.startswith(".") for path in layout.root.glob("*")):
         raise ComflpError(f"experiment directory {exp} does not exist or is empty; stage 0 fills it")
     reader = _Reader(layout, metric)
-    matrices, about = _matrices(layout.correlation("*").parent)
+    paths = {measure: layout.matrices(measure) for measure in layout.measures()}
     return Experiment(
         layout.root.resolve().name,
         reader.model(layout.deep),
-        matrices,
-        about,
+        {measure: {stack: read_matrix(path) for stack, path in found.items()} for measure, found in paths.items()},
+        {measure: _optional(next(iter(found.values())).with_suffix(".json")) or {} for measure, found in paths.items() if found},
         tuple(_list(*found) for found in layout.lists()),
         tuple(_chosen(*found) for found in layout.names()),
         tuple(reader.runs()),
@@ -46,20 +45,6 @@ def collect(exp: str | Path, metric: str = "cer") -> Experiment:
 
 def _optional(path: Path) -> Any:
     return read_json(path) if path.exists() else None
-
-
-def _matrices(directory: Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
-    """(measure -> stack -> matrix, measure -> what is said of it); those of several stacks lie in a folder a stack."""
-    matrices: dict[str, dict[str, np.ndarray]] = {}
-    about: dict[str, Any] = {}
-    for path in sorted([*directory.glob("*.npy"), *directory.glob("*/*.npy")]):
-        stack = ENCODER if path.parent == directory else path.parent.name
-        about.setdefault(path.stem, _optional(path.with_suffix(".json")) or {})
-        matrices.setdefault(path.stem, {})[stack] = read_matrix(path)
-    for measure, found in matrices.items():
-        order = about[measure].get("stacks", sorted(found, key=lambda stack: (stack != ENCODER, stack)))
-        matrices[measure] = {stack: found[stack] for stack in order if stack in found}
-    return matrices, about
 
 
 def _list(counts: LayerCounts, name: ListName, files: ListFiles) -> SearchList:
