@@ -15,6 +15,8 @@ from comflp.target import LayerCounts
 
 DEEP = "deep"
 """The deep model itself, to be trained in the same way as the pruned ones."""
+ANEW = ("scratch", "scratch_frontend")
+"""What starts from random weights."""
 
 
 @dataclass(frozen=True)

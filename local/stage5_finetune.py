@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import hparams
 import numpy as np
 import option_types
-from chosen_proposal import DEEP, Chosen, choose
+from chosen_proposal import ANEW, DEEP, Chosen, choose
 from cli import parser, progress, run, scoring_options
 from deep_model import DeepModel, load
 from inference_options import on_own_hypotheses
@@ -50,9 +50,7 @@ def parse_options():
     arguments.add_argument("--exp", type=option_types.path, required=True, help="experiment directory of the deep model")
     wanted_options(arguments)
     arguments.add_argument(
-        "--proposal",
-        type=option_types.some_name,
-        required=True,
+        "--proposal", type=option_types.some_name, required=True,
         help="a name under prune<N> (dc_fine, svcca_coarse, glp, top, ...), layers such as 1,3-4,7, scratch (same depth, all weights "
         "random), scratch_frontend (random layers and head under the deep front end) or deep (all layers, to compare with)",
     )
@@ -67,20 +65,13 @@ def parse_options():
     arguments.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     arguments.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     options, overrides = arguments.parse_known_args()
-    return options, hparams.load(str(options.config), overrides, variant="after_repair" if options.repair > 0 and not starts_anew(options) else None)
-
-
-def starts_anew(options) -> bool:
-    """Whether the weights are random."""
-    return options.proposal in ("scratch", "scratch_frontend")
+    as_repaired = options.repair > 0 and options.proposal not in ANEW  # the deep model is trained as the others are
+    return options, hparams.load(str(options.config), overrides, variant="after_repair" if as_repaired else None)
 
 
 def repairs(options) -> bool:
-    """Whether the model is repaired before training; there is nothing to repair in random weights or in the deep model.
-
-    The deep model is trained with the configuration of repaired models all the same, where they are repaired.
-    """
-    return options.repair > 0 and not starts_anew(options) and options.proposal != DEEP
+    """Whether the model is repaired before training; there is nothing to repair in random weights or in the deep model."""
+    return options.repair > 0 and options.proposal not in (*ANEW, DEEP)
 
 
 def main():
