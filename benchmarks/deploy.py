@@ -8,23 +8,23 @@ The deep model, the fine-tuned ones and whatever local/export.py made of them
 recognise the same utterances one at a time, in one process and in turns
 (A B C, A B C, ...), so that a change of the machine's pace meets all of them;
 the median of the rounds counts. Peak memory is taken in a process for each.
+Each model's speed-up over the deep one in the same format stands beside its
+ceiling, the speed-up that its multiply-adds alone would give.
 Writes EXP/deploy/deploy.json, which stage 7 shows.
 """
 
 import argparse
-import json
 import platform
-import resource
 import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import torch
 
 from comflp.deploy import recognition
-from comflp.artifacts import read_json, require, write_json
+from comflp.deploy.export import megabytes
+from comflp.deploy.measuring import baseline_megabytes, measure as measure_alone, recognise
+from comflp.artifacts import require, write_json
 from comflp.data.audio import read_audio
 from comflp.data.data_dir import read_data_dir, subset
 from comflp.errors import ComflpError
@@ -43,7 +43,6 @@ def parse_options():
     arguments.add_argument("--runs", type=int, default=5, help="rounds; the median of their times counts")
     arguments.add_argument("--threads", default="1 2", help="numbers of threads to time")
     arguments.add_argument("--seed", type=int, default=0, help="of the draw of utterances")
-    arguments.add_argument("--peak-of", help=argparse.SUPPRESS)
     return arguments.parse_args()
 
 
@@ -51,9 +50,6 @@ def main():
     options = parse_options()
     data = read_data_dir(require(options.data, "stage 0 (data preparation)"))
     data = subset(data, min(options.num_utterances, len(data)), options.seed)
-    if options.peak_of is not None:
-        print(peak(options.peak_of, data))
-        return
     exp, threads = Path(options.exp), [int(text) for text in options.threads.split()]
     directories = find(exp, options.models.split())
     seconds = sum(utterance.duration for utterance in data)
@@ -66,17 +62,19 @@ def main():
             "num_layers": recognizer.num_layers,
             "num_parameters": recognizer.num_parameters,
             "megabytes": megabytes(directory),
-            "peak_megabytes": peak_in_process(directory, options),
+            "runtime": recognizer.runtime,
+            "peak_megabytes": measure_alone(directory, speech(recognizer, data), threads[:1]).peak_megabytes,
             "multiply_adds_per_second": multiply_adds_a_second(recognizer, data, seconds),
             "rtf": {str(count): times[count][directory] / seconds for count in threads},
         })
+    add_speed_ups(rows, str(threads[0]))
     write_json(Layout(exp).deployment, {
         "device": f"{processor()}, {platform.system()}",
         "threads": threads,
         "num_utterances": len(data),
         "audio_seconds": seconds,
         "runs": options.runs,
-        "baseline_megabytes": peak_in_process("", options),
+        "baseline_megabytes": baseline_megabytes(),
         "rows": rows,
     })
     print(table(rows, threads))
@@ -110,52 +108,31 @@ def measure(directories, data, num_threads, runs):
         recognizer.text(waveforms[recognizer.sample_rate][0])
     for _ in range(runs):
         for directory, recognizer in recognizers.items():
-            start = time.perf_counter()
-            for waveform in waveforms[recognizer.sample_rate]:
-                recognizer.text(waveform)
-            times[directory].append(time.perf_counter() - start)
+            times[directory].append(recognise(recognizer, waveforms[recognizer.sample_rate])[1])
     return {directory: statistics.median(values) for directory, values in times.items()}
+
+
+def speech(recognizer, data):
+    """Utterance -> waveform at the model's rate."""
+    return {utterance.utt_id: read_audio(utterance, recognizer.sample_rate) for utterance in data}
 
 
 def multiply_adds_a_second(recognizer, data, seconds):
     """Multiply-adds a second of audio in matrix products and convolutions; None where the model is no float PyTorch one."""
     if recognizer.format != "torch":
         return None
-    waveforms = [read_audio(utterance, recognizer.sample_rate) for utterance in data]
-    return multiply_adds(lambda: [recognizer.logits(waveform) for waveform in waveforms])[1] / seconds
+    waveforms = list(speech(recognizer, data).values())
+    return multiply_adds(lambda: [recognizer.text(waveform) for waveform in waveforms])[1] / seconds
 
 
-def peak_in_process(directory, options):
-    """Peak memory, in 10^6 bytes, of a process of its own that recognises the data with the model of ``directory``."""
-    command = [sys.executable, __file__, "--exp", options.exp, "--data", options.data, "--num-utterances",
-               str(options.num_utterances), "--seed", str(options.seed), "--peak-of", str(directory)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise ComflpError(f"memory of {directory} could not be measured: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout)
-
-
-def peak(directory, data):
-    """Peak resident memory of this process after recognising ``data``; without a directory, of the imports alone."""
-    if directory:
-        torch.set_num_threads(1)
-        recognizer = recognition.load(directory, 1)
-        for utterance in data:
-            recognizer.text(read_audio(utterance, recognizer.sample_rate))
-    status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss would count the process that started this one
-        peak_line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(peak_line.split()[1]) * 1024 / 1e6
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / 1e6 if sys.platform == "darwin" else most * 1024 / 1e6
-
-
-def megabytes(directory):
-    """Size of a model's own files in 10^6 bytes, as the report counts it."""
-    if (directory / "export.json").exists():
-        return read_json(directory / "export.json")["megabytes"]
-    skipped = ("README.md", "record.json")
-    return sum(path.stat().st_size for path in directory.iterdir() if path.is_file() and path.name not in skipped) / 1e6
+def add_speed_ups(rows, threads):
+    """Give each row its speed-up over the first model's in the same format, and the ceiling by multiply-adds; None without one."""
+    counted = {row["path"]: row["multiply_adds_per_second"] for row in rows if row["format"] == "torch"}
+    first = rows[0]["path"]
+    slowest = {row["format"]: row["rtf"][threads] for row in rows if row["path"] == first}
+    for row in rows:
+        row["ceiling"] = counted[first] / counted[row["path"]]
+        row["speed_up"] = slowest[row["format"]] / row["rtf"][threads] if row["format"] in slowest else None
 
 
 def processor():
@@ -172,8 +149,9 @@ def table(rows, threads):
     lines = []
     for row in rows:
         rtf = "  ".join(f"RTF({count}) {row['rtf'][str(count)]:.4f}" for count in threads)
-        lines.append(f"{row['path'] + ' ' + row['format']:50s} {row['num_layers']:3d} layers {row['num_parameters']:12,d} parameters "
-                     f"{row['megabytes']:8.2f} MB, peak {row['peak_megabytes']:6.0f} MB  {rtf}")
+        gain = "" if row["speed_up"] is None else f"  {row['speed_up']:.2f} times {rows[0]['path']}, ceiling {row['ceiling']:.2f}"
+        lines.append(f"{row['path'] + ' ' + row['format']:50s} {row['num_layers']} layers {row['num_parameters']:12,d} parameters "
+                     f"{row['megabytes']:8.2f} MB, peak {row['peak_megabytes']:6.0f} MB  {rtf}{gain}")
     return "\n".join(lines)
 
 

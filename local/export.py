@@ -1,25 +1,24 @@
 #!/usr/bin/env python3
-"""After stage 5: a model as ONNX and with int8 weights, each checked on real utterances.
+"""After stage 5: a model for other runtimes, each form checked on real utterances.
 
-Each form goes to OUT/<format>/, with the texts it recognises and export.json:
-its error rate beside that of the float model, and how many texts are the same.
-comflp transcribe reads all of them.
+Each form goes to OUT/<runtime>[_<precision>]/, with the texts that its runtime
+recognises and export.json: its error rate beside that of the model in PyTorch,
+how many texts are the same, real-time factors and peak memory. comflp
+transcribe reads all of them; docs/deploy.md shows how other programs do.
 """
 
-import time
 from pathlib import Path
 
 import comflp.models
 import option_types
-from cli import parser, progress, run, scoring_options
+from cli import parser, run, scoring_options
 
-from comflp.deploy import export, recognition
-from comflp.artifacts import fingerprint_model, read_json, require, write_json, write_text
-from comflp.data.audio import read_audio
+from comflp.deploy.description import files_of
+from comflp.deploy.export import Check, export
+from comflp.deploy.formats import ONNX_PRECISIONS, PRECISIONS, formats_of
+from comflp.artifacts import fingerprint_model, require
 from comflp.data.data_dir import read_data_dir, subset
-from comflp.errors import ComflpError
 from comflp.experiment import export_directory
-from comflp.scoring import check_references, error_rate, normalise
 from comflp.record import Stage
 
 
@@ -28,7 +27,10 @@ def parse_options():
     arguments.add_argument("--model", type=option_types.path, required=True, help="model directory, such as EXP/prune6/dc_fine/finetuned")
     arguments.add_argument("--data", type=option_types.path, default="data/test", help="Kaldi data directory that the exports are checked on")
     arguments.add_argument("--num-utterances", type=option_types.count, default=200, help="how many of its utterances, drawn at random; 0: all")
-    arguments.add_argument("--formats", type=option_types.some_names, default=" ".join(export.FORMATS), help=f"any of: {' '.join(export.FORMATS)}")
+    arguments.add_argument("--to", type=option_types.some_names, default="onnx", help=f"runtimes, any of: {' '.join(PRECISIONS)}")
+    arguments.add_argument("--precision", type=option_types.some_names, default="float32 int8",
+                           help=f"how the weights are held, any of: {' '.join(ONNX_PRECISIONS)}; ctranslate2 has float32 and int8, torch int8")
+    arguments.add_argument("--calibration", type=option_types.path, default="data/probe", help="Kaldi data directory, for int8_static")
     arguments.add_argument("--out", type=option_types.new_path, help="directory; MODEL/export if left out")
     scoring_options(arguments, "error rate to compare")
     arguments.add_argument("--seed", type=option_types.seed, default=0, help="seed for drawing the utterances")
@@ -39,66 +41,36 @@ def parse_options():
 
 def main():
     options = parse_options()
-    unknown = set(options.formats.split()) - set(export.FORMATS)
-    if unknown:
-        raise ComflpError(f"--formats: {', '.join(sorted(unknown))} is not known; there are {', '.join(export.FORMATS)}")
+    forms = formats_of(options.to.split(), options.precision.split())
     source = require(options.model, "stage 5 (fine-tuning)")
     out = Path(options.out) if options.out else export_directory(source)
     data = read_data_dir(options.data)
     if 0 < options.num_utterances < len(data):
         data = subset(data, options.num_utterances, options.seed)
-    stages = {
-        name: Stage(out / name / "record.json", "export", {"metric": options.metric, "normaliser": options.normaliser, "format": name},
-                    {"model": fingerprint_model(source), "decoded data": data.fingerprint()}, force=options.force)
-        for name in export.FORMATS if name in options.formats.split()
-    }
-    wanted = [name for name, stage in stages.items() if not stage.up_to_date()]
+    static = any(form.precision == "int8_static" for form in forms)
+    calibration = read_data_dir(require(options.calibration, "stage 0 (data preparation)")) if static else ()
+    stages = {}
+    for form in forms:
+        inputs = {"model": fingerprint_model(source), "decoded data": data.fingerprint()}
+        if form.precision == "int8_static":
+            inputs["calibration data"] = calibration.fingerprint()
+        stages[form.name] = Stage(
+            out / form.name / "record.json", "export",
+            {"metric": options.metric, "normaliser": options.normaliser, "format": form.name}, inputs, force=options.force,
+        )
+    wanted = [form for form in forms if not stages[form.name].up_to_date()]
     if not wanted:
         print(f"{out} is up to date")
         return
+
+    def done(directory, about):
+        stages[directory.name].finish([*files_of(directory), directory / "hyp"])
+        rates = "" if "error_rate" not in about else (
+            f", {options.metric.upper()} {about['error_rate']:.2f}% (in PyTorch {about['reference_error_rate']:.2f}%)")
+        print(f"wrote {directory}: {about['megabytes']:.1f} MB{rates}, {about['same_texts']} of {about['num_utterances']} texts the same")
+
     model = comflp.models.load(source, trust_hyperparams=options.trust_hyperparams)
-    references = {utterance.utt_id: utterance.text for utterance in data}
-    check_references(references, model.tokenizer, options.normaliser)
-    texts, _ = recognise(recognition.of_model(model), data)
-    expected = error_rate(references, texts, options.metric, options.normaliser)
-    for name in wanted:
-        directory = out / name
-        export.write_format(name, model, out)
-        found, seconds = recognise(recognition.load(directory), data)
-        errors = error_rate(references, found, options.metric, options.normaliser)
-        write_text(directory / "hyp", "".join(f"{utt_id} {text}".rstrip() + "\n" for utt_id, text in found.items()))
-        same = sum(normalise(found[utt_id]) == normalise(text) for utt_id, text in texts.items())
-        write_json(directory / export.DESCRIPTION, {
-            **read_json(directory / export.DESCRIPTION),
-            "metric": options.metric,
-            "normaliser": options.normaliser,
-            "error_rate": errors.rate,
-            "reference_error_rate": expected.rate,
-            "num_utterances": len(data),
-            "same_texts": same,
-            "rtf": seconds / data.seconds,
-            "megabytes": megabytes(directory),
-        })
-        stages[name].finish(path for path in directory.iterdir() if path.is_file())
-        print(f"wrote {directory}: {megabytes(directory):.1f} MB, {options.metric.upper()} {errors.rate:.2f}% "
-              f"(float: {expected.rate:.2f}%), {same} of {len(data)} texts the same")
-
-
-def recognise(recognizer, data):
-    """(utterance id -> text, seconds in the model) for the data, utterance by utterance."""
-    texts, seconds = {}, 0.0
-    for utterance in progress(data, desc=recognizer.format, total=len(data)):
-        waveform = read_audio(utterance, recognizer.sample_rate)
-        start = time.perf_counter()
-        texts[utterance.utt_id] = recognizer.text(waveform)
-        seconds += time.perf_counter() - start
-    return texts, seconds
-
-
-def megabytes(directory):
-    """Size of the files that the format consists of, in 10^6 bytes."""
-    left_out = ("hyp", "record.json", "README.md")
-    return sum(path.stat().st_size for path in directory.iterdir() if path.is_file() and path.name not in left_out) / 1e6
+    export(model, out, wanted, Check(tuple(data), options.metric, options.normaliser), tuple(calibration), done)
 
 
 run(main)

@@ -1,4 +1,4 @@
-"""Exports recognise what the model does: ONNX of any length, int8 of both, and families that cannot be exported say so."""
+"""Exports recognise what the model does: batches of any lengths, smaller weights, and formats that a family cannot have."""
 
 import json
 import os
@@ -12,15 +12,19 @@ import safetensors.torch
 import torch
 
 import comflp.models
-from comflp.deploy import export, recognition
 from comflp.artifacts import read_json
 from comflp.data.audio import read_audio
+from comflp.deploy import description, int8_torch, onnx_files, recognition, weights
+from comflp.deploy.ctc_graphs import takes_batches
+from comflp.deploy.ctc_onnx import write_ctc
+from comflp.deploy.export import export
+from comflp.deploy.formats import FORMATS, formats_of, refuse
 from comflp.errors import ComflpError
 from comflp.report.collect import Experiment, Model
 from comflp.report.document import Table
 from comflp.report.sections import deployment
 
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 LOCAL = Path(__file__).resolve().parents[1] / "local"
@@ -35,38 +39,59 @@ def model(make_model):
     return make_model(num_layers=3)
 
 
-def test_onnx_gives_the_models_logits_and_texts_for_any_length(model, make_data, tmp_path):
+def assert_close_in_direction(found, expected, least=0.98):
+    """Logits of smaller weights lean the same way as the float ones, frame by frame; four bits of random weights lean far off."""
+    assert torch.cosine_similarity(found, expected, dim=-1).min() > least
+
+
+def test_a_batch_of_any_lengths_gives_each_utterance_what_the_model_gives_it_alone(model, make_data, tmp_path):
     data = make_data(6)
-    export.export_onnx(model, tmp_path / "onnx")
+    write_ctc(model, tmp_path / "onnx")
     recognizer, own = recognition.load(tmp_path / "onnx"), recognition.of_model(model)
     assert (recognizer.format, recognizer.num_layers, recognizer.num_parameters) == ("onnx", 3, model.num_parameters)
-    for waveform in waveforms(data, model.sample_rate):
-        expected, found = own.logits(waveform), recognizer.logits(waveform)
-        assert found.shape == expected.shape
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert recognizer.runtime == f"onnxruntime {onnxruntime.__version__}"
+    heard = waveforms(data, model.sample_rate)
+    for waveform in heard:
+        torch.testing.assert_close(recognizer.logits(waveform), own.logits(waveform), rtol=1e-4, atol=1e-4)
         assert recognizer.text(waveform) == own.text(waveform)
+    lengths = np.array([len(waveform) for waveform in heard])
+    padded = np.stack([np.pad(waveform, (0, lengths.max() - len(waveform))) for waveform in heard])
+    logits, frames = onnx_files.session(tmp_path / "onnx" / "model.onnx").run(None, {"waveforms": padded, "num_samples": lengths})
+    for row, count, waveform in zip(torch.from_numpy(logits), frames, heard):
+        torch.testing.assert_close(row[:count], own.logits(waveform), rtol=1e-4, atol=1e-4)
 
-    export.quantize_onnx(tmp_path / "onnx", tmp_path / "int8")
-    small = recognition.load(tmp_path / "int8", num_threads=1)
-    assert small.format == "onnx_int8"
-    assert (tmp_path / "int8" / "model.onnx").stat().st_size < (tmp_path / "onnx" / "model.onnx").stat().st_size
-    assert_close_in_direction(small.logits(waveform), own.logits(waveform))
+    inputs = [{"waveforms": waveform[None], "num_samples": lengths[i : i + 1]} for i, waveform in enumerate(heard)]
+    for precision, least in (("int8", 0.98), ("int8_static", 0.95), ("int4", 0.4), ("float16", 0.999)):
+        weights.convert(tmp_path / "onnx", tmp_path / precision, f"onnx_{precision}", precision, inputs)
+        small = recognition.load(tmp_path / precision, num_threads=1)
+        assert small.format == f"onnx_{precision}"
+        assert (tmp_path / precision / "model.onnx").stat().st_size < (tmp_path / "onnx" / "model.onnx").stat().st_size
+        assert_close_in_direction(small.logits(heard[0]), own.logits(heard[0]), least)
 
 
-def assert_close_in_direction(found, expected):
-    """int8 logits lean the same way as the float ones, frame by frame."""
-    assert torch.cosine_similarity(found, expected, dim=-1).min() > 0.98
+def test_weights_beside_a_graph_stay_with_it(model, make_data, tmp_path, monkeypatch):
+    """Above 2 GB weights lie in a file of their own; int8 weights are made of it, and it is not taken for a tokenizer's."""
+    monkeypatch.setattr(onnx_files, "ONE_FILE_BYTES", 10_000)
+    write_ctc(model, tmp_path / "onnx")
+    assert (tmp_path / "onnx" / "model.onnx.data").stat().st_size > (tmp_path / "onnx" / "model.onnx").stat().st_size / 10
+    weights.convert(tmp_path / "onnx", tmp_path / "int8", "onnx_int8", "int8")
+    waveform = waveforms(make_data(1), model.sample_rate)[0]
+    own = recognition.of_model(model)
+    torch.testing.assert_close(recognition.load(tmp_path / "onnx").logits(waveform), own.logits(waveform), rtol=1e-4, atol=1e-4)
+    assert_close_in_direction(recognition.load(tmp_path / "int8").logits(waveform), own.logits(waveform))
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "int8").iterdir()}
+    assert sum(sizes.values()) < sum(path.stat().st_size for path in (tmp_path / "onnx").iterdir())
 
 
 def test_int8_directory_keeps_weights_within_half_a_step_and_loads_the_same(model, make_data, tmp_path):
-    export.save_int8(model, tmp_path / "int8")
+    int8_torch.save_int8(model, tmp_path / "int8")
     stored = safetensors.torch.load_file(tmp_path / "int8" / "model.safetensors")
     name = "encoder_layers.1.linear1.weight"
-    scales, weight = stored[name + export.INT8_SCALE], model.state_dict()[name]
+    scales, weight = stored[name + int8_torch.INT8_SCALE], model.state_dict()[name]
     assert stored[name].dtype == torch.int8
     assert ((stored[name].float() * scales[:, None] - weight).abs() <= scales[:, None] / 2 + 1e-7).all()
 
-    recognizer, at_once = recognition.load(tmp_path / "int8"), recognition.of_model(export.quantized(model), "torch_int8")
+    recognizer, at_once = recognition.load(tmp_path / "int8"), recognition.of_model(int8_torch.quantized(model), "torch_int8")
     assert (recognizer.format, recognizer.num_parameters) == ("torch_int8", model.num_parameters)
     waveform = waveforms(make_data(1), model.sample_rate)[0]
     torch.testing.assert_close(recognizer.logits(waveform), at_once.logits(waveform), rtol=1e-3, atol=1e-3)
@@ -75,7 +100,7 @@ def test_int8_directory_keeps_weights_within_half_a_step_and_loads_the_same(mode
 
 def test_the_model_itself_is_left_in_float(model):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    export.quantized(model)
+    int8_torch.quantized(model)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
@@ -83,39 +108,65 @@ def test_the_model_itself_is_left_in_float(model):
 def test_frames_are_counted_as_the_model_counts_them(model, seconds):
     samples = int(seconds * model.sample_rate)
     frames = recognition.of_model(model).logits(np.zeros(samples, dtype=np.float32)).shape[0]
-    assert abs(frames - samples / export.samples_per_frame(model)) <= 1
-    assert int(model.num_frames(torch.tensor([export.minimum_samples(model)]))) == 2
-    assert int(model.num_frames(torch.tensor([export.minimum_samples(model) - 1]))) == 1
+    assert abs(frames - samples / description.samples_per_frame(model)) <= 1
+    assert int(model.num_frames(torch.tensor([description.minimum_samples(model)]))) == 2
+    assert int(model.num_frames(torch.tensor([description.minimum_samples(model) - 1]))) == 1
 
 
-def test_a_family_that_cannot_be_exported_says_so(tmp_path):
+@pytest.mark.parametrize("family, form, reason", [
+    ("wav2vec2-bert", "onnx", "neither onnx-asr nor sherpa-onnx computes the features"),
+    ("wav2vec2", "ctranslate2", "CTranslate2 reads encoder-decoder models"),
+    ("whisper", "onnx_int4", "encoder-decoder models are exported in float32 and int8"),
+])
+def test_a_format_that_a_family_cannot_have_is_refused_by_name_before_any_work(tmp_path, family, form, reason):
+    from fixtures.models import make_model as make_transformers_model
+    from fixtures.whisper import make_whisper
+
+    directory = make_whisper(tmp_path / "m") if family == "whisper" else make_transformers_model(tmp_path / "m", family, "ABC ", num_layers=1)
+    model = comflp.models.load(directory, language="it" if family == "whisper" else None)
+    with pytest.raises(ComflpError, match=f"a {family} model cannot be exported as {form}: {reason}"):
+        export(model, tmp_path / "out", [FORMATS["torch_int8"], FORMATS[form]])
+    assert not (tmp_path / "out").exists()
+
+
+def test_sherpa_scales_waveforms_so_that_a_model_that_does_not_is_refused(tmp_path):
     from fixtures.models import make_model as make_transformers_model
 
-    model = comflp.models.load(make_transformers_model(tmp_path / "bert", "wav2vec2-bert", "ABC ", num_layers=1))
-    with pytest.raises(ComflpError, match="cannot export this wav2vec2-bert model"):
-        export.export_onnx(model, tmp_path / "onnx")
-    assert not (tmp_path / "onnx").exists()
+    model = comflp.models.load(make_transformers_model(tmp_path / "m", "hubert", "ABC ", num_layers=1))
+    refuse(model, FORMATS["sherpa-onnx"])
+    model.processor.feature_extractor.do_normalize = False
+    with pytest.raises(ComflpError, match="do_normalize: false"):
+        refuse(model, FORMATS["sherpa-onnx"])
 
 
-def test_a_transformers_model_is_exported_with_its_tokenizer(tmp_path):
+def test_unknown_runtimes_and_precisions_are_named(model, tmp_path):
+    with pytest.raises(ComflpError, match="there is no runtime 'tflite'"):
+        formats_of(["tflite"])
+    with pytest.raises(ComflpError, match="ctranslate2 has no precision 'int4'; it has float32, int8"):
+        formats_of(["ctranslate2"], ["int4"])
+    with pytest.raises(ComflpError, match="onnx_int8_static needs speech to calibrate on"):
+        export(model, tmp_path, [FORMATS["onnx_int8_static"]])
+
+
+@pytest.mark.parametrize("family, batches", [("wav2vec2", True), ("wavlm", True), ("sew", False), ("wav2vec2-conformer", False)])
+def test_families_whose_parts_read_padding_take_one_utterance_at_a_time(tmp_path, family, batches):
     from fixtures.models import make_model as make_transformers_model
 
-    model = comflp.models.load(make_transformers_model(tmp_path / "w2v2", "wav2vec2", "ABC ", num_layers=1))
-    export.export_onnx(model, tmp_path / "onnx")
-    recognizer, own = recognition.load(tmp_path / "onnx"), recognition.of_model(model)
-    waveform = np.random.default_rng(0).uniform(-0.1, 0.1, 20000).astype(np.float32)
-    assert recognizer.text(waveform) == own.text(waveform) != ""
+    assert takes_batches(comflp.models.load(make_transformers_model(tmp_path / "m", family, "ABC ", num_layers=1))) is batches
 
 
 def test_damaged_exports_are_named(model, tmp_path):
-    export.save_int8(model, tmp_path / "int8")
-    description = read_json(tmp_path / "int8" / "export.json")
-    (tmp_path / "int8" / "export.json").write_text(json.dumps({**description, "format": "onnx"}))
-    with pytest.raises(ComflpError, match="model.onnx cannot be run"):
-        recognition.load(tmp_path / "int8")
-    (tmp_path / "int8" / "export.json").write_text("{}")
-    with pytest.raises(ComflpError, match="export.json has no key 'format'"):
-        recognition.load(tmp_path / "int8")
+    int8_torch.save_int8(model, tmp_path / "int8")
+    about = read_json(tmp_path / "int8" / "export.json")
+    for changed, message in (
+        ({**about, "format": "onnx", "reads": "waveforms"}, "model.onnx cannot be run"),
+        ({**about, "format": "onnx"}, "export.json has no key 'reads'"),
+        ({**about, "format": "tflite"}, "names the format 'tflite'"),
+        ({}, "export.json has no key 'format'"),
+    ):
+        (tmp_path / "int8" / "export.json").write_text(json.dumps(changed))
+        with pytest.raises(ComflpError, match=message):
+            recognition.load(tmp_path / "int8")
 
 
 def test_the_script_exports_checks_and_knows_when_it_is_done(model, make_data, tmp_path):
@@ -128,14 +179,16 @@ def test_the_script_exports_checks_and_knows_when_it_is_done(model, make_data, t
 
     first = run()
     assert first.returncode == 0, first.stderr
-    for name in export.FORMATS:
+    for name in ("onnx", "onnx_int8"):
         about = read_json(tmp_path / "model" / "export" / name / "export.json")
-        assert (about["format"], about["num_utterances"]) == (name, 5)
+        assert (about["format"], about["num_utterances"], about["runtime"]) == (name, 5, "onnxruntime")
+        assert about["rtf"]["1"] > 0 and about["rtf"]["2"] > 0 and about["peak_megabytes"] > 50
         assert len((tmp_path / "model" / "export" / name / "hyp").read_text().splitlines()) == 5
-    assert read_json(tmp_path / "model" / "export" / "onnx" / "export.json")["same_texts"] == 5
+    about = read_json(tmp_path / "model" / "export" / "onnx" / "export.json")
+    assert (about["same_texts"], about["same_text_share"]) == (5, 1.0) and about["error_rate"] == about["reference_error_rate"]
     found = {path.parent.name: read_json(path) for path in tmp_path.glob("model/export/*/export.json")}
     [table] = deployment.section(Experiment("small", Model("model", {}, 1.0, found)), "CER").every(Table)
-    assert sorted(row[:2] for row in table.rows) == [("Deep model", kind) for kind in ("ONNX", "ONNX int8", "PyTorch int8")]
+    assert sorted(row[:2] for row in table.rows) == [("Deep model", kind) for kind in ("ONNX", "ONNX int8")]
     assert "up to date" in run().stdout
     (tmp_path / "model" / "export" / "onnx_int8" / "model.onnx").write_bytes(b"")
     again = run()

@@ -6,7 +6,8 @@ import torch
 
 from comflp.data.batching import AudioBatch
 from comflp.deploy import recognition
-from comflp.deploy.export import export_onnx
+from comflp.deploy.export import export
+from comflp.deploy.formats import FORMATS
 from comflp.errors import ComflpError
 from comflp.inference.decode import decode
 from comflp.models.finite import check_finite
@@ -57,7 +58,7 @@ def test_transcription_and_export_refuse_it_too(broken, tmp_path):
         recognition.of_model(broken).text(np.full(8000, 0.1, dtype=np.float32))
     pytest.importorskip("onnxruntime")
     with pytest.raises(ComflpError, match="the output of the model that is exported is not finite"):
-        export_onnx(broken, tmp_path / "onnx")
+        export(broken, tmp_path, [FORMATS["onnx"]])
 
 
 @pytest.mark.parametrize(

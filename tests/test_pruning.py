@@ -167,7 +167,7 @@ def test_the_command_from_wavs_to_text(make_model, folder, tmp_path, capsys):
     assert "CER" in capsys.readouterr().out and (tmp_path / "scores" / "score.json").exists()
     assert main(["evaluate", str(tmp_path / "small"), "--data", str(wavs), "--out", str(tmp_path / "texts")]) == 0
     assert len((tmp_path / "texts" / "hyp").read_text().splitlines()) == len(data)
-    assert main(["export", str(tmp_path / "small"), "--out", str(tmp_path / "exported"), "--formats", "torch_int8"]) == 0
+    assert main(["export", str(tmp_path / "small"), "--out", str(tmp_path / "exported"), "--to", "torch"]) == 0
     assert main(["transcribe", str(tmp_path / "exported" / "torch_int8"), data.utterances[0].wav]) == 0
 
 

@@ -1,26 +1,52 @@
-"""``comflp export MODEL --out DIR``: a model as ONNX, or with int8 weights."""
+"""``comflp export MODEL --to RUNTIME --out DIR``: a model for the runtimes that devices have."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Mapping, Sequence
 
 from comflp.cli.options import parser
 
 
 def run(arguments: Sequence[str]) -> None:
     """Write the formats that are asked for, and a line for each."""
-    from comflp.deploy import export
+    from comflp.deploy.export import Check, export
+    from comflp.deploy.formats import PRECISIONS, formats_of
     from comflp.models import load
 
-    options = parser("export", "Write a model as ONNX or with int8 weights, each form compared with the model on noise.")
+    precisions = sorted({precision for found in PRECISIONS.values() for precision in found})
+    options = parser("export", "Write a model for other runtimes, and check each form with the runtime that it is for.")
     options.add_argument("model", help="model directory, or name on the Hugging Face hub")
+    options.add_argument("--to", nargs="+", choices=PRECISIONS, default=["onnx"], help="runtimes to write it for")
+    options.add_argument("--precision", nargs="+", choices=precisions, default=[],
+                         help="how the weights are held; float32 if left out, for torch int8")
     options.add_argument("--out", required=True, help="directory; each format goes to a directory in it")
-    options.add_argument("--formats", nargs="+", choices=export.FORMATS, default=list(export.FORMATS), help="formats to write")
+    options.add_argument("--data", help="speech to check the exports on, in any form that comflp evaluate takes")
+    options.add_argument("--num-utterances", type=int, default=50, help="how many of its utterances, drawn at random; 0: all")
+    options.add_argument("--calibration", help="speech for int8_static, in any form that comflp evaluate takes")
+    options.add_argument("--language", help="which language a multilingual model such as Whisper is to recognise")
     options.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     given = options.parse_args(arguments)
-    model, out = load(given.model, trust_hyperparams=given.trust_hyperparams), Path(given.out)
-    for name in export.FORMATS:
-        if name in given.formats:
-            export.write_format(name, model, out)
-            print(f"wrote {out / name}; comflp transcribe {out / name} FILE reads it")
+    forms = formats_of(given.to, given.precision)
+    model = load(given.model, trust_hyperparams=given.trust_hyperparams, language=given.language)
+    with tempfile.TemporaryDirectory() as work:
+        check = Check(_speech(given.data, Path(work), given.num_utterances)) if given.data else None
+        calibration = _speech(given.calibration, Path(work), 0) if given.calibration else []
+        export(model, Path(given.out), forms, check, calibration, done=_say)
+
+
+def _speech(source: str, work: Path, number: int) -> list[Any]:
+    """Utterances of ``source``, ``number`` of them drawn at random; all where it is 0."""
+    from comflp.data.data_dir import subset
+    from comflp.data.sources import read_speech
+
+    data = read_speech(source, work)
+    return list(subset(data, number, seed=0) if 0 < number < len(data) else data)
+
+
+def _say(directory: Path, about: Mapping[str, Any]) -> None:
+    checked = ""
+    if "same_texts" in about:
+        checked = f", {about['same_texts']} of {about['num_utterances']} texts as in PyTorch, real-time factor {about['rtf']['1']:.4f}"
+    print(f"wrote {directory}{checked}; comflp transcribe {directory} FILE reads it")

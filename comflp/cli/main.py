@@ -14,7 +14,7 @@ COMMANDS = {
     "info": "show the stacks, layers, parameters and costs of a model",
     "transcribe": "print the text of audio files",
     "evaluate": "recognise a data set, and give error rates where it has texts",
-    "export": "write a model as ONNX or with int8 weights",
+    "export": "write a model for sherpa-onnx, onnxruntime, CTranslate2 or with int8 weights",
     "push": "upload a model directory to the Hugging Face hub",
     "report": "write the report of a recipe's experiment",
 }

@@ -1,270 +1,154 @@
-"""Models in the forms that devices run: ONNX, and int8 weights of both ONNX and PyTorch.
+"""Models in the forms that devices run, written and checked.
 
-Every form is a whole directory: weights, tokenizer, and ``export.json``, which
-says what it is. :func:`comflp.deploy.recognition.load` reads all of them.
+Every form is a whole directory: graphs or weights, tokenizer, and ``export.json``, which says what it is and, where speech
+was given, what was checked on it. :func:`comflp.deploy.recognition.load` reads all of them.
 
-* ``onnx``: one graph from a waveform ``(1, samples)`` to logits ``(1, frames, V)``,
-  the front end with its features included, of any length; one utterance at a time.
-* ``onnx_int8``: the same with the weights of linear layers as int8, a scale a
-  column, activations quantised on the fly (onnxruntime's dynamic quantisation).
-* ``torch_int8``: a model directory whose Linear weights are int8, a scale a row
-  (PyTorch's dynamic quantisation). Projections inside torch.nn.MultiheadAttention
-  are no Linear layers and stay float.
-
-onnx, onnxscript and onnxruntime are needed: ``pip install comflp[export]``.
+The packages onnx, onnxscript and onnxruntime are needed (``pip install comflp[export]``), and those of the runtime.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import io
-import logging
-import shutil
-import warnings
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Callable, Mapping, Sequence
 
-import safetensors.torch
-import torch
+import numpy as np
 
-from comflp.artifacts import atomic_directory, read_json, write_json
-from comflp.data.batching import AudioBatch
+from comflp.artifacts import read_json, write_json, write_text
+from comflp.data.audio import read_audio
+from comflp.data.utterance import Utterance
+from comflp.deploy import recognition, weights
+from comflp.deploy.ctc_onnx import for_sherpa, write_ctc
+from comflp.deploy.ctranslate2_files import write_ctranslate2
+from comflp.deploy.description import DESCRIPTION, files_of
+from comflp.deploy.formats import Format, reads, refuse
+from comflp.deploy.int8_torch import save_int8
+from comflp.deploy.measuring import measure, recognise
+from comflp.deploy.whisper_onnx import write_whisper
 from comflp.errors import ComflpError
-from comflp.models.finite import not_finite
-from comflp.inference.measure_costs import unfused_attention
-from comflp.models.transformers.processor import ProcessorTokenizer
 from comflp.models.layered import LayeredModel
-from comflp.models.own.tokenizer import SentencePieceTokenizer
+from comflp.scoring import check_references, error_rate, normalise
 
-FORMATS = ("onnx", "onnx_int8", "torch_int8")
-WEIGHTS = "model.safetensors"
-ONNX_FILE = "model.onnx"
-DESCRIPTION = "export.json"
-INT8_SCALE = ".int8_scale"
-"""Ending of the tensor that holds the scales of an int8 weight, one a row."""
-
-_EXAMPLE_SECONDS = 2.0
-_COMPARED_SECONDS = (1.3, 3.17)
-_MAX_SECONDS = 600.0
-_LARGEST = 127
-_KEYS = ("sample_rate", "samples_per_frame", "minimum_samples", "tokenizer", "tokenizer_files", "vocab_size", "num_layers",
-         "num_parameters", "origin")
-"""What export.json says of the model itself, whatever the format."""
-
-_TOKENIZERS = {SentencePieceTokenizer: "sentencepiece", ProcessorTokenizer: "processor"}
+THREADS = (1, 2)
 
 
-def write_format(name: str, model: LayeredModel, out: Path) -> None:
-    """Write ``out/<name>``, one of ``FORMATS``; int8 ONNX is made from ONNX, which is made for it where it is not there."""
-    if name == "torch_int8":
-        save_int8(model, out / name)
-        return
-    plain = out / "onnx"
-    if name == "onnx" or not (plain / ONNX_FILE).exists():
-        export_onnx(model, plain)
-    if name == "onnx_int8":
-        quantize_onnx(plain, out / name)
+@dataclass(frozen=True)
+class Check:
+    """What exports are checked on.
 
-
-def export_onnx(model: LayeredModel, directory: str | Path) -> None:
-    """Write ``model.onnx`` of a model in evaluation mode, with its tokenizer.
-
-    The graph is run on noise of several lengths and compared with the model. Raises ComflpError where PyTorch cannot turn
-    the model into a graph, where the graph does not compute the same, or where a package is missing.
+    utterances: with their texts; without any of them no error rate is given. metric, normaliser: as in scoring.
+    allow_pipes: run the commands of wav.scp.
     """
-    _require("onnx", "onnxscript", "onnxruntime")
-    example = _noise(int(_EXAMPLE_SECONDS * model.sample_rate))
-    shortest, longest = minimum_samples(model), int(_MAX_SECONDS * model.sample_rate)
-    samples = torch.export.Dim("samples", min=shortest, max=longest)
-    with atomic_directory(directory) as temporary:
-        try:
-            with torch.no_grad(), _quiet(), unfused_attention():
-                torch.onnx.export(
-                    _OneUtterance(model).eval(), (example,), temporary / ONNX_FILE, dynamo=True, external_data=False,
-                    input_names=["waveform"], output_names=["logits"], dynamic_shapes={"waveform": {1: samples}},
-                    verbose=False,
-                )
-        except Exception as error:  # the exporter raises whatever its parts raise
-            reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
-            raise ComflpError(f"PyTorch cannot export this {model.family} model to ONNX: {reason}") from error
-        _compare(model, temporary / ONNX_FILE)
-        model.tokenizer.save(temporary)
-        files = sorted(path.name for path in temporary.iterdir() if path.name != ONNX_FILE)
-        write_json(temporary / DESCRIPTION, {**_description(model, "onnx"), "tokenizer_files": files})
+
+    utterances: Sequence[Utterance]
+    metric: str = "cer"
+    normaliser: str = "none"
+    allow_pipes: bool = False
 
 
-def quantize_onnx(source: str | Path, directory: str | Path) -> None:
-    """Write the int8 form of a directory that :func:`export_onnx` wrote."""
-    _require("onnx", "onnxruntime")
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+def export(
+    model: LayeredModel, out: Path, formats: Sequence[Format], check: Check | None = None, calibration: Sequence[Utterance] = (),
+    done: Callable[[Path, Mapping[str, Any]], None] = lambda directory, about: None,
+) -> None:
+    """Write ``out/<format>`` for each format, and check it where there is something to check it on.
 
-    # Mel filters are a matrix product too, but of powers over many decades, which int8 cannot hold.
-    linear = [node.name for node in onnx.load(Path(source) / ONNX_FILE).graph.node
-              if any("aten.linear" in entry.value for entry in node.metadata_props)]
-    with atomic_directory(directory) as temporary, _quiet():
-        quantize_dynamic(
-            Path(source) / ONNX_FILE, temporary / ONNX_FILE, per_channel=True, weight_type=QuantType.QInt8,
-            op_types_to_quantize=["MatMul", "Gemm"], nodes_to_quantize=linear, extra_options={"DefaultTensorType": 1},
-        )
-        about = read_json(Path(source) / DESCRIPTION)
-        for file in about["tokenizer_files"]:
-            if Path(file).name != file:
-                raise ComflpError(f"{Path(source) / DESCRIPTION} names the file {file!r}, which is not in the directory itself")
-            shutil.copyfile(Path(source) / file, temporary / file)
-        kept = {key: about[key] for key in about if key in _KEYS}
-        write_json(temporary / DESCRIPTION, {**kept, "format": "onnx_int8"})
+    check: real utterances. calibration: utterances whose activations a static quantisation looks at.
+    done: called with the directory and the content of export.json as each of them is there.
 
-
-def quantized(model: LayeredModel) -> LayeredModel:
-    """A copy of ``model`` whose Linear layers hold int8 weights; for the CPU, evaluation only.
-
-    Weights go to the nearest of the 255 multiples of a row's largest value / 127. To quantise the result's float
-    values again changes nothing, so that saving and loading keeps every weight.
+    Raises ComflpError before any work where the model cannot have a format, or a static quantisation has no calibration.
     """
-    from torch.ao.quantization import PerChannelMinMaxObserver, PlaceholderObserver, QConfig, quantize_dynamic
-
-    weight = PerChannelMinMaxObserver.with_args(
-        dtype=torch.qint8, qscheme=torch.per_channel_symmetric, quant_min=-_LARGEST, quant_max=_LARGEST
-    )
-    activation = PlaceholderObserver.with_args(dtype=torch.quint8, is_dynamic=True)
-    with _quiet():
-        made = quantize_dynamic(
-            copy.deepcopy(model).cpu().eval(), {torch.nn.Linear: QConfig(activation=activation, weight=weight)}, inplace=True
-        )
-    for module in made.modules():
-        if isinstance(module, torch.nn.TransformerEncoderLayer):
-            module.activation_relu_or_gelu = 0  # its fused kernel reads float weights; this sends it the plain way
-    return made
-
-
-def save_int8(model: LayeredModel, directory: str | Path) -> None:
-    """Write ``model`` (in float) as a directory whose Linear weights take one byte each.
-
-    Raises ComflpError for models whose weights do not lie in one model.safetensors.
-    """
-    names = {f"{name}.weight" for name, module in model.named_modules() if type(module) is torch.nn.Linear}
-    names |= {name.partition(".")[2] for name in names if name.startswith("model.")}  # transformers saves without it
-    with atomic_directory(directory) as temporary:
-        model.save(temporary)
-        if not (temporary / WEIGHTS).exists():
-            raise ComflpError(f"int8 is not supported for a {model.family} model: its directory has no {WEIGHTS}")
-        tensors = {}
-        for name, tensor in safetensors.torch.load_file(temporary / WEIGHTS).items():
-            if name in names:
-                scales = tensor.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).eps) / _LARGEST
-                tensors[name] = (tensor / scales[:, None]).round().to(torch.int8)
-                tensors[name + INT8_SCALE] = scales
-            else:
-                tensors[name] = tensor
-        safetensors.torch.save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
-        write_json(temporary / DESCRIPTION, _description(model, "torch_int8"))
+    for form in formats:
+        refuse(model, form)
+        if form.precision == "int8_static" and not calibration:
+            raise ComflpError(f"{form.name} needs speech to calibrate on, such as data/probe")
+    expected: dict[str, str] | None = None
+    with tempfile.TemporaryDirectory() as temporary:
+        plain: dict[str, Path] = {}
+        for form in formats:
+            directory = Path(out) / form.name
+            _write(model, directory, form, plain, Path(temporary), calibration)
+            if check is not None:
+                if expected is None:
+                    expected = _expected(model, check)
+                _checked(model, directory, check, expected)
+            done(directory, read_json(directory / DESCRIPTION))
 
 
-def minimum_samples(model: LayeredModel) -> int:
-    """The fewest samples that make two frames; shorter audio is padded with silence before it is recognised."""
-    low, high = 1, model.sample_rate
-    while low < high:
-        middle = (low + high) // 2
-        if int(model.num_frames(torch.tensor([middle]))) >= 2:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+def _write(
+    model: LayeredModel, directory: Path, form: Format, plain: dict[str, Path], temporary: Path, calibration: Sequence[Utterance]
+) -> None:
+    """Write a format; the float32 graphs of a runtime are made once and lie in ``plain`` (runtime -> directory)."""
+    if form.runtime == "torch":
+        return save_int8(model, directory)
+    if form.runtime == "ctranslate2":
+        return write_ctranslate2(model, directory, form)
+    if form.precision == "float32":
+        _write_plain(model, form.runtime, directory, plain, temporary)
+        return None
+    if form.runtime not in plain:
+        _write_plain(model, form.runtime, temporary / form.runtime, plain, temporary)
+    source = plain[form.runtime]
+    heard = calibration if form.precision == "int8_static" else ()
+    inputs = [_inputs(read_audio(utterance, model.sample_rate), read_json(source / DESCRIPTION)) for utterance in heard]
+    return weights.convert(source, directory, form.name, form.precision, inputs)
 
 
-def samples_per_frame(model: LayeredModel) -> int:
-    """Samples from one frame of logits to the next.
-
-    Raises ComflpError where frames are not a whole number of samples apart.
-    """
-    near, far = 20 * model.sample_rate, 60 * model.sample_rate
-    frames = model.num_frames(torch.tensor([near, far]))
-    step = (far - near) / int(frames[1] - frames[0])
-    if step != int(step):
-        step = round(step)
-        if abs(int(frames[1] - frames[0]) * step - (far - near)) > 2 * step:
-            raise ComflpError(f"frames of this {model.family} model are no whole number of samples apart")
-    return int(step)
+def _write_plain(model: LayeredModel, runtime: str, directory: Path, plain: dict[str, Path], temporary: Path) -> None:
+    """Write a runtime's float32 graphs to ``directory``; a CTC model is traced once for all runtimes."""
+    if reads(model) == "a window":
+        write_whisper(model, directory, Format(runtime, "float32"))
+    elif runtime == "onnx":
+        write_ctc(model, directory)
+    else:
+        if "onnx" not in plain:
+            _write_plain(model, "onnx", temporary / "onnx", plain, temporary)
+        for_sherpa(plain["onnx"], directory)
+    plain[runtime] = directory
 
 
-class _OneUtterance(torch.nn.Module):
-    """A model as a function of one waveform (1, samples), all of it audio."""
-
-    def __init__(self, model: LayeredModel):
-        super().__init__()
-        self.model = model
-
-    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        num_samples = torch.full((1,), waveform.shape[1], dtype=torch.int64)
-        return self.model(AudioBatch((), waveform, num_samples)).logits
+def _inputs(waveform: np.ndarray, about: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The inputs of a graph of waveforms for one utterance."""
+    return {"waveforms": waveform[None], **({"num_samples": np.array([len(waveform)])} if about["batch"] else {})}
 
 
-def _noise(num_samples: int) -> torch.Tensor:
-    return torch.zeros(1, num_samples).uniform_(-0.1, 0.1, generator=torch.Generator().manual_seed(0))
+def _expected(model: LayeredModel, check: Check) -> dict[str, str]:
+    """utterance -> the text that the model gives in PyTorch."""
+    if any(utterance.text for utterance in check.utterances):
+        check_references({utterance.utt_id: utterance.text for utterance in check.utterances}, model.tokenizer, check.normaliser)
+    found, _ = recognise(recognition.of_model(model), list(_speech(model, check).values()))
+    return dict(zip((utterance.utt_id for utterance in check.utterances), found))
 
 
-def _compare(model: LayeredModel, path: Path) -> None:
-    """ComflpError unless the graph gives the model's logits, on lengths other than the one it was traced with."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    fault = None
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        for seconds in _COMPARED_SECONDS:
-            waveform = _noise(int(seconds * model.sample_rate))
-            with torch.no_grad():
-                expected = _OneUtterance(model).eval()(waveform)
-            if not torch.isfinite(expected).all():
-                raise not_finite("the output of the model that is exported", waveform=waveform)
-            found = torch.from_numpy(session.run(None, {"waveform": waveform.numpy()})[0])
-            if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=1e-3):
-                fault = f"its logits differ for audio of {seconds} s"
-                break
-    except ComflpError:
-        raise
-    except Exception as error:  # onnxruntime's errors have no common base
-        fault = str(error).strip().splitlines()[0]
-    if fault:
-        raise ComflpError(f"the ONNX graph of this {model.family} model does not compute what the model does ({fault}); "
-                          f"PyTorch cannot export models of this family for audio of any length")
+def _speech(model: LayeredModel, check: Check) -> dict[str, np.ndarray]:
+    return {utterance.utt_id: read_audio(utterance, model.sample_rate, check.allow_pipes) for utterance in check.utterances}
 
 
-def _description(model: LayeredModel, form: str) -> dict:
-    kind = _TOKENIZERS.get(type(model.tokenizer))
-    if kind is None and form != "torch_int8":
-        raise ComflpError(f"ONNX export does not support a {type(model.tokenizer).__name__}")
-    return {
-        "format": form,
-        "sample_rate": model.sample_rate,
-        "samples_per_frame": samples_per_frame(model),
-        "minimum_samples": minimum_samples(model),
-        "tokenizer": kind,
-        "vocab_size": model.tokenizer.vocab_size,
-        "num_layers": model.num_layers,
-        "num_parameters": model.num_parameters,
-        "origin": model.origin,
+def _checked(model: LayeredModel, directory: Path, check: Check, expected: Mapping[str, str]) -> None:
+    """Recognise with an export in its own runtime, and say in its export.json what came of it."""
+    measured = measure(directory, _speech(model, check), THREADS)
+    write_text(directory / "hyp", "".join(f"{utt_id} {text}".rstrip() + "\n" for utt_id, text in measured.texts.items()))
+    seconds = sum(utterance.duration for utterance in check.utterances)
+    same = sum(normalise(measured.texts[utt_id]) == normalise(text) for utt_id, text in expected.items())
+    package, _, version = measured.runtime.rpartition(" ")
+    about = {
+        "runtime": package,
+        "runtime_version": version,
+        "num_utterances": len(expected),
+        "same_texts": same,
+        "same_text_share": same / len(expected),
+        "rtf": {threads: taken / seconds for threads, taken in measured.seconds.items()},
+        "peak_megabytes": measured.peak_megabytes,
+        "megabytes": megabytes(directory),
     }
+    references = {utterance.utt_id: utterance.text for utterance in check.utterances}
+    if any(references.values()):
+        about |= {"metric": check.metric, "normaliser": check.normaliser}
+        for key, texts in (("error_rate", measured.texts), ("reference_error_rate", expected)):
+            about[key] = error_rate(references, texts, check.metric, check.normaliser).rate
+    write_json(directory / DESCRIPTION, {**read_json(directory / DESCRIPTION), **about})
 
 
-def _require(*packages: str) -> None:
-    for package in packages:
-        try:
-            __import__(package)
-        except ImportError:
-            raise ComflpError(f"export needs the package {package}; pip install 'comflp[export]' brings it") from None
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Exporters tell their progress on the terminal and warn of their own deprecations; what matters is raised."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
+def megabytes(directory: Path) -> float:
+    """Size of the files that a model directory or an export consists of, in 10^6 bytes."""
+    return sum(path.stat().st_size for path in files_of(directory)) / 1e6

@@ -1,18 +1,17 @@
-"""Running models from whatever directory they lie in: the library's own, ONNX or int8.
+"""Running models from whatever directory they lie in: the library's own, or an export, each with the runtime that it is for.
 
-A Recognizer turns waveforms of any length into text; long ones go through the
-model in overlapping chunks, whose frames are joined before they are collapsed.
+A Recognizer turns waveforms of any length into text. Long ones go through a CTC model in overlapping chunks, whose frames
+are joined before they are collapsed, and through a model with a window piece by piece.
 """
 
 from __future__ import annotations
 
-import tempfile
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator, Mapping
 
 import numpy as np
-import safetensors.torch
 import torch
 
 import comflp.models
@@ -22,9 +21,14 @@ from comflp.models.finite import not_finite
 from comflp.models.greedy import greedy_search
 from comflp.inference.device import evaluation
 from comflp.errors import ComflpError
-from comflp.deploy.export import DESCRIPTION, INT8_SCALE, ONNX_FILE, WEIGHTS, minimum_samples, quantized, samples_per_frame
+from comflp.deploy import consumers
+from comflp.deploy.description import DESCRIPTION, minimum_samples, samples_per_frame
+from comflp.deploy.formats import FORMATS
+from comflp.deploy.int8_torch import load_int8, weight_count
+from comflp.deploy.onnx_files import ONNX_FILE, session
 from comflp.models.layered import LayeredModel, Tokenizer
 from comflp.models.transformers.directory import check_links
+from comflp.models.transformers.seq2seq import TransformersSeq2Seq
 
 CHUNK_SECONDS = 30.0
 """Audio up to this length goes through the model in one piece."""
@@ -32,27 +36,45 @@ CHUNK_SECONDS = 30.0
 CONTEXT_SECONDS = 3.0
 """What a chunk sees of its neighbours on either side."""
 
+_CONSUMERS = {"sherpa-onnx": consumers.sherpa_onnx, "onnx": consumers.onnx_asr, "ctranslate2": consumers.faster_whisper}
+_SHERPA_SECONDS = 29.0
+"""sherpa-onnx cuts off what exceeds 29.5 s of a window."""
+
 
 @dataclass(frozen=True)
-class Recognizer:
+class Recognizer(ABC):
     """A model ready to recognise.
 
+    format: ``torch`` or a name of :data:`comflp.deploy.formats.FORMATS`. runtime: the package that computes, with its version.
+    num_layers: of encoder-decoder models stack -> layers. model: the LayeredModel of the torch formats, else None.
+    """
+
+    sample_rate: int
+    format: str
+    runtime: str
+    num_layers: int | Mapping[str, int]
+    num_parameters: int
+    model: LayeredModel | None
+
+    @abstractmethod
+    def text(self, waveform: np.ndarray, chunk_seconds: float = CHUNK_SECONDS) -> str:
+        """The text of a waveform (num_samples,) float32 at ``sample_rate``, longer ones in pieces of ``chunk_seconds``."""
+
+
+@dataclass(frozen=True)
+class FrameRecognizer(Recognizer):
+    """A CTC model whose frames this library collapses.
+
     logits: waveform (num_samples,) float32 -> (frames, V) float32.
-    format: ``torch``, ``torch_int8``, ``onnx`` or ``onnx_int8``. model: the LayeredModel of the torch formats, else None.
     """
 
     logits: Callable[[np.ndarray], torch.Tensor]
     tokenizer: Tokenizer
-    sample_rate: int
     samples_per_frame: int
     minimum_samples: int
-    format: str
-    num_layers: int
-    num_parameters: int
-    model: LayeredModel | None = None
 
     def text(self, waveform: np.ndarray, chunk_seconds: float = CHUNK_SECONDS) -> str:
-        """The text of a waveform (num_samples,) float32 at ``sample_rate``."""
+        """The text of a waveform, whose pieces overlap."""
         if len(waveform) < self.minimum_samples:
             waveform = np.pad(waveform, (0, self.minimum_samples - len(waveform)))
         frames = []
@@ -65,6 +87,25 @@ class Recognizer:
         if not torch.isfinite(joined).all():
             raise not_finite("the model's output", waveform=torch.from_numpy(waveform))
         return greedy_search(joined, torch.tensor([joined.shape[1]]), self.tokenizer)[0]
+
+
+@dataclass(frozen=True)
+class TextRecognizer(Recognizer):
+    """A model whose runtime gives texts.
+
+    recognise: waveform (num_samples,) float32 -> text. most_seconds: what it takes at a time; None where it has no bound.
+    """
+
+    recognise: Callable[[np.ndarray], str]
+    most_seconds: float | None
+
+    def text(self, waveform: np.ndarray, chunk_seconds: float = CHUNK_SECONDS) -> str:
+        """The text of a waveform, whose pieces follow one another."""
+        if self.most_seconds is None:
+            return self.recognise(waveform)
+        step = round(min(chunk_seconds, self.most_seconds) * self.sample_rate)
+        pieces = [waveform[start : start + step] for start in range(0, max(len(waveform), 1), step)]
+        return " ".join(filter(None, map(self.recognise, pieces)))
 
 
 def chunks(
@@ -95,86 +136,82 @@ def chunks(
 def load(directory: str | Path, num_threads: int | None = None, trust_hyperparams: bool = False) -> Recognizer:
     """The recogniser of a model directory of any format.
 
-    num_threads: of onnxruntime; PyTorch's are the caller's (torch.set_num_threads).
-    Raises ComflpError for a directory that is none of them.
+    num_threads: of the runtime; PyTorch's are the caller's (torch.set_num_threads).
+    Raises ComflpError for a directory that is none of them, and where the package that reads it is missing.
     """
     directory = Path(directory)
     if not (directory / DESCRIPTION).exists():
         return of_model(comflp.models.load(directory, trust_hyperparams=trust_hyperparams))
     check_links(directory)
     about = read_json(directory / DESCRIPTION)
-    try:
-        if about["format"] == "torch_int8":
-            return of_model(_load_int8(directory), "torch_int8")
+    form = FORMATS.get(about["format"])
+    if form is None:
+        raise ComflpError(f"{directory / DESCRIPTION} names the format {about['format']!r}; there are {', '.join(FORMATS)}")
+    if form.runtime == "torch":
+        return of_model(load_int8(directory), form.name)
+    if form.runtime == "onnx" and about["reads"] == "waveforms":
         return _of_onnx(directory, about, num_threads)
-    except KeyError as error:
-        raise ComflpError(f"{directory / DESCRIPTION} has no {error}; export the model again") from None
+    return _of_consumer(directory, about, form.runtime, num_threads)
 
 
 def of_model(model: LayeredModel, form: str = "torch") -> Recognizer:
     """The recogniser of a model in memory."""
+    parameters = model.num_parameters if form == "torch" else weight_count(model)
+    common = (model.sample_rate, form, f"torch {torch.__version__}", model.num_layers, parameters, model)
+    if isinstance(model, TransformersSeq2Seq):
+        depths = {name: stack.num_layers for name, stack in model.stacks.items()}
+        window = model.processor.feature_extractor.n_samples / model.sample_rate
+        return TextRecognizer(*common[:3], depths, *common[4:], lambda waveform: _spelled(model, waveform), window)
 
     def logits(waveform: np.ndarray) -> torch.Tensor:
-        batch = AudioBatch((), torch.from_numpy(np.ascontiguousarray(waveform))[None], torch.tensor([len(waveform)]))
         with evaluation(model):
-            output = model(batch)
+            output = model(_batch(waveform))
         return output.logits[0, : int(output.num_frames[0])].float()
 
-    parameters = model.num_parameters if form == "torch" else weight_count(model)
-    return Recognizer(
-        logits, model.tokenizer, model.sample_rate, samples_per_frame(model), minimum_samples(model), form,
-        model.num_layers, parameters, model,
-    )
+    return FrameRecognizer(*common, logits, model.tokenizer, samples_per_frame(model), minimum_samples(model))
 
 
-def weight_count(model: torch.nn.Module) -> int:
-    """Scalar weights of a model, those of quantised layers included, which are no parameters to PyTorch."""
-    quantised = [module for module in model.modules() if isinstance(module, torch.ao.nn.quantized.dynamic.Linear)]
-    packed = sum(module.weight().numel() + (0 if module.bias() is None else module.bias().numel()) for module in quantised)
-    return packed + sum(parameter.numel() for parameter in model.parameters())
+def _batch(waveform: np.ndarray) -> AudioBatch:
+    return AudioBatch((), torch.from_numpy(np.ascontiguousarray(waveform))[None], torch.tensor([len(waveform)]))
 
 
-def _load_int8(directory: Path) -> LayeredModel:
-    """Expand the int8 weights into a float directory for the family's own loader, and quantise what it gives."""
-    tensors = safetensors.torch.load_file(directory / WEIGHTS)
-    expanded = {
-        name: tensor.float() * tensors[name + INT8_SCALE][:, None] if name + INT8_SCALE in tensors else tensor
-        for name, tensor in tensors.items()
-        if not name.endswith(INT8_SCALE)
-    }
-    with tempfile.TemporaryDirectory() as temporary:
-        for file in directory.iterdir():
-            if file.is_file() and file.name not in (WEIGHTS, DESCRIPTION):
-                (Path(temporary) / file.name).write_bytes(file.read_bytes())
-        safetensors.torch.save_file(expanded, Path(temporary) / WEIGHTS, metadata={"format": "pt"})
-        return quantized(comflp.models.load(temporary))
+def _spelled(model: TransformersSeq2Seq, waveform: np.ndarray) -> str:
+    with evaluation(model):
+        state = model.begin(_batch(waveform))
+        for step in model.recognition_path():
+            state = model.run(state, step)
+        return model.texts({"": model.spell(state)})[""][0]
 
 
-def _of_onnx(directory: Path, about: dict, num_threads: int | None) -> Recognizer:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ComflpError(f"{directory} is an ONNX model; it needs the package onnxruntime (pip install 'comflp[export]')") from None
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if num_threads is not None:
-        options.intra_op_num_threads = num_threads
-    try:
-        session = onnxruntime.InferenceSession(str(directory / ONNX_FILE), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has a class for each kind of damage and no common base
-        raise ComflpError(f"{directory / ONNX_FILE} cannot be run: {error}") from error
+def _of_onnx(directory: Path, about: Mapping[str, Any], num_threads: int | None) -> Recognizer:
+    graph = session(directory / ONNX_FILE, num_threads)
+    batched = len(graph.get_inputs()) > 1
 
     def logits(waveform: np.ndarray) -> torch.Tensor:
-        given = np.ascontiguousarray(waveform, dtype=np.float32)[None]
-        return torch.from_numpy(session.run(None, {"waveform": given})[0][0])
+        given = {"waveforms": np.ascontiguousarray(waveform, dtype=np.float32)[None]}
+        if batched:
+            given["num_samples"] = np.array([len(waveform)])
+        return torch.from_numpy(graph.run(None, given)[0][0])
 
-    return Recognizer(
-        logits, _tokenizer(directory, about), about["sample_rate"], about["samples_per_frame"], about["minimum_samples"],
-        about["format"], about["num_layers"], about["num_parameters"],
+    import onnxruntime
+
+    return FrameRecognizer(
+        about["sample_rate"], about["format"], f"onnxruntime {onnxruntime.__version__}", about["num_layers"], about["num_parameters"],
+        None, logits, _tokenizer(directory, about), about["samples_per_frame"], about["minimum_samples"],
     )
 
 
-def _tokenizer(directory: Path, about: dict) -> Tokenizer:
+def _of_consumer(directory: Path, about: Mapping[str, Any], runtime: str, num_threads: int | None) -> Recognizer:
+    recognise, version = _CONSUMERS[runtime](directory, about, num_threads)
+    name = {"onnx": "onnx-asr"}.get(runtime, runtime)
+    bounds = {"sherpa-onnx": min(about.get("window_seconds", CHUNK_SECONDS), _SHERPA_SECONDS), "ctranslate2": None}
+    return TextRecognizer(
+        about["sample_rate"], about["format"], f"{name} {version}", about["num_layers"], about["num_parameters"], None,
+        recognise, bounds.get(runtime, about.get("window_seconds", CHUNK_SECONDS)),
+    )
+
+
+def _tokenizer(directory: Path, about: Mapping[str, Any]) -> Tokenizer:
     if about["tokenizer"] == "sentencepiece":
         from comflp.models.own.tokenizer import SentencePieceTokenizer
 

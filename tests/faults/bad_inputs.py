@@ -79,7 +79,7 @@ COMMANDS = {
     "local/stage5_finetune.py": "finetune.yaml --exp exp --num-prune 1 --proposal top",
     "local/stage6_decode.py": "--exp exp --data valid --device cpu",
     "local/stage7_report.py": "--exp exp",
-    "local/export.py": "--model exp/deep --data data/valid --formats torch_int8 --num-utterances 2",
+    "local/export.py": "--model exp/deep --data data/valid --to torch --precision int8 --num-utterances 2",
     "local/fetch_model.py": "--model exp/deep --out fetched",
     "local/fetch.py": "--url file://{here}/corpus.tgz --bytes 4 --out fetched.tgz",
     "local/launch.py": "script.py",

@@ -107,6 +107,10 @@ class SentencePieceTokenizer:
         """Text of label ids after the CTC collapse."""
         return self._processor.decode([int(i) for i in ids])
 
+    def pieces(self) -> list[str]:
+        """The text of every label, ``▁`` for a space."""
+        return [self._processor.id_to_piece(label) for label in range(self.vocab_size)]
+
     def save(self, directory: Path) -> None:
         """Write ``tokenizer.model`` into ``directory``."""
         (Path(directory) / FILE_NAME).write_bytes(self._model)

@@ -166,6 +166,12 @@ class ProcessorTokenizer:
             list(ids), skip_special_tokens=True, group_tokens=False, clean_up_tokenization_spaces=False
         )
 
+    def pieces(self) -> list[str]:
+        """The text of every label, ``▁`` for a space; a label without any is named by its number."""
+        found = self.tokenizer.convert_ids_to_tokens(list(range(self.vocab_size)))
+        texts = [f"<{label}>" if token is None else token for label, token in enumerate(found)]
+        return ["\u2581" if token in (self._delimiter, " ") else token for token in texts]
+
     def save(self, directory: str | Path) -> None:
         """Write the tokenizer's own files into ``directory``."""
         self.tokenizer.save_pretrained(directory)

@@ -1,0 +1,27 @@
+"""Whisper for CTranslate2 and faster-whisper, by CTranslate2's own converter."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from comflp.artifacts import atomic_directory, write_json
+from comflp.deploy.description import DESCRIPTION, describe
+from comflp.deploy.formats import Format
+from comflp.deploy.quiet import needed, quiet
+from comflp.deploy.whisper_onnx import language_of
+from comflp.models.transformers.seq2seq import TransformersSeq2Seq
+
+_READ_BESIDE = ("tokenizer.json", "preprocessor_config.json")
+"""What faster-whisper reads beside the weights; without the first it would fetch one from the hub."""
+
+
+def write_ctranslate2(model: TransformersSeq2Seq, directory: Path, form: Format) -> None:
+    """Write the model as CTranslate2's converter makes it of the transformers directory."""
+    converters = needed("ctranslate2.converters", "export to CTranslate2", "runtimes")
+    with tempfile.TemporaryDirectory() as plain, atomic_directory(directory) as temporary, quiet():
+        model.save(plain)
+        model.processor.feature_extractor.save_pretrained(plain)
+        converters.TransformersConverter(plain, copy_files=list(_READ_BESIDE)).convert(str(temporary), quantization=form.precision, force=True)
+        write_json(temporary / DESCRIPTION, describe(model, form.name, reads="a window", language=language_of(model),
+                                                     compute_type=form.precision))

@@ -1,0 +1,88 @@
+"""``export.json``: what an export says of the model, whatever its format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from comflp.errors import ComflpError
+from comflp.models.layered import LayeredModel
+from comflp.models.own.tokenizer import SentencePieceTokenizer
+from comflp.models.transformers.processor import ProcessorTokenizer
+
+DESCRIPTION = "export.json"
+NOT_OF_THE_EXPORT = ("hyp", "record.json", "README.md")
+"""Files in an export's directory that no runtime reads."""
+
+_TOKENIZERS = {SentencePieceTokenizer: "sentencepiece", ProcessorTokenizer: "processor"}
+
+
+def describe(model: LayeredModel, form: str, **more: Any) -> dict[str, Any]:
+    """What export.json says of a model in the format of this name, before anything is checked.
+
+    Of encoder-decoder models num_layers holds the layers of each stack.
+    """
+    depths = {name: stack.num_layers for name, stack in model.stacks.items()}
+    about = {
+        "format": form,
+        "sample_rate": model.sample_rate,
+        "num_layers": model.num_layers if len(depths) == 1 else depths,
+        "num_parameters": model.num_parameters,
+        "origin": model.origin,
+    }
+    if len(depths) > 1:
+        about["window_seconds"] = model.processor.feature_extractor.n_samples / model.sample_rate
+    else:
+        about |= {
+            "samples_per_frame": samples_per_frame(model),
+            "minimum_samples": minimum_samples(model),
+            "tokenizer": _TOKENIZERS.get(type(model.tokenizer)),
+            "vocab_size": model.tokenizer.vocab_size,
+        }
+    return {**about, **more}
+
+
+def minimum_samples(model: LayeredModel) -> int:
+    """The fewest samples that make two frames; shorter audio is padded with silence before it is recognised."""
+    low, high = 1, model.sample_rate
+    while low < high:
+        middle = (low + high) // 2
+        if int(model.num_frames(torch.tensor([middle]))) >= 2:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def samples_per_frame(model: LayeredModel) -> int:
+    """Samples from one frame of logits to the next.
+
+    Raises ComflpError where frames are not a whole number of samples apart.
+    """
+    near, far = 20 * model.sample_rate, 60 * model.sample_rate
+    frames = model.num_frames(torch.tensor([near, far]))
+    step = (far - near) / int(frames[1] - frames[0])
+    if step != int(step):
+        step = round(step)
+        if abs(int(frames[1] - frames[0]) * step - (far - near)) > 2 * step:
+            raise ComflpError(f"frames of this {model.family} model are no whole number of samples apart")
+    return int(step)
+
+
+def labels(model: LayeredModel) -> list[str]:
+    """The text of each label of a CTC model as tables of tokens have it: ``<blk>`` for the blank, ``▁`` for a space.
+
+    Raises ComflpError for a tokenizer of another kind than those of exports.
+    """
+    tokenizer = model.tokenizer
+    if type(tokenizer) not in _TOKENIZERS:
+        raise ComflpError(f"ONNX export does not support a {type(tokenizer).__name__}")
+    return ["<blk>" if label == tokenizer.blank_id else text for label, text in enumerate(tokenizer.pieces())]
+
+
+def files_of(directory: Path) -> list[Path]:
+    """The files of an export, those of what was checked and of the record left out."""
+    folders = [directory, *(path for path in directory.iterdir() if path.is_dir() and path.name == "onnx")]
+    return [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file() and path.name not in NOT_OF_THE_EXPORT]

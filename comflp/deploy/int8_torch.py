@@ -1,0 +1,98 @@
+"""int8 weights for PyTorch: a model directory whose Linear weights take one byte each.
+
+A scale a row, activations quantised on the fly (PyTorch's dynamic quantisation). Projections inside
+torch.nn.MultiheadAttention are no Linear layers and stay float.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+import comflp.models
+from comflp.deploy.description import DESCRIPTION, describe
+from comflp.deploy.quiet import quiet
+from comflp.artifacts import atomic_directory, write_json
+from comflp.errors import ComflpError
+from comflp.models.layered import LayeredModel
+
+WEIGHTS = "model.safetensors"
+INT8_SCALE = ".int8_scale"
+"""Ending of the tensor that holds the scales of an int8 weight, one a row."""
+
+_LARGEST = 127
+
+
+def quantized(model: LayeredModel) -> LayeredModel:
+    """A copy of ``model`` whose Linear layers hold int8 weights; for the CPU, evaluation only.
+
+    Weights go to the nearest of the 255 multiples of a row's largest value / 127. To quantise the result's float
+    values again changes nothing, so that saving and loading keeps every weight.
+    """
+    from torch.ao.quantization import PerChannelMinMaxObserver, PlaceholderObserver, QConfig, quantize_dynamic
+
+    weight = PerChannelMinMaxObserver.with_args(
+        dtype=torch.qint8, qscheme=torch.per_channel_symmetric, quant_min=-_LARGEST, quant_max=_LARGEST
+    )
+    activation = PlaceholderObserver.with_args(dtype=torch.quint8, is_dynamic=True)
+    with quiet():
+        made = quantize_dynamic(
+            copy.deepcopy(model).cpu().eval(), {torch.nn.Linear: QConfig(activation=activation, weight=weight)}, inplace=True
+        )
+    for module in made.modules():
+        if isinstance(module, torch.nn.TransformerEncoderLayer):
+            module.activation_relu_or_gelu = 0  # its fused kernel reads float weights; this sends it the plain way
+    return made
+
+
+def save_int8(model: LayeredModel, directory: str | Path) -> None:
+    """Write ``model`` (in float) as a directory whose Linear weights take one byte each.
+
+    Raises ComflpError for models whose weights do not lie in one model.safetensors.
+    """
+    names = {f"{name}.weight" for name, module in model.named_modules() if type(module) is torch.nn.Linear}
+    names |= {name.partition(".")[2] for name in names if name.startswith("model.")}  # transformers saves without it
+    with atomic_directory(directory) as temporary:
+        model.save(temporary)
+        if not (temporary / WEIGHTS).exists():
+            raise ComflpError(f"int8 is not supported for a {model.family} model: its directory has no {WEIGHTS}")
+        tensors = {}
+        for name, tensor in safetensors.torch.load_file(temporary / WEIGHTS).items():
+            if name in names:
+                scales = tensor.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).eps) / _LARGEST
+                tensors[name] = (tensor / scales[:, None]).round().to(torch.int8)
+                tensors[name + INT8_SCALE] = scales
+            else:
+                tensors[name] = tensor
+        safetensors.torch.save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
+        write_json(temporary / DESCRIPTION, describe(model, "torch_int8"))
+
+
+def load_int8(directory: Path) -> LayeredModel:
+    """The model of a directory that :func:`save_int8` wrote.
+
+    The weights are expanded into a float directory for the family's own loader, and what it gives is quantised.
+    """
+    tensors = safetensors.torch.load_file(directory / WEIGHTS)
+    expanded = {
+        name: tensor.float() * tensors[name + INT8_SCALE][:, None] if name + INT8_SCALE in tensors else tensor
+        for name, tensor in tensors.items()
+        if not name.endswith(INT8_SCALE)
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        for file in directory.iterdir():
+            if file.is_file() and file.name not in (WEIGHTS, DESCRIPTION):
+                (Path(temporary) / file.name).write_bytes(file.read_bytes())
+        safetensors.torch.save_file(expanded, Path(temporary) / WEIGHTS, metadata={"format": "pt"})
+        return quantized(comflp.models.load(temporary))
+
+
+def weight_count(model: torch.nn.Module) -> int:
+    """Scalar weights of a model, those of quantised layers included, which are no parameters to PyTorch."""
+    quantised = [module for module in model.modules() if isinstance(module, torch.ao.nn.quantized.dynamic.Linear)]
+    packed = sum(module.weight().numel() + (0 if module.bias() is None else module.bias().numel()) for module in quantised)
+    return packed + sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,104 @@
+"""Exports as the runtimes that people use read them: 50 utterances get the texts that the model gives in PyTorch."""
+
+import numpy as np
+import pytest
+import torch
+from fixtures.models import make_model as make_transformers_model
+from fixtures.whisper import make_whisper
+
+import comflp.models
+from comflp.deploy import recognition
+from comflp.deploy.export import export
+from comflp.deploy.formats import FORMATS
+from comflp.proposal import PruningProposal
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+NUMBER = 50
+RATE = 16000
+
+
+def needs(package):
+    return pytest.importorskip(package, reason=f"{package} is not installed; pip install 'comflp[runtimes]' brings it")
+
+
+def speech(number=NUMBER, seconds=(0.6, 1.6), rate=RATE):
+    """Tones that glide and fade, so that frames differ as those of speech do."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(number):
+        time = np.arange(int(rng.uniform(*seconds) * rate)) / rate
+        parts = [rng.uniform(0.02, 0.1) * np.sin(2 * np.pi * rng.uniform(100, 0.3 * rate) * time * (1 + rng.uniform(-0.3, 0.3) * time))
+                 for _ in range(4)]
+        found.append((sum(parts) * (1 + np.sin(2 * np.pi * 3 * time)) + 0.003 * rng.standard_normal(len(time))).astype(np.float32))
+    return found
+
+
+def same_share(model, directory, waveforms, agree=lambda found, expected: found == expected):
+    """Share of waveforms that an export's own runtime gives the text that the model gives in PyTorch."""
+    found, expected = recognition.load(directory, num_threads=1), recognition.of_model(model)
+    pairs = [(found.text(waveform), expected.text(waveform)) for waveform in waveforms]
+    assert any(text for _, text in pairs)
+    return sum(agree(*pair) for pair in pairs) / len(pairs)
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_sherpa_onnx_reads_models_of_waveforms(tmp_path, norm):
+    needs("sherpa_onnx")
+    model = comflp.models.load(make_transformers_model(tmp_path / "m", "wav2vec2", "ABCDE ", num_layers=2, feat_extract_norm=norm))
+    pruned = model.prune(PruningProposal.parse("1", 2))
+    export(pruned, tmp_path, [FORMATS["sherpa-onnx"], FORMATS["sherpa-onnx_int8"]])
+    assert same_share(pruned, tmp_path / "sherpa-onnx", speech()) >= 0.98
+    assert len(recognition.load(tmp_path / "sherpa-onnx_int8").text(speech(1)[0])) > 0
+
+
+def test_sherpa_onnx_reads_the_recipes_own_model_at_another_rate(make_model, tmp_path):
+    """sherpa-onnx brings 8 kHz to 16, and the graph brings them back."""
+    needs("sherpa_onnx")
+    model = make_model(num_layers=2)
+    export(model, tmp_path, [FORMATS["sherpa-onnx"]])
+    assert same_share(model, tmp_path / "sherpa-onnx", speech(rate=model.sample_rate)) >= 0.9
+
+
+def test_sherpa_onnx_and_onnx_asr_read_models_of_features(tmp_path):
+    model = comflp.models.load(make_transformers_model(tmp_path / "m", "parakeet_ctc", "ABCDE ", num_layers=2))
+    export(model, tmp_path, [FORMATS["onnx"], FORMATS["sherpa-onnx"]])
+    needs("onnx_asr")
+    assert same_share(model, tmp_path / "onnx", speech()) >= 0.9
+    needs("sherpa_onnx")
+    assert same_share(model, tmp_path / "sherpa-onnx", speech()) >= 0.5  # its features differ a little from NeMo's
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory):
+    """A Whisper of one layer and one, pruned from two each, and a few utterances."""
+    model = comflp.models.load(make_whisper(tmp_path_factory.mktemp("whisper"), encoder_layers=2, decoder_layers=2, window=30), language="it")
+    with torch.no_grad():
+        model.model.proj_out.weight.mul_(3)  # clear winners among the tokens
+    return model.prune(PruningProposal.parse("encoder=1+decoder=2", {"encoder": 2, "decoder": 2})), speech(5)
+
+
+def test_onnx_asr_reads_a_pruned_whisper(whisper, tmp_path):
+    needs("onnx_asr")
+    model, heard = whisper
+    export(model, tmp_path, [FORMATS["onnx"], FORMATS["onnx_int8"]])
+    # onnx-asr writes up to 448 tokens whatever the model has positions for
+    assert (tmp_path / "onnx" / "onnx" / "decoder_model_merged.onnx").exists()
+    assert same_share(model, tmp_path / "onnx", heard) == 1
+
+
+def test_sherpa_onnx_reads_a_pruned_whisper(whisper, tmp_path):
+    """It stops after six tokens a second, so that its text begins the model's."""
+    needs("sherpa_onnx")
+    model, heard = whisper
+    export(model, tmp_path, [FORMATS["sherpa-onnx"]])
+    assert same_share(model, tmp_path / "sherpa-onnx", heard, lambda found, expected: bool(found) and expected.startswith(found)) == 1
+
+
+def test_faster_whisper_reads_a_pruned_whisper(whisper, tmp_path):
+    needs("faster_whisper")
+    model, heard = whisper
+    export(model, tmp_path, [FORMATS["ctranslate2"], FORMATS["ctranslate2_int8"]])
+    assert same_share(model, tmp_path / "ctranslate2", heard) == 1
+    sizes = [(tmp_path / name / "model.bin").stat().st_size for name in ("ctranslate2", "ctranslate2_int8")]
+    assert sizes[1] < sizes[0]
