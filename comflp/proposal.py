@@ -90,7 +90,9 @@ class PruningProposal:
         if len(num_layers) == 1:
             return cls.parse(text, next(iter(num_layers.values())))
         parts = {} if text.strip() == NOTHING else split_by_stack(text, num_layers, "layers, as in 'encoder=1,3-4+decoder=2'")
-        return JointProposal({name: cls.parse(parts.get(name, NOTHING), size) for name, size in num_layers.items()})
+        return JointProposal(tuple(
+            (name, cls(size, _merged(_ranges(parts.get(name, NOTHING), size)))) for name, size in num_layers.items()
+        ))
 
     @classmethod
     def from_layers(cls, layers: Iterable[int], num_layers: int) -> PruningProposal:
@@ -229,7 +231,7 @@ def joined(parts: Mapping[str, PruningProposal]) -> Proposal:
     >>> str(joined({"encoder": PruningProposal(6, ((2, 3),))}))
     '2-3'
     """
-    return JointProposal(parts) if len(parts) > 1 else next(iter(parts.values()))
+    return JointProposal(tuple(parts.items())) if len(parts) > 1 else next(iter(parts.values()))
 
 
 def split_by_stack(text: str, stacks: Iterable[str], form: str) -> dict[str, str]:

@@ -155,7 +155,7 @@ class _Run:
         if not self.has_texts or limit < 0:
             raise ComflpError(f"max_increase {limit:g} is in points of the error rate: it is 0 at least, and takes speech with texts")
         heard = self.rest.drawn(_MOST_SEARCHED, self.seed)
-        how = {"metric": self.metric, "normaliser": self.normaliser, "seed": self.seed, "work": heard.work, "progress": heard.progress,
+        how: dict[str, Any] = {"metric": self.metric, "normaliser": self.normaliser, "seed": self.seed, "work": heard.work, "progress": heard.progress,
                "hypotheses": heard.hypotheses, "allow_pipes": heard.allow_pipes}
         nothing = PruningProposal.parse(NOTHING, costs.num_layers)
         whole = evaluate(self.deep, [nothing], heard.data, **how)
@@ -218,7 +218,7 @@ class _Run:
             matrices[name] = BlockMatrix(values, is_cost=True, must_stay=stack.must_stay)
         return matrices
 
-    def _fine_search(self, candidates: Sequence[Candidate]) -> PruningProposal:
+    def _fine_search(self, candidates: Sequence[Candidate]) -> Proposal:
         with self._step("fine search") as facts:
             heard = self.rest.drawn(_MOST_SEARCHED, self.seed)
             found = fine_search(self.deep, candidates, heard.data, self.metric, seed=self.seed, work=heard.work,
@@ -227,7 +227,7 @@ class _Run:
                       "results": [{"proposal": str(r.proposal), "error_rate": r.errors.rate} for r in found.results]}
         return found.best.proposal
 
-    def _repair(self, pruned: LayeredModel, proposal: PruningProposal, number: int) -> LayeredModel:
+    def _repair(self, pruned: LayeredModel, proposal: Proposal, number: int) -> LayeredModel:
         """The repaired model; the one that a call before this one left, where it was made of the same things."""
         with self._step("repair") as facts:
             heard = self.rest.drawn(number, self.seed)

@@ -135,7 +135,7 @@ class Stage:
 
     def finish(self, outputs: Iterable[str | Path], **extra: Any) -> dict:
         """Write the record, last of all, and return it. ``outputs`` are files or model directories."""
-        entries = {}
+        entries: dict[str, dict[str, Any]] = {}
         for path in map(Path, outputs):
             name = os.path.relpath(path, self.record.parent)
             if path.is_dir():

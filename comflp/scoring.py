@@ -183,12 +183,13 @@ def check_references(references: Mapping[str, str], tokenizer: Speller, normalis
         return
     ours, other = ("upper", str.islower) if written == {"upper"} else ("lower", str.isupper)
     letters = wrong = 0
-    example = None
+    example = ""
     for utt_id, text in references.items():
         in_other_case = sum(map(other, text))
         letters += sum(map(str.isalpha, text))
         wrong += in_other_case
-        example = example or (in_other_case and utt_id)
+        if in_other_case and not example:
+            example = utt_id
     if wrong > _OTHER_CASE_ALLOWED * letters:
         raise ComflpError(
             f"the model writes {_CASE_NAMES[ours]} letters only, and {100 * wrong / letters:.0f}% of the letters in the "
@@ -238,10 +239,10 @@ def _counts(chunks: Sequence[jiwer.AlignmentChunk]) -> ErrorRate:
 
 
 def _paired(refs: Texts, hyps: Texts) -> tuple[list[str], list[str]]:
-    if isinstance(refs, Mapping) != isinstance(hyps, Mapping):
-        raise ComflpError("references and hypotheses must both be lists, or both be dicts by utterance id")
-    if not isinstance(refs, Mapping):
+    if not isinstance(refs, Mapping) and not isinstance(hyps, Mapping):
         return list(refs), list(hyps)
+    if not isinstance(refs, Mapping) or not isinstance(hyps, Mapping):
+        raise ComflpError("references and hypotheses must both be lists, or both be dicts by utterance id")
     for missing, side in ((refs.keys() - hyps.keys(), "hypothesis"), (hyps.keys() - refs.keys(), "reference")):
         if missing:
             example = sorted(missing)[0]

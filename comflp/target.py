@@ -99,7 +99,7 @@ def layer_counts(text: str, num_layers: int | Mapping[str, int]) -> list[LayerCo
     sizes = dict(num_layers) if isinstance(num_layers, Mapping) else {ENCODER: num_layers}
     if len(sizes) == 1:
         (stack, size), = sizes.items()
-        found = {(number,) for number in _numbers(text, text.replace(",", " ").split(), stack, size, least=1)}
+        found: set[tuple[int, ...]] = {(number,) for number in _numbers(text, text.replace(",", " ").split(), stack, size, least=1)}
     else:
         found = {combination for grid in text.split() for combination in _combinations(text, grid, sizes) if any(combination)}
     if not found:

@@ -152,10 +152,10 @@ def _recordings(path: Path, data: DataDir) -> tuple[dict[str, str], list[tuple[s
         key = utterance.segment.recording if utterance.segment else utterance.utt_id
         if recordings.setdefault(key, utterance.wav) != utterance.wav:
             raise DataError(f"cannot write {path}: recording {key!r} is {recordings[key]} and {utterance.wav}")
-    cut = [utterance for utterance in data if utterance.segment]
+    cut = [(utterance.utt_id, utterance.segment) for utterance in data if utterance.segment]
     if cut and len(cut) != len(data):
         raise DataError(f"cannot write {path}: {len(cut)} of {len(data)} utterances are segments; either all are, or none")
-    return recordings, [(u.utt_id, f"{u.segment.recording} {u.segment.start!r} {u.segment.end!r}") for u in cut]
+    return recordings, [(utt_id, f"{segment.recording} {segment.start!r} {segment.end!r}") for utt_id, segment in cut]
 
 
 def subset(data: DataDir, n: int, seed: int) -> DataDir:

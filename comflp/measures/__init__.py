@@ -11,7 +11,7 @@ works on the model:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def correlation_matrix(
     seed: int = 0,
     utt_ids: Sequence[str] | None = None,
     progress: Callable | None = None,
-    **options,
+    **options: Any,
 ) -> np.ndarray:
     """The correlation matrix M of Section 2.1: how alike each two of H_0 .. H_L are.
 
@@ -54,7 +54,7 @@ def correlation_matrix(
 
 
 def skip_matrix(
-    speech: Speech, measure: str = "skip_kl", seed: int = 0, stack: str | None = None, **options
+    speech: Speech, measure: str = "skip_kl", seed: int = 0, stack: str | None = None, **options: Any
 ) -> np.ndarray:
     """The matrix S of what skipping costs: S[i, j] is what the output loses without layers i+1..j.
 

@@ -46,9 +46,10 @@ def _load(model: str | Path | Any, processor: Any, trust_hyperparams: bool, lang
             raise ComflpError(f"{directory} is not a model directory: it has neither config.json nor hyperparams.yaml")
         config = read_json(directory / "config.json")
     else:
-        config = _hub_config(str(model))
-        if config is None or "speechbrain_interface" in config:
+        published = _hub_config(str(model))
+        if published is None or "speechbrain_interface" in published:
             return _load_speechbrain(str(model), trust_hyperparams)
+        config = published
     model_type = config.get("model_type")
     if model_type == "comflp_transformer_ctc":
         from comflp.models.own.transformer_ctc import TransformerCTC

@@ -34,7 +34,7 @@ _MAY_BE_LEFT_OVER = ("quantizer.", "project_q.", "project_hid.", *_SPEC_AUGMENT)
 _SAMPLE_RATES = range(1000, 400_000)
 
 
-def load_transformers(name_or_dir: str | Path, model_type: str, wanted_language: str | None = None) -> LayeredModel:
+def load_transformers(name_or_dir: str | Path, model_type: str | None, wanted_language: str | None = None) -> LayeredModel:
     """The model and its processor, in evaluation mode, in float32.
 
     wanted_language: which language a multilingual encoder-decoder model is to recognise.
@@ -87,7 +87,7 @@ def _cut(
     return made
 
 
-def _family(name: str, model_type: str) -> tuple[Kind | Seq2SeqFamily, type]:
+def _family(name: str, model_type: str | None) -> tuple[Kind | Seq2SeqFamily, type]:
     """How a family is cut, and the library's class that loads it."""
     if model_type in FAMILIES:
         return FAMILIES[model_type], AutoModelForCTC
