@@ -4,10 +4,12 @@
     cd recipes/mini && . ./path.sh
     python ../../benchmarks/repair.py states --exp exp/transformer12      deep, pruned and repaired, for each choice of layers
     python ../../benchmarks/repair.py sizes --exp exp/transformer12       one proposal, 16 to 2,048 utterances
+    python ../../benchmarks/repair.py draws --exp exp/transformer12     the same with other utterances, and two rounds
     python ../../benchmarks/repair.py maps --exp exp/transformer12        each family of maps alone
     python ../../benchmarks/repair.py harm --exp exp/transformer12        20 random proposals, 16 utterances
     python ../../benchmarks/repair.py cost --exp exp/transformer12        time in passes of the deep model, peak memory
 
+With --test and --probe, data sets other than data/test and data/probe: other domains, noise (utils/add_noise.py).
 Every row is kept in --out as soon as it is measured; a run that was stopped goes on, and rows of other seeds can be
 added with another --out. Rows are printed as a table at the end, with 95% intervals over utterances (bootstrap).
 """
@@ -85,6 +87,19 @@ def sizes(bench):
     ]
 
 
+def draws(bench):
+    """One proposal with five draws of 256 utterances, and repaired a second time on the first draw."""
+    proposal, utterances = bench.chosen(6, bench.options.choices[0]), 256
+    rows = [{"draw": f"{seed}", "repaired": percent(bench.repaired_row(proposal, utterances, seed))} for seed in range(5)]
+
+    def twice():
+        calibration = bench.calibration(utterances)
+        return bench.score(calibration.repair(calibration.repair(bench.deep.prune(proposal))))
+
+    key = f"{proposal} twice {bench.options.probe} {bench.options.test}"
+    return [*rows, {"draw": "0, two rounds", "repaired": percent(bench.rows.of(key, twice))}]
+
+
 def maps(bench):
     """Each family of maps alone: the judge refuses all others."""
     proposal, utterances = bench.chosen(6, bench.options.choices[0]), 256
@@ -138,7 +153,7 @@ def _cost(options, proposal, what):
     return {"CPU seconds": round(time.process_time() - started, 1)}
 
 
-TABLES = {"states": states, "sizes": sizes, "maps": maps, "harm": harm, "cost": cost}
+TABLES = {"states": states, "sizes": sizes, "draws": draws, "maps": maps, "harm": harm, "cost": cost}
 
 
 def main():

@@ -39,12 +39,12 @@ class Bench:
     def __init__(self, options):
         self.options = options
         self.deep = comflp.models.load(options.exp / "deep")
-        self.test, self.probe = (read_data_dir(options.data / name) for name in ("test", options.probe))
+        self.test, self.probe = (read_data_dir(options.data / name) for name in (options.test, options.probe))
         self.rows = Rows(options.out)
         self._calibrations = {}
 
     def score(self, model, data=None):
-        """Errors and reference length of every utterance, of test where nothing else is said."""
+        """Errors and reference length of every utterance, of the test set where nothing else is said."""
         nothing = PruningProposal(model.num_layers, ())
         counts = evaluate(model, [nothing], data or self.test).counts[nothing]
         return {"errors": counts[:, :3].sum(axis=1).tolist(), "lengths": (counts[:, 0] + counts[:, 1] + counts[:, 3]).tolist()}
@@ -56,10 +56,10 @@ class Bench:
         return self._calibrations[key]
 
     def deep_row(self):
-        return self.rows.of("deep", lambda: self.score(self.deep))
+        return self.rows.of(f"deep {self.options.test}", lambda: self.score(self.deep))
 
     def pruned_row(self, proposal):
-        return self.rows.of(f"{proposal} pruned", lambda: self.score(self.deep.prune(proposal)))
+        return self.rows.of(f"{proposal} pruned {self.options.test}", lambda: self.score(self.deep.prune(proposal)))
 
     def repaired_row(self, proposal, utterances, seed=0):
         def measure():
@@ -67,7 +67,7 @@ class Bench:
             done = model.origin["pruning"][-1]["repair"]
             return {**self.score(model), "kept": len(done["kept"]), "maps": len(done["kept"]) + len(done["refitted"])}
 
-        return self.rows.of(f"{proposal} repaired {utterances} {seed}", measure)
+        return self.rows.of(f"{proposal} repaired {utterances} {seed} {self.options.probe} {self.options.test}", measure)
 
     def chosen(self, num_prune, name):
         """The proposal of a name: of a rule, ``random0``, ``random1``... (drawn), or of the experiment's searches."""
@@ -99,6 +99,7 @@ def options_of(tables, description):
     arguments.add_argument("table", choices=tables)
     arguments.add_argument("--exp", type=Path, required=True, help="experiment directory, with the deep model and its searches")
     arguments.add_argument("--data", type=Path, default="data", help="folder of the data sets")
+    arguments.add_argument("--test", default="test", help="data set that error rates are of")
     arguments.add_argument("--probe", default="probe", help="data set that the repair reads")
     arguments.add_argument("--out", type=Path, default="repair.jsonl", help="file of the rows measured so far")
     arguments.add_argument("--num-prune", type=int, nargs="+", default=[4, 6, 8], help="N, layers to remove")
