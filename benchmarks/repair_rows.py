@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 import comflp.models
+from comflp.artifacts import read_json
 from comflp.data.data_dir import read_data_dir
-from comflp.experiment import read_proposal
 from comflp.inference.speech import Speech
 from comflp.proposal import PruningProposal
 from comflp.repair import Calibration
@@ -70,11 +70,12 @@ class Bench:
         return self.rows.of(f"{proposal} repaired {utterances} {seed} {self.options.probe} {self.options.test}", measure)
 
     def chosen(self, num_prune, name):
-        """The proposal of a name: of a rule, ``random0``, ``random1``... (drawn), or of the experiment's searches."""
+        """The proposal of a name: of a rule, ``random0``, ``random1``... (drawn), or the first of a search of stage 3."""
         if name in FIXED:
             return FIXED[name](self.deep.num_layers, num_prune, {})[0]
         if not name.startswith("random"):
-            return read_proposal(self.options.exp / f"prune{num_prune}" / name / "proposal.json")
+            found = read_json(self.options.exp / f"prune{num_prune}" / name / "candidates.json")
+            return PruningProposal.parse(found["candidates"][0]["proposal"], self.deep.num_layers)
         generator = np.random.default_rng([num_prune, int(name.removeprefix("random"))])
         removed = 1 + generator.choice(self.deep.num_layers, num_prune, replace=False)
         return PruningProposal.from_layers(removed.tolist(), self.deep.num_layers)
@@ -103,7 +104,7 @@ def options_of(tables, description):
     arguments.add_argument("--probe", default="probe", help="data set that the repair reads")
     arguments.add_argument("--out", type=Path, default="repair.jsonl", help="file of the rows measured so far")
     arguments.add_argument("--num-prune", type=int, nargs="+", default=[4, 6, 8], help="N, layers to remove")
-    arguments.add_argument("--choices", nargs="+", default=["skip_kl_coarse", "dc_coarse", "top", "uniform"],
-                           help="proposals of the experiment, top, bottom, middle, uniform, or random0, random1...")
+    arguments.add_argument("--choices", nargs="+", default=["skip_kl", "dc", "top", "uniform"],
+                           help="searches of the experiment (dc, skip_kl, ...), top, bottom, middle, uniform, or random0, random1...")
     arguments.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1024], help="utterances to repair with")
     return arguments
