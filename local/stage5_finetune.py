@@ -27,7 +27,6 @@ from wanted import wanted_counts, wanted_options
 
 from comflp.artifacts import atomic_path, write_text
 from comflp.data.data_dir import DataDir, read_data_dir, subset
-from comflp.errors import ComflpError
 from comflp.experiment import Layout, snapshot, write_proposal
 from comflp.inference.speech import Speech
 from comflp.measures import correlation_matrix
@@ -209,8 +208,6 @@ class Job:
         """The fine-tuned model's directory; nothing where no epoch is asked for."""
         if not self.configuration.settings["number_of_epochs"]:
             return
-        if len(self.deep.stacks) > 1:
-            raise ComflpError("models of several stacks are pruned and repaired, not fine-tuned yet; add --number_of_epochs 0")
         result = self.chosen.result
         out, training = result.model(self.state), result.training(self.state)
         stage = self.stage(
@@ -262,7 +259,7 @@ class Job:
             distillation=Distillation.of_kind(
                 self.state.distill,
                 self.deep.model,
-                self.proposal.kept,
+                self.proposal.of(next(iter(self.deep.stacks))).kept,
                 ctc_weight=values["distill_ctc_weight"],
                 hidden_weight=values["distill_hidden_weight"],
                 temperature=values["distill_temperature"],

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from comflp.train.brain import ctc_loss
 from comflp.train.checkpoints import AtomicCheckpointer, average_best
 from comflp.data.data_dir import DataDir
 from comflp.data.training import DurationBatchSampler, LabelledDataset
@@ -19,6 +18,7 @@ from comflp.inference.decode import decode
 from comflp.train.distillation import Distillation, posterior_divergence
 from comflp.errors import ComflpError
 from comflp.train.fit import fit
+from comflp.train.objectives import ctc_loss
 from comflp.models.layered import Output
 from comflp.proposal import PruningProposal
 from comflp.scoring import error_rate

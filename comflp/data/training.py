@@ -48,7 +48,7 @@ def required_frames(labels: torch.Tensor, num_labels: torch.Tensor) -> torch.Ten
 class LabelledDataset(Dataset):
     """Utterances that a model can be trained on.
 
-    Utterances too short for their text under CTC are left out; ``skipped`` has their ids.
+    Utterances too short for their text under CTC, or whose text is too long for a decoder, are left out; ``skipped`` has their ids.
     A character outside the vocabulary is a ComflpError that names the utterance.
 
     for_error_rate: keep every utterance. An error rate needs no labels: those whose text cannot be a target, for its
@@ -58,6 +58,7 @@ class LabelledDataset(Dataset):
     def __init__(self, utterances: Sequence[Utterance], model: Any, allow_pipes: bool = False, for_error_rate: bool = False):
         self.sample_rate = model.sample_rate
         self.allow_pipes = allow_pipes
+        self.window = model.window
         self.utterances, self.labels, self.skipped = [], [], []
         for utterance in utterances:
             try:
@@ -66,9 +67,7 @@ class LabelledDataset(Dataset):
                 if not for_error_rate:
                     raise ComflpError(f"utterance {utterance.utt_id}: {error}") from None
                 labels = []
-            samples = torch.tensor([round(utterance.duration * model.sample_rate)])
-            needed = len(labels) + sum(a == b for a, b in zip(labels, labels[1:]))
-            if not labels or int(model.num_frames(samples)) < needed:
+            if not labels or not _fits(labels, utterance, model):
                 self.skipped.append(utterance.utt_id)
                 if not for_error_rate:
                     continue
@@ -77,7 +76,7 @@ class LabelledDataset(Dataset):
             self.labels.append(torch.tensor(labels, dtype=torch.int64))
         if not self.utterances:
             raise ComflpError(
-                f"none of {len(self.skipped)} utterances is long enough for its text under CTC; "
+                f"none of {len(self.skipped)} utterances can be aligned with its text (under CTC it has to be long enough for it); "
                 f"check that text and wav.scp belong together"
             )
 
@@ -97,6 +96,14 @@ class LabelledDataset(Dataset):
         )
 
 
+def _fits(labels: Sequence[int], utterance: Utterance, model: Any) -> bool:
+    """Whether a text can be the target of an utterance."""
+    if len(model.stacks) > 1:
+        return len(labels) <= model.most_tokens
+    samples = torch.tensor([round(utterance.duration * model.sample_rate)])
+    return int(model.num_frames(samples)) >= len(labels) + sum(a == b for a, b in zip(labels, labels[1:]))
+
+
 class DurationBatchSampler(DynamicBatchSampler):
     """Batches of similar durations, drawn anew each epoch from seed and epoch.
 
@@ -106,7 +113,7 @@ class DurationBatchSampler(DynamicBatchSampler):
     """
 
     def __init__(self, dataset: LabelledDataset, max_seconds: float, max_utterances: int | None, order: str, seed: int):
-        durations = [utterance.duration for utterance in dataset.utterances]
+        durations = [max(utterance.duration, dataset.window or 0.0) for utterance in dataset.utterances]
         self.order = order
         super().__init__(
             dataset,

@@ -1,4 +1,4 @@
-"""CTC training of a LayeredModel model as a speechbrain Brain: what a step, an epoch and a checkpoint are."""
+"""Training of a LayeredModel model as a speechbrain Brain: what a step, an epoch and a checkpoint are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from comflp.artifacts import write_text
 from comflp.train.checkpoints import training_order
 from comflp.data.batching import own_frames
 from comflp.data.training import LabelledBatch
-from comflp.models.greedy import greedy_search
 from comflp.inference.device import evaluation
 from comflp.errors import ComflpError
 from comflp.models.layered import Output
@@ -36,12 +35,13 @@ class CTCBrain(sb.Brain):
         self.batch_ids = [utterance.utt_id for utterance in batch.audio.utterances]
         h = self.hparams
         if stage != sb.Stage.TRAIN:
-            return self.modules.model(batch.audio), batch
+            return self.modules.model(h.objective.taught(batch)), batch
         seed = hash((h.seed, h.epoch_counter.current, self.step, sb.utils.distributed.get_rank() or 0)) & 0x7FFFFFFF
         torch.manual_seed(seed)
         random.seed(seed)
         if h.augmentation is not None:
             batch = LabelledBatch(augmented(batch.audio, h.augmentation), batch.labels, batch.num_labels)
+        batch = LabelledBatch(h.objective.taught(batch), batch.labels, batch.num_labels)
         output = self.modules.model(
             batch.audio,
             layerdrop=h.layerdrop,
@@ -52,17 +52,16 @@ class CTCBrain(sb.Brain):
         return output, batch
 
     def compute_objectives(self, predictions, batch: LabelledBatch, stage) -> torch.Tensor:
-        """Mean over utterances of the CTC loss a label; with distillation its weighted terms."""
+        """Mean over utterances of the loss a label; with distillation its weighted terms."""
         output, batch = predictions
-        loss, too_short = ctc_loss(output, batch, self.hparams.model.tokenizer.blank_id)
+        loss, too_short = self.hparams.objective.loss(output, batch)
         if stage == sb.Stage.TRAIN:
             self.too_short += too_short
             if self.hparams.distillation is not None:
                 loss = loss + self.hparams.distillation.loss(output, batch.audio)
         else:
-            hypotheses = greedy_search(output.logits, output.num_frames, self.hparams.model.tokenizer)
             self.references += [utterance.text for utterance in batch.audio.utterances]
-            self.hypotheses += hypotheses
+            self.hypotheses += self.hparams.objective.texts(output, batch)
         return loss
 
     def check_loss_isfinite(self, loss: torch.Tensor) -> None:
@@ -176,22 +175,6 @@ class CTCBrain(sb.Brain):
             for batch in loader:
                 self.compute_objectives(self.compute_forward(batch, sb.Stage.VALID), batch, sb.Stage.VALID)
         return error_rate(self.references, self.hypotheses, self.hparams.metric, self.hparams.normaliser).rate
-
-
-def ctc_loss(output: Output, batch: LabelledBatch, blank_id: int) -> tuple[torch.Tensor, int]:
-    """(scalar loss, number of utterances left out because their frames are too few for their labels).
-
-    Mean over utterances of -log p(labels | audio) / number of labels, in nats.
-    Speed perturbation can make an utterance too short after it was checked; such
-    a one counts as 0 instead of making the loss infinite, and so does one without labels.
-    """
-    log_probs = torch.log_softmax(output.logits.float(), dim=-1).transpose(0, 1)
-    losses = torch.nn.functional.ctc_loss(
-        log_probs, batch.labels, output.num_frames, batch.num_labels, blank=blank_id, reduction="none"
-    )
-    fits = (batch.required_frames() <= output.num_frames) & (batch.num_labels > 0)
-    losses = torch.where(fits, losses / batch.num_labels.clamp_min(1), 0.0)
-    return losses.sum() / fits.sum().clamp_min(1), int((~fits).sum())
 
 
 def augmented(audio, augmentation):

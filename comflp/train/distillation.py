@@ -19,7 +19,7 @@ class Distillation:
 
     teacher: the deep model; run once a batch, without gradients, in evaluation mode.
     kept: for each layer of the student, its 1-based layer in the teacher.
-    ctc_weight: weight of the frame-level KL divergence to the teacher's posteriors (0: off).
+    ctc_weight: weight of the KL divergence of each row (a frame, or a token) to the teacher's posteriors (0: off).
     hidden_weight: weight of the mean squared error between a kept layer's output and
         the teacher's output of the same layer, over its variance (0: off).
     temperature: both models' logits are divided by it in the KL term, which is
@@ -34,11 +34,17 @@ class Distillation:
 
     @classmethod
     def of_kind(cls, kind: str, teacher: LayeredModel, kept: Sequence[int], **weights: float) -> Distillation | None:
-        """The Distillation named ``ctc``, ``hidden`` or ``both``; None for ``none``."""
+        """The Distillation named ``ctc``, ``hidden`` or ``both``; None for ``none``.
+
+        Of models that write token by token the posteriors that ``ctc`` compares are those of tokens, after the labels' tokens
+        before them. Raises ComflpError for another name, and for the hidden states of several stacks.
+        """
         if kind not in DISTILLATIONS:
             raise ComflpError(f"--distill {kind} is none of {', '.join(DISTILLATIONS)}")
         if kind == "none":
             return None
+        if kind != "ctc" and len(teacher.stacks) > 1:
+            raise ComflpError(f"--distill {kind}: hidden states are compared in models of one stack; take ctc, the posteriors")
         made = cls(teacher.eval().requires_grad_(False), tuple(kept), **weights)
         if kind == "ctc":
             return cls(made.teacher, made.kept, made.ctc_weight, 0.0, made.temperature)

@@ -20,6 +20,7 @@ from comflp.train.brain import CTCBrain
 from comflp.train.checkpoints import AtomicCheckpointer, average_best
 from comflp.data.training import DurationBatchSampler, LabelledDataset, SharedBatches
 from comflp.train.distillation import Distillation
+from comflp.train.objectives import objective_of
 from comflp.processes import training_backend
 from comflp.models.layered import LayeredModel
 from comflp.scoring import check_references
@@ -100,6 +101,7 @@ def fit(
                 h["scheduler"], optimizer, len(loader) // brain.grad_accumulation_factor * h["number_of_epochs"]
             ),
             "model": model,
+            "objective": objective_of(model),
             "epoch_counter": counter,
             "distillation": distillation,
             "directory": directory,

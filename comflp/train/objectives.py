@@ -1,0 +1,88 @@
+"""What a model learns from labels: CTC's loss of frames, or the cross entropy of tokens that its decoder reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from comflp.data.batching import AudioBatch
+from comflp.data.training import LabelledBatch
+from comflp.inference.decode import decode_batches
+from comflp.models.greedy import greedy_search
+from comflp.models.layered import LayeredModel, Output
+
+
+class Objective(Protocol):
+    """How a kind of model is taught, and how it is heard in validation."""
+
+    def taught(self, batch: LabelledBatch) -> AudioBatch:
+        """The audio as the model's forward pass takes it in training."""
+
+    def loss(self, output: Output, batch: LabelledBatch) -> tuple[torch.Tensor, int]:
+        """(scalar loss, mean over utterances of nats a label; number of utterances that could not be counted)."""
+
+    def texts(self, output: Output, batch: LabelledBatch) -> list[str]:
+        """What the model recognises of a batch, whose output is there."""
+
+
+def objective_of(model: LayeredModel) -> Objective:
+    """The objective of a model: of tokens where it writes token by token, else of CTC."""
+    return Tokens(model) if len(model.stacks) > 1 else Frames(model)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """CTC."""
+
+    model: LayeredModel
+
+    def taught(self, batch: LabelledBatch) -> AudioBatch:
+        return batch.audio
+
+    def loss(self, output: Output, batch: LabelledBatch) -> tuple[torch.Tensor, int]:
+        return ctc_loss(output, batch, self.model.tokenizer.blank_id)
+
+    def texts(self, output: Output, batch: LabelledBatch) -> list[str]:
+        return greedy_search(output.logits, output.num_frames, self.model.tokenizer)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Cross entropy of the next token, the end of the text among them, after the label's tokens before it."""
+
+    model: LayeredModel
+
+    def taught(self, batch: LabelledBatch) -> AudioBatch:
+        return batch.audio.with_targets(row[:length].tolist() for row, length in zip(batch.labels, batch.num_labels))
+
+    def loss(self, output: Output, batch: LabelledBatch) -> tuple[torch.Tensor, int]:
+        # An utterance without labels, which an error rate takes and a loss does not, has rows that are not counted.
+        wanted = torch.nn.functional.pad(batch.labels, (0, 1))
+        wanted[torch.arange(len(wanted)), batch.num_labels] = self.model.tokenizer.end
+        own = output.own() & (batch.num_labels > 0)[:, None]
+        losses = torch.nn.functional.cross_entropy(output.logits.float().transpose(1, 2), wanted, reduction="none")
+        of_utterances = torch.where(own, losses, 0.0).sum(dim=1) / (batch.num_labels + 1)
+        counted = batch.num_labels > 0
+        return of_utterances.sum() / counted.sum().clamp_min(1), int((~counted).sum())
+
+    def texts(self, output: Output, batch: LabelledBatch) -> list[str]:
+        (decoded,) = decode_batches(self.model, [self.taught(batch)])  # cut off at twice the label's tokens and 8 more
+        return decoded.texts
+
+
+def ctc_loss(output: Output, batch: LabelledBatch, blank_id: int) -> tuple[torch.Tensor, int]:
+    """(scalar loss, number of utterances left out because their frames are too few for their labels).
+
+    Mean over utterances of -log p(labels | audio) / number of labels, in nats.
+    Speed perturbation can make an utterance too short after it was checked; such
+    a one counts as 0 instead of making the loss infinite, and so does one without labels.
+    """
+    log_probs = torch.log_softmax(output.logits.float(), dim=-1).transpose(0, 1)
+    losses = torch.nn.functional.ctc_loss(
+        log_probs, batch.labels, output.num_frames, batch.num_labels, blank=blank_id, reduction="none"
+    )
+    fits = (batch.required_frames() <= output.num_frames) & (batch.num_labels > 0)
+    losses = torch.where(fits, losses / batch.num_labels.clamp_min(1), 0.0)
+    return losses.sum() / fits.sum().clamp_min(1), int((~fits).sum())

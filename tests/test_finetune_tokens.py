@@ -1,0 +1,86 @@
+"""Fine-tuning of models that write token by token: the loss is the library's own, and training lowers it."""
+
+import functools
+
+import pytest
+import torch
+from fixtures.whisper import make_whisper
+
+import comflp.models
+from comflp.data.training import LabelledDataset
+from comflp.errors import ComflpError
+from comflp.inference.decode import decode
+from comflp.inference.output_change import output_changes
+from comflp.inference.speech import Speech
+from comflp.models.verify import verify_saved
+from comflp.proposal import PruningProposal
+from comflp.scoring import error_rate
+from comflp.train.distillation import Distillation
+from comflp.train.fit import fit
+from comflp.train.objectives import objective_of
+
+HPARAMS = {
+    "seed": 7, "number_of_epochs": 3, "layerdrop": 0.2, "freeze_feature_extractor": True, "augmentation": None,
+    "max_batch_seconds": 8.0, "max_batch_utterances": 4, "batch_order": "random", "grad_accumulation_factor": 1,
+    "max_grad_norm": 1.0, "gradient_checkpointing": True, "optimizer": functools.partial(torch.optim.AdamW, lr=3e-3),
+    "scheduler": functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=0, factor=0.5),
+    "monitor": "loss", "average": 1, "early_stopping": None, "snapshot_epochs": [],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return comflp.models.load(make_whisper(tmp_path_factory.mktemp("whisper"), encoder_layers=2, decoder_layers=3), language="it")
+
+
+def test_the_loss_is_the_librarys_own_of_each_utterance_alone(model, make_data):
+    data = LabelledDataset(make_data(3).utterances, model)
+    batch = data.collate([data[number] for number in range(3)])
+    objective = objective_of(model)
+    with torch.no_grad():
+        loss, left_out = objective.loss(model(objective.taught(batch)), batch)
+        alone = []
+        for waveform, samples, labels, length in zip(batch.audio.waveforms, batch.audio.num_samples, batch.labels, batch.num_labels):
+            features = model.processor.feature_extractor(waveform[:samples].numpy(), sampling_rate=16000, return_tensors="pt")
+            prompt, text = model.tokenizer.prompt, labels[:length].tolist()
+            wanted = [-100] * (len(prompt) - 1) + [*text, model.tokenizer.end]  # -100: not counted
+            alone.append(model.model(**features, decoder_input_ids=torch.tensor([[*prompt, *text]]), labels=torch.tensor([wanted])).loss)
+    assert left_out == 0 and float(loss) == pytest.approx(float(torch.stack(alone).mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["none", "ctc"])
+def test_a_pruned_model_learns_and_is_heard_as_it_decodes(model, make_data, tmp_path, kind):
+    data, proposal = make_data(6), PruningProposal.parse("encoder=1+decoder=2", {"encoder": 2, "decoder": 3})
+    student = model.prune(proposal)
+    before = {name: weight.clone() for name, weight in student.state_dict().items()}
+    teacher = Distillation.of_kind(kind, model, (), ctc_weight=1.0, hidden_weight=1.0)
+    result = fit(student, data, data, tmp_path / "train", HPARAMS, distillation=teacher, run_opts={"noprogressbar": True})
+    trained = [row["train_loss"] for row in result.log]
+    assert len(trained) == 3 and (kind != "none" or trained[-1] < trained[0])
+    changed = {name for name, weight in result.model.state_dict().items() if not torch.equal(weight, before[name])}
+    assert any("encoder.layers" in name for name in changed) and any("decoder.layers" in name for name in changed)
+    assert not any("conv" in name for name in changed), "the front end is frozen"
+    references = {utterance.utt_id: utterance.text for utterance in data}
+    limits = {utterance.utt_id: model.tokenizer.encode(utterance.text) for utterance in data}
+    assert result.error_rate == error_rate(references, decode(result.model, data, hypotheses=limits)).rate
+    result.model.save(tmp_path / "finetuned")
+    verify_saved(result.model, tmp_path / "finetuned")
+
+
+def test_distillation_compares_the_rows_of_tokens(model, make_data):
+    """Nothing to learn from oneself; of a pruned model the divergence that the searches measure too."""
+    data = make_data(3)
+    labelled = LabelledDataset(data.utterances, model)
+    audio = objective_of(model).taught(labelled.collate([labelled[number] for number in range(3)]))
+    distillation = Distillation.of_kind("ctc", model, (), ctc_weight=2.0, hidden_weight=1.0)
+    proposal = PruningProposal.parse("decoder=2", {"encoder": 2, "decoder": 3})
+    with torch.no_grad():
+        assert float(distillation.loss(model(audio), audio)) == pytest.approx(0, abs=1e-5)
+        found = float(distillation.loss(model.prune(proposal)(audio), audio))
+    tokens = {utterance.utt_id: model.tokenizer.encode(utterance.text) for utterance in data}
+    assert found == pytest.approx(2 * output_changes(Speech(model, data, hypotheses=tokens), [proposal], "kl")[proposal], rel=1e-3)
+
+
+def test_hidden_states_of_several_stacks_are_not_distilled(model):
+    with pytest.raises(ComflpError, match="--distill both: hidden states are compared in models of one stack"):
+        Distillation.of_kind("both", model, (), ctc_weight=1.0, hidden_weight=1.0)
