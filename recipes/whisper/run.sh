@@ -25,11 +25,11 @@ rdzv_endpoint=            # HOST:PORT where the nodes meet: node 0 and a free po
 # data (stage 0)
 language=it               # which language the model is to recognise; without a corpus: it or es
 corpus=                   # [path] folder with the Kaldi data directories train, dev and test, or of the prompts; empty: downloaded
-num_dev=30                # prompts of data/dev
-num_test=80               # prompts of data/test; the others are data/train
+num_dev=20                # prompts of data/dev
+num_test=40               # prompts of data/test; the others are data/train
 valid_from=dev            # set that the fine search's utterances come from: dev or test
-num_valid=24              # utterances of the fine search
-num_probe=64              # training utterances that the layers are compared on, and that pruned models are repaired with
+num_valid=20              # utterances of the fine search
+num_probe=48              # training utterances that the layers are compared on, and that pruned models are repaired with
 # the deep model (stage 0)
 model=openai/whisper-base # a model directory or a hub name
 context_seconds=0         # pad utterances to so many seconds and not to 30: faster, an approximation that every result names; 0: 30
@@ -43,7 +43,7 @@ num_prune="encoder=0:2+decoder=0:3" # layers to remove of each stack: numbers, l
 target=                   # instead of num_prune and finetune_prune, what the pruned model is to be: params=50%, speedup=1.5, ... (docs/targets.md)
 search=exact              # coarse search: exact, or beam as in the paper
 beam_size=3               # K, candidates of the coarse search
-refine=40                 # skip_kl only: run this many of the best joint proposals whole and keep the K best; 0: off
+refine=20                 # skip_kl only: run this many of the best joint proposals whole and keep the K best; 0: off
 refine_utterances=8       # utterances that they are run on
 baselines="top spaced greedy random" # proposals to compare with: top bottom middle uniform spaced greedy random reverse
 num_random=2              # proposals that random draws
@@ -51,10 +51,10 @@ metric=wer                # error rate of searches and scores: cer or wer
 normaliser=basic          # before errors are counted: none, basic (small letters, no punctuation) or english (numbers too)
 max_seconds=240           # seconds of audio in a batch of stages 1 to 4 and 6, padding to 30 s an utterance included
 # repair, decoding, report (stages 5 to 7)
-repair=64                 # utterances of data/probe that pruned models are repaired with; 0: off (docs/repair.md)
+repair=48                 # utterances of data/probe that pruned models are repaired with; 0: off (docs/repair.md)
 repair_candidates=false   # stage 4 repairs all candidates as well, before it decodes them
-finetune_prune="encoder=1 decoder=1 decoder=2 encoder=1+decoder=2" # what of num_prune is pruned and repaired, one or several
-proposals="skip_kl_fine top spaced" # whose proposals: skip_kl_fine dc_coarse greedy top random encoder=3+decoder=2 ...
+finetune_prune="encoder=1 decoder=2 encoder=1+decoder=2" # what of num_prune is pruned and repaired, one or several
+proposals="skip_kl_fine top" # whose proposals: skip_kl_fine dc_coarse greedy top random encoder=3+decoder=2 ...
 distill=none              # also learn from the deep model where models are trained: none, or ctc, its posteriors of tokens
 finetune_opts=            # "--number_of_epochs 2" trains the repaired models, which they are not otherwise; other changes to conf/finetune.yaml, as "--key value ..."
 tag=                      # added to the names of stage 5's results

@@ -6,8 +6,8 @@ set -euo pipefail
 # options
 corpus=               # [path] folder with the data directories train, dev and test, or of the prompts; empty: downloaded
 language=it           # of the prompts
-num_dev=30            # prompts of the dev set
-num_test=80           # prompts of the test set
+num_dev=20            # prompts of the dev set
+num_test=40           # prompts of the test set
 longest=30            # seconds of the longest prompt that is taken
 seed=1                # seed for the random draw of the sets
 force=false           # make again what was made with other options
