@@ -94,17 +94,27 @@ class Stage:
         old = _read_record(self.record)
         return not self._changed(old["options"], old["origin"]) and self._all_intact(self.record.parent, old)
 
-    def begin(self, work: str | Path) -> None:
+    def record_to_extend(self, key: str) -> dict | None:
+        """The record of intact results to which a larger number in the option ``key`` is all that this run adds, or None."""
+        if self.force or not self.record.exists():
+            return None
+        old = _read_record(self.record)
+        same = {**old["options"], key: None} == {**self.options, key: None} and old["origin"] == self.origin
+        more = same and float(self.options[key]) > float(old["options"][key])
+        return old if more and self._all_intact(self.record.parent, old) else None
+
+    def begin(self, work: str | Path, extends: Mapping[str, Any] | None = None) -> None:
         """Mark the directory ``work`` as unfinished work of this stage, to be gone on with after a kill.
 
+        extends: the record of the finished results that this work goes on from (:meth:`record_to_extend`).
         Raises ComflpError, naming what changed, where it is work with other options or on other inputs.
         """
         marker = Path(work) / "started.json"
-        if marker.exists():
-            old = read_json(marker)
-            self._compare(work, "unfinished work", old["options"], old["origin"])
-        else:
+        old = read_json(marker) if marker.exists() else None
+        if old is None or (extends and old["options"] == extends["options"]):
             write_json(marker, {"stage": self.name, "options": self.options, "origin": self.origin})
+        else:
+            self._compare(work, "unfinished work", old["options"], old["origin"])
 
     def _changed(self, options: Mapping[str, Any], origin: Mapping[str, str]) -> list[str]:
         return [

@@ -47,6 +47,7 @@ _TYPES = {
     "gradient_checkpointing": _one_of(True, False),
     "average": _whole(1, 10_000),
     "early_stopping": _whole(1, or_null=True),
+    "stop_below": (lambda value: value is None or _real(above=0, high=100)[0](value), "a percentage above 0, or null"),
     "snapshot_epochs": (lambda value: isinstance(value, list) and all(_is_whole(one) and one >= 0 for one in value)
                         and len(set(value)) == len(value), "a list of epochs from 0, none of them twice"),
     "snapshot_utterances": _whole(1),

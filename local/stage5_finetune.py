@@ -224,21 +224,23 @@ class Job:
             {"training data": self.train.fingerprint(), "dev data": self.dev.fingerprint()},
         )
 
-        def begin() -> bool:
-            """Whether the model is there already."""
-            done = stage.up_to_date()
+        def begin() -> int | None:
+            """How many epochs a finished training has that this one adds to; None where the model is there already."""
+            extended = stage.record_to_extend("number_of_epochs")
+            done = extended is None and stage.up_to_date()
             if done:
                 print(f"{out} is up to date")
             else:
                 self.configuration.check()
                 if self.force:
                     shutil.rmtree(training, ignore_errors=True)
-                stage.begin(training)
+                stage.begin(training, extended)
                 write_text(training / "hyperparams.yaml", self.configuration.resolved)
             self.link(training, *([out] if done else []))
-            return done
+            return None if done else len(extended["epochs"]) if extended else 0
 
-        if self.ranks.decide(begin):
+        extends = self.ranks.decide(begin)
+        if extends is None:
             return
         from training_log import EpochReport
 
@@ -269,9 +271,10 @@ class Job:
             report=report,
             goes_on=report.goes_on,
             allow_pipes=self.allow_pipes,
+            extends=extends,
         )
         if self.ranks.is_main:
-            self.save(fitted, out, stage)
+            self.save(fitted, out, stage, extends)
             self.link(out)
 
     def take_snapshot(self, training: Path, model: LayeredModel, epoch: int) -> None:
@@ -285,8 +288,8 @@ class Job:
         with atomic_path(snapshot(training, values["snapshot_measure"], epoch)) as temporary, open(temporary, "wb") as file:
             np.save(file, matrix)
 
-    def save(self, fitted: FitResult, out: Path, stage: Stage) -> None:
-        """The fine-tuned model, with what its card tells, and the record."""
+    def save(self, fitted: FitResult, out: Path, stage: Stage, extends: int) -> None:
+        """The fine-tuned model, with what its card tells, and the record. extends: epochs that were there before."""
         from training_log import left_out
 
         from comflp.models.verify import verify_saved
@@ -305,7 +308,8 @@ class Job:
         model.save(out)
         verify_saved(model, out)
         stage.finish(
-            [out], facts=facts, epochs=fitted.log, averaged_epochs=fitted.averaged_epochs, skipped_utterances=fitted.skipped
+            [out], facts=facts, epochs=fitted.log, averaged_epochs=fitted.averaged_epochs, extends=extends,
+            skipped_utterances=fitted.skipped,
         )
         print(f"wrote {out}: {model.num_layers} of {self.deep.model.num_layers} layers ({self.chosen.description}), "
               f"dev {self.metric.upper()} {fitted.error_rate_before:.2f}% before and {fitted.error_rate:.2f}% after, "

@@ -49,20 +49,22 @@ def train_deep(options, configuration, ranks):
         force=options.force,
     )
 
-    def begin() -> bool:
-        """Whether the model is there already."""
-        if stage.up_to_date():
+    def begin() -> int | None:
+        """How many epochs a finished training has that this one adds to; None where the model is there already."""
+        extended = stage.record_to_extend("number_of_epochs")
+        if extended is None and stage.up_to_date():
             print(f"{deep} is up to date")
-            return True
+            return None
         check_replaceable(deep, MODEL, options.force)
         configuration.check()
         if options.force:
             shutil.rmtree(training, ignore_errors=True)
-        stage.begin(training)
+        stage.begin(training, extended)
         write_text(training / "hyperparams.yaml", configuration.resolved)
-        return False
+        return len(extended["epochs"]) if extended else 0
 
-    if ranks.decide(begin):
+    extends = ranks.decide(begin)
+    if extends is None:
         return
     # Only now: torch and SpeechBrain take seconds to import, and a model that is there needs neither.
     import torch
@@ -91,11 +93,13 @@ def train_deep(options, configuration, ranks):
         report=report,
         goes_on=report.goes_on,
         allow_pipes=options.allow_pipes,
+        extends=extends,
     )
     if ranks.is_main:
         with atomic_directory(deep, MODEL, options.force) as temporary:
             result.model.save(temporary)
-        stage.finish([deep], stacks=as_json(model.stacks), epochs=result.log, averaged_epochs=result.averaged_epochs, skipped_utterances=result.skipped)
+        stage.finish([deep], stacks=as_json(model.stacks), epochs=result.log, averaged_epochs=result.averaged_epochs, extends=extends,
+                     skipped_utterances=result.skipped)
         print(f"wrote {deep}: {model.num_layers} layers, {model.num_parameters:,} parameters, "
               f"dev {options.metric.upper()} {result.error_rate:.2f}%{left_out(result.skipped, len(train))}")
 

@@ -209,6 +209,18 @@ def test_a_training_that_goes_on_says_from_where(recipe):
     assert "goes on after epoch 1, from its checkpoint" in said and "epoch 1:" not in said
 
 
+def test_more_epochs_go_on_from_a_finished_training_and_fewer_are_refused(recipe):
+    stage5(recipe, "top")
+    said = stage5(recipe, "top", "--number_of_epochs", "2")
+    assert "goes on after epoch 1, from its checkpoint" in said and "epoch 2:" in said and "epoch 1:" not in said
+    result = Layout(recipe / "exp").result(PruningProposal.parse("3-4", num_layers=4))
+    record = read_json(result.model(FineTuned()) / "record.json")
+    assert record["options"]["number_of_epochs"] == "2" and record["extends"] == 1 and len(record["epochs"]) == 2
+    assert "up to date" in stage5(recipe, "top", "--number_of_epochs", "2")
+    assert 'number_of_epochs: "2" before, "1" now' in stage5(recipe, "top", expect=1)
+    assert "lr: " in stage5(recipe, "top", "--number_of_epochs", "3", "--lr", "0.002", expect=1), "more epochs alone"
+
+
 def test_another_deep_model_and_results_of_earlier_versions_stop_the_stage(recipe):
     record = Layout(recipe / "exp").named(TWO, ProposalName("top")).record
     content = read_json(record)

@@ -8,6 +8,7 @@ from typing import Iterable, Mapping, Sequence
 
 import speechbrain as sb
 import torch
+from speechbrain.utils.checkpoints import Checkpoint
 from speechbrain.utils.epoch_loop import EpochCounterWithStopper
 
 from comflp.artifacts import write_text
@@ -81,9 +82,10 @@ class CTCBrain(sb.Brain):
         self.schedule = self.hparams.make_schedule(self.optimizer)
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("optimizer", self.optimizer)
-            self.checkpointer.add_recoverable(
-                "schedule", self.schedule, custom_save_hook=_save_state, custom_load_hook=_load_state
-            )
+            self._keep_schedule()
+
+    def _keep_schedule(self) -> None:
+        self.checkpointer.add_recoverable("schedule", self.schedule, custom_save_hook=_save_state, custom_load_hook=_load_state)
 
     def on_fit_start(self) -> None:
         """As SpeechBrain does, recovering the checkpoint furthest in training."""
@@ -92,11 +94,32 @@ class CTCBrain(sb.Brain):
         self.init_optimizers()
         recovered = self.checkpointer.recover_latest(self.device)
         self.log = _read_log(recovered)
+        if self.hparams.extends:
+            self._extend(recovered)
+        self._end_below()
         if recovered is None:
             self._snapshot(0)
         elif sb.utils.distributed.if_main_process():
             meta = recovered.meta
             self.hparams.goes_on(meta["epoch"], None if meta["end-of-epoch"] else meta["step"])
+
+    def _extend(self, recovered: Checkpoint | None) -> None:
+        """Begin the schedule anew where the training that this one adds to ended; later it is recovered like any other."""
+        if recovered is None or recovered.meta["epoch"] < self.hparams.extends:
+            raise ComflpError(
+                f"{self.checkpointer.checkpoints_dir} has no checkpoint of epoch {self.hparams.extends} to go on from; "
+                f"add --force to train from the beginning"
+            )
+        is_where_it_ended = recovered.meta["epoch"] == self.hparams.extends and recovered.meta["end-of-epoch"]
+        if is_where_it_ended and isinstance(self.schedule, torch.optim.lr_scheduler.OneCycleLR):
+            self.schedule = self.hparams.make_schedule(self.optimizer)
+            self._keep_schedule()
+
+    def _end_below(self) -> None:
+        """Let the last epoch that is done be the last of all where its error rate is below ``stop_below``."""
+        h = self.hparams
+        if h.stop_below is not None and any(row["valid_error_rate"] < h.stop_below for row in self.log[h.extends :]):
+            h.epoch_counter.limit = self.log[-1]["epoch"]
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step) -> None:
         """Advance a schedule that goes by steps."""
@@ -133,6 +156,7 @@ class CTCBrain(sb.Brain):
         self.log.append(row)
         if isinstance(h.epoch_counter, EpochCounterWithStopper):
             h.epoch_counter.update_metric(rate)
+        self._end_below()
         if sb.utils.distributed.if_main_process():
             write_text(h.directory / "train_log.csv", _as_csv(self.log))
         self._snapshot(epoch)

@@ -61,22 +61,26 @@ def fit(
     report: Callable[[dict], None] = lambda row: None,
     goes_on: Callable[[int, int | None], None] = lambda epoch, step: None,
     allow_pipes: bool = False,
+    extends: int = 0,
 ) -> FitResult:
     """Train ``model`` on ``train``, choose by the error rate on ``valid``, and average the best checkpoints.
 
     train, valid: utterances with text. directory: gets ``save/`` (checkpoints) and
     ``train_log.csv``; a directory with checkpoints is continued from the last one.
     hparams: what conf/finetune.yaml holds (number_of_epochs, optimizer, scheduler,
-    layerdrop, batch sizes, average, ...). metric: ``cer`` or ``wer``, normaliser: one of ``comflp.scoring.NORMALISERS``,
+    layerdrop, batch sizes, average, ...), and ``stop_below``, a dev error rate in percent: the first epoch below it is the
+    last one. metric: ``cer`` or ``wer``, normaliser: one of ``comflp.scoring.NORMALISERS``,
     for the error rate, which is over all of ``valid``. take_snapshot(model, epoch): called at hparams ``snapshot_epochs``.
     run_opts: SpeechBrain's (device, precision, ckpt_interval_minutes, ...), which go before ``hparams`` of the same name. Inside
     ``comflp.processes.processes`` the batches are shared out; a step is a batch of each
     process, which are together as large as one process's would be.
     report: called with each epoch's row of the log. goes_on: called with the epoch of the checkpoint that training is
     continued from, and the steps of it that are done, None where that is all of them.
+    extends: epochs of the finished training in ``directory`` that this one adds to; a schedule that counts steps spans the
+    epochs that are added. 0 for a training of its own.
 
-    Raises ComflpError at a loss that is not finite, for unusable data, and for a ``valid`` whose letters are of the other
-    case than the model's vocabulary.
+    Raises ComflpError at a loss that is not finite, for unusable data, for a ``valid`` whose letters are of the other
+    case than the model's vocabulary, and where the checkpoint to go on from is gone.
     """
     directory = Path(directory)
     h = dict(hparams)
@@ -98,7 +102,7 @@ def fit(
             "snapshot_epochs": h["snapshot_epochs"] if take_snapshot else (),
             "take_snapshot": take_snapshot,
             "make_schedule": lambda optimizer: _schedule(
-                h["scheduler"], optimizer, len(loader) // brain.grad_accumulation_factor * h["number_of_epochs"]
+                h["scheduler"], optimizer, len(loader) // brain.grad_accumulation_factor * (h["number_of_epochs"] - extends)
             ),
             "model": model,
             "objective": objective_of(model),
@@ -109,6 +113,8 @@ def fit(
             "normaliser": normaliser,
             "report": report,
             "goes_on": goes_on,
+            "extends": extends,
+            "stop_below": h.get("stop_below"),
         },
         run_opts={
             **({} if "ckpt_interval_steps" in (run_opts or {}) else {"ckpt_interval_minutes": _CHECKPOINT_MINUTES}),
