@@ -55,39 +55,6 @@ def near(model, batch, deep):
     return lambda output: (float(_divergences(deep, output).amin(dim=0)[rows].double().sum()), int(rows.sum()))
 
 
-def delayed(model, batch, deep):
-    """KL after the one shift of an utterance by -1, 0 or 1 frames that makes it least."""
-    rows = deep.own()
-    return lambda output: (
-        float((_divergences(deep, output) * rows).sum(dim=-1).amin(dim=0).double().sum()), int(rows.sum())
-    )
-
-
-def smoothed(model, batch, deep):
-    """KL between posteriors averaged over three frames."""
-    rows = deep.own()
-
-    def average(output):
-        posteriors = output.log_probs().exp() * rows[..., None]
-        padded = torch.nn.functional.pad(posteriors, (0, 0, 1, 1))
-        return (padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:])[rows].clamp_min(1e-20) / 3
-
-    target = average(deep)
-    return lambda output: (float((target * (target / average(output)).log()).double().sum()), len(target))
-
-
-def reverse(model, batch, deep):
-    """KL(pruned || deep)."""
-    rows = deep.own()
-    target = deep.log_probs()[rows]
-
-    def compare(output):
-        found = output.log_probs()[rows]
-        return float((found.exp() * (found - target)).double().sum()), len(target)
-
-    return compare
-
-
 def text(model, batch, deep):
     """Error rate of the pruned model's text against the deep model's."""
     def spelled(output):
@@ -102,9 +69,6 @@ def text(model, batch, deep):
     return compare
 
 
-CRITERIA = {
-    "kl": CHANGES["kl"], "ctc": CHANGES["ctc"], "sampled": sampled, "near": near, "delayed": delayed, "smoothed": smoothed,
-    "reverse": reverse, "text": text,
-}
+CRITERIA = {"kl": CHANGES["kl"], "ctc": CHANGES["ctc"], "sampled": sampled, "near": near, "text": text}
 SUMS = {"kl + ctc": ("kl", "ctc"), "kl + sampled": ("kl", "sampled")}
 """Sums of two criteria, in nats an utterance."""

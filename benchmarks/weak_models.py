@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What each label-free score of proposals is worth for one deep model, and what a search by it ends with.
 
-    python ../../benchmarks/search_quality.py run --model exp/m/train_deep/epoch5 --out results/seed1_epoch5    # in a recipe
-    python ../../benchmarks/search_quality.py table results/seed1_epoch5 results/seed2_epoch5                  # Markdown
+    python ../../benchmarks/weak_models.py run --model exp/m/train_deep/epoch5 --out results/seed1_epoch5    # in a recipe
+    python ../../benchmarks/weak_models.py table results/seed1_epoch5 results/seed2_epoch5                  # Markdown
 
 ``run`` scores random proposals and the best by skip_kl's sum by every criterion in one pass (criteria.py), lets the pool grow
 while a criterion's choice lies at its end, runs GLP, and decodes random proposals, lists and winners. Each part is kept in
@@ -33,7 +33,8 @@ from comflp.search.fine.evaluate import evaluate
 from criteria import CRITERIA, SUMS
 
 K = 10
-PLAIN = ("dc", "svcca", "skip_kl")
+DC_UTTERANCES = 40
+PLAIN = ("dc", "skip_kl")
 REFINED = (*CRITERIA, *SUMS)
 GROWS_FOR = ("kl", "ctc", "sampled")
 FORBIDDEN = 1e9
@@ -83,10 +84,9 @@ def score(values, name):
 
 
 def matrices_of(speech, options):
-    hidden = collect(speech.model, speech.drawn(options.svcca_utterances, options.seed).data)
+    hidden = collect(speech.model, speech.drawn(DC_UTTERANCES, options.seed).data)
     return {
         "dc": correlation_matrix(hidden, "dc", options.seed).tolist(),
-        "svcca": correlation_matrix(hidden, "svcca", options.seed).tolist(),
         "skip_kl": np.minimum(skip_matrix(speech, "skip_kl", options.seed), FORBIDDEN).tolist(),
     }
 
@@ -135,16 +135,19 @@ def run(options):
     greedy = kept(out / "glp.json", lambda: {"steps": [
         str(step.best.proposal) for step in glp(model, max(found), valid, progress=tqdm)]})["steps"]
     listed = {p for by_name in lists.values() for best in by_name.values() for p in best} | {greedy[n - 1] for n in found}
+    random = {p for case in found.values() for p in case["random"]}
 
     def decoded(data, names):
         evaluation = evaluate(model, [nothing, *(PruningProposal.parse(name, layers) for name in sorted(names))], data, progress=tqdm)
         return {str(p): counts.tolist() for p, counts in evaluation.counts.items()}
 
-    on_valid = kept(out / "valid.json", lambda: decoded(valid, listed | {p for case in found.values() for p in case["random"]}))
-    on_test = kept(out / "test.json", lambda: decoded(test, listed))
+    on_valid = kept(out / "valid.json", lambda: decoded(valid, listed | random))
+    winners = {n: {name: min(best, key=lambda p: rate(on_valid[p])) for name, best in lists[n].items()} for n in lists}
+    chosen = {p for by_name in winners.values() for p in by_name.values()} | {greedy[n - 1] for n in found}
+    on_test = kept(out / "test.json", lambda: decoded(test, chosen))
     write_json(out / "summary.json", {
         "deep": {"valid": rate(on_valid[str(nothing)]), "test": rate(on_test[str(nothing)])},
-        **{str(n): summary(found[n], lists[n], greedy[n - 1], matrices, on_valid, on_test, layers) for n in found},
+        **{str(n): summary(found[n], lists[n], winners[n], greedy[n - 1], matrices, on_valid, on_test, layers) for n in found},
     })
 
 
@@ -153,7 +156,7 @@ def rate(counts):
     return float(100 * (substitutions + deletions + insertions) / (substitutions + deletions + hits))
 
 
-def summary(case, lists, greedy, matrices, on_valid, on_test, layers):
+def summary(case, lists, winners, greedy, matrices, on_valid, on_test, layers):
     rates = [rate(on_valid[p]) for p in case["random"]]
     result = {"random": [min(rates), float(np.mean(rates)), max(rates)], "pool": len(case["pool"]),
               "glp": {"valid": rate(on_valid[greedy]), "test": rate(on_test[greedy]), "proposal": greedy}, "methods": {}}
@@ -163,13 +166,11 @@ def summary(case, lists, greedy, matrices, on_valid, on_test, layers):
             costs = [-matrix.quality(PruningProposal.parse(p, layers)) for p in case["random"]]
         else:
             costs = [score(case["scores"][p], name) for p in case["random"]]
-        winner = min(best, key=lambda p: rate(on_valid[p]))
-        interval = difference_intervals(np.array([on_test[winner]]), np.array(on_test[greedy]), 0)[0]
+        interval = difference_intervals(np.array([on_test[winners[name]]]), np.array(on_test[greedy]), 0)[0]
         result["methods"][name] = {
             "spearman": float(stats.spearmanr(costs, rates).statistic),
-            "first": rate(on_test[best[0]]), "ten": float(np.mean([rate(on_test[p]) for p in best])),
-            "winner": rate(on_test[winner]), "winner_less_glp": interval,
-            "first_valid": rate(on_valid[best[0]]), "ten_valid": float(np.mean([rate(on_valid[p]) for p in best])),
+            "first": rate(on_valid[best[0]]), "ten": float(np.mean([rate(on_valid[p]) for p in best])),
+            "winner": rate(on_test[winners[name]]), "winner_less_glp": interval,
             **({"last_rank": max(case["ranks"][name])} if name in case["ranks"] else {}),
         }
     return result
@@ -205,13 +206,12 @@ def main():
     one.add_argument("--data", default="data", help="folder with the data directories probe, valid and test")
     one.add_argument("--out", required=True, help="folder for results; what is there already is not made again")
     one.add_argument("--num-prune", type=int, nargs="+", default=[4, 6, 8], help="N, layers to remove")
-    one.add_argument("--random", type=int, default=100, help="random proposals that scores are compared on")
-    one.add_argument("--pool", type=int, default=100, help="best proposals by skip_kl's sum that are run at first")
-    one.add_argument("--most", type=int, default=400, help="size at which the pool stops growing")
-    one.add_argument("--utterances", type=int, default=64, help="utterances that criteria are measured on")
-    one.add_argument("--svcca-utterances", type=int, default=640, help="utterances that dc and svcca draw from")
-    one.add_argument("--valid", type=int, default=128, help="utterances that random proposals, GLP and fine search decode")
-    one.add_argument("--test", type=int, default=160, help="utterances that lists and winners are scored on")
+    one.add_argument("--random", type=int, default=60, help="random proposals that scores are compared on")
+    one.add_argument("--pool", type=int, default=60, help="best proposals by skip_kl's sum that are run at first")
+    one.add_argument("--most", type=int, default=240, help="size at which the pool stops growing")
+    one.add_argument("--utterances", type=int, default=32, help="utterances that criteria are measured on")
+    one.add_argument("--valid", type=int, default=96, help="utterances that random proposals, GLP and fine search decode")
+    one.add_argument("--test", type=int, default=96, help="utterances that winners are compared with GLP on")
     one.add_argument("--seed", type=int, default=0, help="for random proposals and utterances")
     one.set_defaults(function=run)
     several = commands.add_parser("table", help="Markdown tables over the results of several deep models")

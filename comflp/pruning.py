@@ -205,7 +205,8 @@ class _Run:
                 facts |= {"measure": "kl", "candidates": [candidate.as_dict() for candidate in found]}
                 return found
             num_prune = counts[0].total
-            found = Refinement(_REFINED, NUM_UTTERANCES, self.seed).search(self.rest, self._matrix, [num_prune])[num_prune]
+            refinement = Refinement(_REFINED, NUM_UTTERANCES, self.seed)
+            found = refinement.search(self.rest, self._matrix, [num_prune])[num_prune].candidates
             facts |= {"measure": "skip_kl", "candidates": [candidate.as_dict() for candidate in found]}
         return found
 

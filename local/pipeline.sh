@@ -5,7 +5,7 @@
 # calls stages_1_to_7. What it may set besides its options:
 #   report_title, report_note   of the report (stage 7)
 #   finetune_config             the configuration of stage 5, conf/finetune.yaml unless set
-# Options that not every recipe has: target, max_seconds, padded_mean, precision, trust_hyperparams, refine_utterances, num_random.
+# Options that not every recipe has: target, refine_by, max_seconds, padded_mean, precision, trust_hyperparams, refine_utterances, num_random.
 # shellcheck disable=SC2154  # the options are run.sh's
 . utils/common.sh
 . utils/lock.sh
@@ -65,7 +65,7 @@ stages_1_to_7() {
     for measure in $measures; do
       launch "$nj" steps/stage3_coarse_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" \
         --measure "$measure" "${wanted[@]}" --method "$search" --beam-size "$beam_size" \
-        --refine "$refine" ${heard[@]+"${heard[@]}"} --model "$exp/deep" --data data/probe
+        --refine "$refine" ${refine_by:+--refine-by "$refine_by"} ${heard[@]+"${heard[@]}"} --model "$exp/deep" --data data/probe
     done
     for measure in $reverse_measures; do
       launch "$nj" steps/stage3_coarse_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" \

@@ -2,8 +2,8 @@
 """Stage 3: the proposals of highest quality by a matrix of stage 2, for one N or several.
 
 With --refine, the best ones by a skip measure are run as whole pruned models on a part of the probe set, and ordered by
-the CTC loss of what the deep model spells there (without labels, without decoding). Of a model of several stacks all sets
-of layers of a stack are run whole too where they are few, and proposals are ordered by the divergence of posteriors.
+how far their output is from the deep model's (without labels, without decoding; --refine-by). Of a model of several stacks
+all sets of layers of a stack are run whole too where they are few.
 """
 
 import time
@@ -22,7 +22,7 @@ from comflp.proposal import split_by_stack
 from comflp.record import Stage
 from comflp.result_names import ListName
 from comflp.search.coarse.joint import joint_searches
-from comflp.search.coarse.refine import NUM_UTTERANCES, Refinement
+from comflp.search.coarse.refine import KINDS, NUM_UTTERANCES, Refinement
 from comflp.search.coarse.search import METHODS, beam_against_exact
 from comflp.search.coarse.stacks import StackMatrices, stack_searches
 from comflp.target import ENCODER
@@ -39,7 +39,11 @@ def parse_options():
     arguments.add_argument("--method", choices=METHODS, default="exact", help="beam is Algorithm 1 of the paper")
     arguments.add_argument("--beam-size", type=option_types.candidates, default=10, help="K, candidates to find")
     arguments.add_argument("--refine", type=option_types.count, default=0, help="for skip measures: run this many of the best proposals "
-                           "by the matrix as whole pruned models, and keep the K best of them; 0 runs none, as do other measures")
+                           "by the matrix as whole pruned models (more where the best of them come last), and keep the K best of them; "
+                           "0 runs none, as do other measures")
+    arguments.add_argument("--refine-by", choices=KINDS, default=KINDS[0],
+                           help="what --refine orders by (docs/measures.md): kl, the divergence from the deep model's posteriors, or ctc, "
+                                "the CTC loss of what the deep model spells; skip_ctc_labelled is refined by the CTC loss of the texts")
     arguments.add_argument("--refine-utterances", type=option_types.positive, default=NUM_UTTERANCES,
                            help="how many utterances --refine runs on")
     arguments.add_argument("--model", type=option_types.optional(option_types.path), default="",
@@ -147,7 +151,9 @@ def refinement_of(options, matrices, paths, ranks):
         return None, {}, None
     about = read_json(next(iter(paths.values())).with_suffix(".json"))
     reads_text = measure_named(about["measure"]).reads_text
-    kind = "ctc_labelled" if reads_text else "ctc" if len(paths) == 1 else "kl"
+    if options.refine_by == "ctc" and len(paths) > 1:
+        raise ComflpError("--refine-by ctc is for CTC models; a model of several stacks is refined by kl")
+    kind = "ctc_labelled" if reads_text else options.refine_by
     refinement = Refinement(options.refine, options.refine_utterances, about["seed"], kind)
     return refinement, *speech_of(options, options.exp / f".refine_{about['measure']}", reads_text, ranks)
 
@@ -157,7 +163,7 @@ def run_whole(probe, refinement, matrices, counts, search):
     if len(matrices.matrices) == 1:
         (matrix,) = matrices.matrices.values()
         found = refinement.search(probe, matrix, [wanted.total for wanted in counts], **search)
-        return {wanted: (found[wanted.total], {}) for wanted in counts}
+        return {wanted: (found[wanted.total].candidates, {"pool": found[wanted.total].pool}) for wanted in counts}
     from comflp.inference.output_change import output_changes
 
     heard = probe.drawn(refinement.num_utterances, refinement.seed)

@@ -19,8 +19,8 @@ from comflp.measures import Speech, skip_matrix
 from comflp.models import load
 from comflp.processes import processes
 from comflp.proposal import PruningProposal
-from comflp.search.coarse.candidate import Candidate
-from comflp.search.coarse.refine import refine
+from comflp.search.coarse.block_matrix import BlockMatrix
+from comflp.search.coarse.refine import Refinement
 from comflp.search.fine.evaluate import evaluate
 
 
@@ -32,11 +32,11 @@ def main():
         dump(model, data, out, **how)
         speech = Speech(model, data, **how, work=out / "work")
         costs = skip_matrix(speech, num_utterances=8)
-        refined = refine(speech, {{1: [Candidate(proposal, 0.0) for proposal in proposals[:3]]}})
+        refined = Refinement(3, 16, seed=0).search(speech, BlockMatrix(costs, is_cost=True), [1], 3)[1].candidates
         found = evaluate(model, proposals, data, race=[proposals], work=out / "work", **how)
         texts = decode(model, data, work=out / "work", **how)
         (out / f"result.{{ranks.rank}}.json").write_text(json.dumps([
-            ranks.size, costs.tolist(), [(str(c.proposal), c.quality) for c in refined[1]],
+            ranks.size, costs.tolist(), [(str(c.proposal), c.quality) for c in refined],
             {{str(p): (found.texts[p], found.counts[p].tolist()) for p in proposals}}, found.layer_runs, texts,
         ]))
 

@@ -148,16 +148,23 @@ def test_skip_costs_from_the_model_to_refined_candidates(exp, tmp_path, make_mod
     assert status == 0, said
     for num_prune in (2, 3):
         found = json.loads((exp / f"prune{num_prune}" / "skip_kl" / "candidates.json").read_text())
-        by_matrix = coarse_search(BlockMatrix(matrix, is_cost=True), num_prune, 7)
-        true = output_changes(speech.drawn(8, 2), [c.proposal for c in by_matrix], "ctc")
+        by_matrix = coarse_search(BlockMatrix(matrix, is_cost=True), num_prune, found["pool"])
+        assert found["pool"] in (7, 10) and len(by_matrix) == found["pool"]
+        true = output_changes(speech.drawn(8, 2), [c.proposal for c in by_matrix], "kl")
         best = sorted(true, key=lambda p: (true[p], p.removed))[:3]
         assert [c["proposal"] for c in found["candidates"]] == [str(p) for p in best]
         assert [c["quality"] for c in found["candidates"]] == pytest.approx([-true[p] for p in best], rel=1e-5)
-        assert found["refined"] == {"proposals": 7, "num_utterances": 8, "seed": 2}
+        assert found["refined"] == {"by": "kl", "proposals": 7, "num_utterances": 8, "seed": 2}
         assert [c["proposal"] for c in found["beam_against_exact"]["exact"]] == [str(c.proposal) for c in by_matrix[:3]]
     assert "up to date" in search(exp, *options, "--refine", 7, "--refine-utterances", 8)[1]
     status, said = search(exp, *options)
     assert status == 1 and "refined" in said and "--force" in said
+    status, said = search(exp, *options, "--refine", 7, "--refine-utterances", 8, "--refine-by", "ctc", "--force")
+    by_ctc = json.loads((exp / "prune2" / "skip_kl" / "candidates.json").read_text())
+    best = by_ctc["candidates"][0]
+    proposal = PruningProposal.parse(best["proposal"], 5)
+    assert status == 0 and by_ctc["refined"]["by"] == "ctc", said
+    assert best["quality"] == pytest.approx(-output_changes(speech.drawn(8, 2), [proposal], "ctc")[proposal], rel=1e-5)
     assert not list(exp.glob(".refine*")) and not list((exp / "correlation").glob(".skip*"))
     status, said = search(exp, *options, "--reverse", "--refine", 7)
     worst = json.loads((exp / "prune2" / "skip_kl_reverse" / "candidates.json").read_text())

@@ -43,7 +43,8 @@ num_prune=4,6,8           # N, layers to remove: a number, a list 4,6,8 or a ran
 target=                   # instead of num_prune and finetune_prune, what the pruned model is to be: params=50%, speedup=1.5, ... (docs/targets.md)
 search=exact              # coarse search: exact, or beam as in the paper
 beam_size=10              # K, candidates of the coarse search
-refine=100                # skip measures only: run the best 100 as whole pruned models and keep the K best; 0: off
+refine=100                # skip measures only: run the best 100 as whole pruned models (more, where that is not enough); 0: off
+refine_by=kl              # what these are ordered by: kl or ctc (docs/measures.md)
 baselines="top uniform glp random" # proposals to compare with: top bottom middle uniform random reverse glp linear_probe
 metric=cer                # error rate of searches and scores: cer or wer
 normaliser=none           # before errors are counted: none, basic (small letters, no punctuation) or english (numbers too)
