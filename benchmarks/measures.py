@@ -39,7 +39,7 @@ from comflp.search.coarse.refine import NUM_UTTERANCES as REFINE_UTTERANCES
 
 K = 10
 NAMES = ("dc", "svcca", "skip_kl", "skip_ctc", "skip_ctc_labelled")
-SCORES = (*NAMES, "skip_kl, pairs", "dc + skip_kl, ranks", "skip_kl, refined by kl", "skip_kl, refined")
+SCORES = (*NAMES, "skip_kl, pairs", "dc + skip_kl, ranks", "skip_kl, refined by kl", "skip_kl, refined by ctc")
 METHODS = (*SCORES, "uniform", "top", "random", "glp")
 
 
@@ -110,7 +110,7 @@ def search(model, num_prune):
     exact = coarse_search(BlockMatrix(model.matrices["skip_kl"], is_cost=True), num_prune, model.num_refined)
     wanted = [candidate.proposal for candidate in exact]
     drawn = baselines.random(layers, num_prune, model.seed, model.num_random)
-    for name, kind in (("skip_kl, refined by kl", "kl"), ("skip_kl, refined", "ctc")):
+    for name, kind in (("skip_kl, refined by kl", "kl"), ("skip_kl, refined by ctc", "ctc")):
         true = output_changes(model.to_refine, [*wanted, *drawn], kind)
         lists[name] = {
             "proposals": sorted(wanted, key=lambda p: (true[p], p.removed))[:K],
@@ -190,7 +190,7 @@ def table(options):
 
 def figure(options):
     result = read_json(options.file)
-    names, cases = ("dc", "svcca", "skip_kl", "skip_kl, refined"), result["by_num_prune"]
+    names, cases = ("dc", "svcca", "skip_kl", "skip_kl, refined by kl"), result["by_num_prune"]
     drawing = Figure(figsize=(3.2 * len(names), 2.6 * len(cases)), layout="constrained")
     axes = drawing.subplots(len(cases), len(names), squeeze=False, sharey="row")
     for row, (n, case) in zip(axes, cases.items()):

@@ -67,7 +67,7 @@ def scores_of(speech, proposals):
         return found
 
     totals = {}
-    for result in Pass(speech).run(work, f"{len(proposals)} pruned models"):
+    for result in Pass(speech, proposals=list(map(str, proposals))).run(work, f"{len(proposals)} pruned models"):
         for name, values in result.items():
             so_far = totals.setdefault(name, {})
             for key, (total, weight) in values.items():
@@ -117,7 +117,8 @@ def run(options):
     if kept(out / "options.json", lambda: settings) != settings:
         raise SystemExit(f"{out} holds results of other options; take another --out")
     model = comflp.models.load(options.model)
-    speech = Speech(model, read_data_dir(data / "probe"), progress=tqdm)
+    how = {"progress": tqdm, "work": out / "work"}
+    speech = Speech(model, read_data_dir(data / "probe"), **how)
     valid, test = (Speech(model, read_data_dir(data / name)).drawn(number, options.seed).data
                    for name, number in (("valid", options.valid), ("test", options.test)))
     layers, nothing = model.num_layers, PruningProposal(model.num_layers, ())
@@ -132,16 +133,16 @@ def run(options):
         }
         for name in REFINED:
             lists[n][name] = sorted(found[n]["pool"], key=lambda p, n=n, name=name: score(found[n]["scores"][p], name))[:K]
-    greedy = kept(out / "glp.json", lambda: {"steps": [
-        str(step.best.proposal) for step in glp(model, max(found), valid, progress=tqdm)]})["steps"]
-    listed = {p for by_name in lists.values() for best in by_name.values() for p in best} | {greedy[n - 1] for n in found}
+    listed = {p for by_name in lists.values() for best in by_name.values() for p in best}
     random = {p for case in found.values() for p in case["random"]}
 
     def decoded(data, names):
-        evaluation = evaluate(model, [nothing, *(PruningProposal.parse(name, layers) for name in sorted(names))], data, progress=tqdm)
+        evaluation = evaluate(model, [nothing, *(PruningProposal.parse(name, layers) for name in sorted(names))], data, **how)
         return {str(p): counts.tolist() for p, counts in evaluation.counts.items()}
 
     on_valid = kept(out / "valid.json", lambda: decoded(valid, listed | random))
+    greedy = kept(out / "glp.json", lambda: {"steps": [
+        str(step.best.proposal) for step in glp(model, max(found), valid, **how)]})["steps"]
     winners = {n: {name: min(best, key=lambda p: rate(on_valid[p])) for name, best in lists[n].items()} for n in lists}
     chosen = {p for by_name in winners.values() for p in by_name.values()} | {greedy[n - 1] for n in found}
     on_test = kept(out / "test.json", lambda: decoded(test, chosen))
@@ -159,7 +160,7 @@ def rate(counts):
 def summary(case, lists, winners, greedy, matrices, on_valid, on_test, layers):
     rates = [rate(on_valid[p]) for p in case["random"]]
     result = {"random": [min(rates), float(np.mean(rates)), max(rates)], "pool": len(case["pool"]),
-              "glp": {"valid": rate(on_valid[greedy]), "test": rate(on_test[greedy]), "proposal": greedy}, "methods": {}}
+              "glp": {"test": rate(on_test[greedy]), "proposal": greedy}, "methods": {}}
     for name, best in lists.items():
         if name in PLAIN:
             matrix = BlockMatrix(np.array(matrices[name]), name == "skip_kl")

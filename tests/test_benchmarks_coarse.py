@@ -7,10 +7,13 @@ from pathlib import Path
 
 import kaldiio
 import numpy as np
+import pytest
 
 from comflp.data.data_dir import read_data_dir
 from comflp.inference.hidden_states import collect
-from comflp.measures import correlation_matrix
+from comflp.inference.output_change import output_changes
+from comflp.measures import Speech, correlation_matrix
+from comflp.proposal import PruningProposal
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -76,8 +79,30 @@ def test_measures(tmp_path, make_model, make_data):
     case = json.loads(out.read_text())["by_num_prune"]["2"]
     assert len(case["random"]) == 6 and all(-1 <= value <= 1 for value in case["spearman"].values())
     assert case["methods"]["skip_kl"]["coarse_runs"] == 4 * (5 + 5 * (25 - 1) // 6)
-    assert case["methods"]["skip_kl, refined"]["coarse_runs"] > case["methods"]["skip_kl"]["coarse_runs"]
+    assert case["methods"]["skip_kl, refined by kl"]["coarse_runs"] > case["methods"]["skip_kl"]["coarse_runs"]
     said = benchmark("measures.py", "table", out, out)
-    assert "| skip_kl, refined |" in said and "+- 0.00" in said and "N=3" in said
+    assert "| skip_kl, refined by kl |" in said and "+- 0.00" in said and "N=3" in said
     benchmark("measures.py", "figure", out, "--out", tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10000
+
+
+def test_weak_models(tmp_path, make_model, make_data):
+    """All criteria from one pass, a pool that grows, and a run that goes on from what it kept."""
+    model = make_model(num_layers=5)
+    model.save(tmp_path / "deep")
+    for number, name in ((40, "probe"), (6, "valid"), (6, "test")):
+        make_data(number, name=f"data/{name}")
+    options = ("weak_models.py", "run", "--model", tmp_path / "deep", "--data", tmp_path / "data", "--out", tmp_path / "out",
+               "--num-prune", 2, "--random", 5, "--pool", 4, "--most", 8, "--utterances", 4)
+    benchmark(*options)
+    scores = json.loads((tmp_path / "out" / "scores2.json").read_text())
+    true = output_changes(Speech(model, read_data_dir(tmp_path / "data" / "probe")).drawn(4, 0),
+                          [PruningProposal.parse(name, 5) for name in scores["scores"]], "kl")
+    for proposal, cost in true.items():
+        total, frames = scores["scores"][str(proposal)]["kl"]
+        assert total / frames == pytest.approx(cost, rel=1e-4)
+    assert len(scores["pool"]) in (4, 8) and len(scores["random"]) == 5
+    (tmp_path / "out" / "summary.json").unlink()
+    benchmark(*options)
+    said = benchmark("weak_models.py", "table", tmp_path / "out", tmp_path / "out")
+    assert "| kl + sampled |" in said and "+- 0.00" in said and "N=2" in said
