@@ -240,7 +240,7 @@ def test_a_finished_training_is_added_to(make_model, make_data, tmp_path):
     finished = {name: train(make_model(), data, tmp_path / name, **changes) for name in ("whole", "killed")}["whole"]
     whole = add(make_model(), tmp_path / "whole", DiesAtCall(0))
     assert said == [(2, None)] and losses(whole)[:2] == losses(finished) and len(whole.log) == 4
-    assert whole.log[2]["learning_rate"] > 100 * finished.log[-1]["learning_rate"], "warm again"
+    assert whole.log[2]["learning_rate"] > 10 * finished.log[-1]["learning_rate"], "warm again"
     assert whole.log[3]["learning_rate"] == pytest.approx(finished.log[-1]["learning_rate"], rel=0.1), "and at the end again"
     with pytest.raises(KeyboardInterrupt):
         add(make_model(), tmp_path / "killed", DiesAtCall(3))
