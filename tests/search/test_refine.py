@@ -19,7 +19,7 @@ def test_candidates_are_ordered_by_their_true_cost(make_model, make_data, kind):
     matrix = BlockMatrix(skip_matrix(speech, "skip_kl"), is_cost=True)
     by_sums = coarse_searches(matrix, [2, 3], 8)
     refined = Refinement(8, 8, seed=0, kind=kind).search(speech, matrix, [2, 3], 8)
-    for num_prune, result in refined.items():
+    for result in refined.values():
         alone = {c.proposal: output_changes(speech, [c.proposal], kind)[c.proposal] for c in result.candidates}
         assert [-c.quality for c in result.candidates] == pytest.approx([alone[c.proposal] for c in result.candidates], rel=1e-5)
         assert [c.quality for c in result.candidates] == sorted((c.quality for c in result.candidates), reverse=True)
