@@ -95,12 +95,13 @@ class Stage:
         return not self._changed(old["options"], old["origin"]) and self._all_intact(self.record.parent, old)
 
     def record_to_extend(self, key: str) -> dict | None:
-        """The record of intact results to which a larger number in the option ``key`` is all that this run adds, or None."""
+        """The record of intact results to which a larger whole number in the option ``key`` is all that this run adds, or None."""
         if self.force or not self.record.exists():
             return None
         old = _read_record(self.record)
         same = {**old["options"], key: None} == {**self.options, key: None} and old["origin"] == self.origin
-        more = same and float(self.options[key]) > float(old["options"][key])
+        now, before = (str(options.get(key)) for options in (self.options, old["options"]))
+        more = same and now.isdecimal() and before.isdecimal() and int(now) > int(before)
         return old if more and self._all_intact(self.record.parent, old) else None
 
     def begin(self, work: str | Path, extends: Mapping[str, Any] | None = None) -> None:
