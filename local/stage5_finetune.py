@@ -239,8 +239,7 @@ class Job:
             self.link(training, *([out] if done else []))
             return None if done else len(extended["epochs"]) if extended else 0
 
-        extends = self.ranks.decide(begin)
-        if extends is None:
+        if (extends := self.ranks.decide(begin)) is None:
             return
         from training_log import EpochReport
 
@@ -270,8 +269,7 @@ class Job:
             run_opts=self.configuration.run_opts,
             report=report,
             goes_on=report.goes_on,
-            allow_pipes=self.allow_pipes,
-            extends=extends,
+            allow_pipes=self.allow_pipes, extends=extends,
         )
         if self.ranks.is_main:
             self.save(fitted, out, stage, extends)

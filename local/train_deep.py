@@ -63,8 +63,7 @@ def train_deep(options, configuration, ranks):
         write_text(training / "hyperparams.yaml", configuration.resolved)
         return len(extended["epochs"]) if extended else 0
 
-    extends = ranks.decide(begin)
-    if extends is None:
+    if (extends := ranks.decide(begin)) is None:
         return
     # Only now: torch and SpeechBrain take seconds to import, and a model that is there needs neither.
     import torch
