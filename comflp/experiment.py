@@ -30,7 +30,7 @@ from comflp.target import ENCODER, LayerCounts
 
 _LAYERS = "layers_"
 _SNAPSHOT = re.compile(r"(?P<measure>.+)_epoch(?P<epoch>[0-9]+)\.npy")
-_OF_REPORTS = (".json", ".npy", ".csv", ".png")
+_OF_REPORTS = (".json", ".npy", ".csv")
 _OF_EARLIER_VERSIONS = ("pruned", "finetuned", "train", "stage5.record.json")
 
 
@@ -161,7 +161,7 @@ class Layout:
         return self.root / "costs.json"
 
     def correlation(self, measure: str, ending: str = ".npy", stack: str = "") -> Path:
-        """A measure's matrix, its ``.json`` or ``.png``; its ``.record.json``, one of all stacks.
+        """A measure's matrix, its ``.json`` or ``.svg``; its ``.record.json``, one of all stacks.
 
         stack: the folder of a stack, of :func:`stack_folders`.
         """

@@ -14,9 +14,10 @@ import option_types
 from cli import progress, run, true_or_false
 from inference_options import inference_parser, recorded, speech_of
 
-from comflp.artifacts import atomic_path, fingerprint_file, read_json, require, write_json
+from comflp.artifacts import atomic_path, fingerprint_file, read_json, require, write_json, write_text
 from comflp.experiment import stack_folders
 from comflp.measures import COST, MEASURES, MODEL, correlation_matrix, measure_named, skip_matrix
+from comflp.measures.heat_map import heat_map
 from comflp.measures.matrix_file import read_matrix
 from comflp.measures.similarity import as_similarity
 from comflp.processes import processes
@@ -41,7 +42,7 @@ def parse_options():
     arguments.add_argument("--data", type=option_types.path, default="data/probe", help="Kaldi data directory that the skip measures draw from")
     arguments.add_argument("--measure", type=option_types.some_name, default="dc", help=f"one of: {' '.join(MEASURES)}")
     arguments.add_argument("--out", type=option_types.new_path, required=True,
-                           help="directory for <measure>.npy, .json and .png; for a folder of them a stack, where the model has several")
+                           help="directory for <measure>.npy, .json and .svg; for a folder of them a stack, where the model has several")
     arguments.add_argument("--seed", type=option_types.seed, default=0, help="seed for the utterances that a measure draws")
     for name, (kind, meaning) in MEASURE_OPTIONS.items():
         arguments.add_argument(f"--{name.replace('_', '-')}", type=kind, help=f"{meaning}; its own default if left out")
@@ -103,9 +104,7 @@ class OfStack:
 
 def write(array, measure, found, about):
     """Write the matrix, what it is (``about`` has what all stacks share) and how it looks; returns the paths."""
-    from comflp.measures.heat_map import heat_map  # matplotlib takes a second to import
-
-    matrix, description, picture = found.matrix, array.with_suffix(".json"), array.with_suffix(".png")
+    matrix, description, picture = found.matrix, array.with_suffix(".json"), array.with_suffix(".svg")
     array.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(array) as temporary, open(temporary, "wb") as file:
         np.save(file, matrix)
@@ -119,8 +118,7 @@ def write(array, measure, found, about):
         **about,
     })
     shown, name = (np.exp(-matrix), f"exp(-{measure.name})") if measure.kind == COST else (matrix, measure.name)
-    with atomic_path(picture) as temporary:
-        heat_map(shown, f"{name}, {found.num_utterances} utterances").savefig(temporary, format="png", dpi=110)
+    write_text(picture, heat_map(shown, f"{name}, {found.num_utterances} utterances"))
     return [array, description, picture]
 
 

@@ -29,7 +29,7 @@ def test_every_stage_echoes_itself_and_leaves_its_artifacts(finished, exp):
     for stage in range(8):
         assert f"stage {stage}:" in done.stderr
     for name in (
-        "deep/model.safetensors", "hidden/hidden.ark", "correlation/dc.npy", "correlation/svcca.png",
+        "deep/model.safetensors", "hidden/hidden.ark", "correlation/dc.npy", "correlation/svcca.svg",
         "prune2/dc/candidates.json", "prune2/dc/ranked.json", "prune2/random/ranked.json", "prune2/top/proposal.json",
         "prune2/dc_fine/pruned/model.safetensors", "prune2/dc_fine/repaired/model.safetensors",
         "prune2/dc_fine/train_repaired/train_log.csv",

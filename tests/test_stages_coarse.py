@@ -62,7 +62,7 @@ def test_from_hidden_states_to_candidates(exp, values):
     about = json.loads((exp / "correlation" / "dc.json").read_text())
     assert about["options"] == {"batch_size": 8, "num_batch": 10}
     assert (about["measure"], about["num_layers"], about["num_utterances"]) == ("dc", 6, 60)
-    assert (exp / "correlation" / "dc.png").read_bytes().startswith(b"\x89PNG")
+    assert (exp / "correlation" / "dc.svg").read_text().startswith("<svg")
     assert "up to date" in correlation(exp, "dc", "--seed", 3, "--batch-size", 8)[1]
     status, said = correlation(exp, "dc", "--seed", 3)
     assert status == 1 and "batch_size: 8 before, 4 now" in said
@@ -141,7 +141,7 @@ def test_skip_costs_from_the_model_to_refined_candidates(exp, tmp_path, make_mod
     np.testing.assert_array_equal(matrix, skip_matrix(speech, "skip_kl", seed=2, num_utterances=6))
     about = json.loads((exp / "correlation" / "skip_kl.json").read_text())
     assert (about["kind"], about["num_utterances"], about["options"]["max_block"]) == ("cost", 6, None)
-    assert (exp / "correlation" / "skip_kl.png").exists() and "between layers" in said
+    assert (exp / "correlation" / "skip_kl.svg").exists() and "between layers" in said
 
     options = ("--measure", "skip_kl", "--num-prune", "2:3", "--beam-size", 3, *of_model)
     status, said = search(exp, *options, "--refine", 7, "--refine-utterances", 8)

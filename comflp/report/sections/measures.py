@@ -7,11 +7,11 @@ import math
 import numpy as np
 from scipy import stats
 
+from comflp.measures.heat_map import heat_map, value_range
 from comflp.report.charts import Series, chart
 from comflp.report.choices import of_candidates
 from comflp.report.collect import Experiment, SearchList
 from comflp.report.document import Column, Figure, Fold, Part, Section, Table, Text
-from comflp.report.drawings import heat_map, value_range
 from comflp.report.names import label
 from comflp.report.palette import colour_of
 from comflp.result_names import ListName
@@ -109,5 +109,5 @@ def _heat_maps(experiment: Experiment) -> tuple[list[Figure], list[Table]]:
                 caption=f"{'S' if is_cost else 'M'} by {title.removesuffix(', exp(-S)')}", matrix=True,
             ))
             described = f"{title}, {limits[0]:.4f} to {limits[1]:.4f} off the diagonal"
-            figures.append(Figure(f"heatmap_{name}", heat_map(shown, limits, described), f"{title}: {', '.join(facts)}" if facts else title))
+            figures.append(Figure(f"heatmap_{name}", heat_map(shown, described, "var(--muted)"), f"{title}: {', '.join(facts)}" if facts else title))
     return figures, tables
