@@ -5,9 +5,11 @@ import shutil
 import subprocess
 
 import pytest
-from fixtures.recipe import MODEL, environment, run, small_recipe
+from fixtures.recipe import MODEL, REPOSITORY, environment, run, small_recipe
 
+from comflp import report
 from comflp.artifacts import read_json
+from comflp.report.document import Commands
 from comflp.costs import ModelCosts
 
 
@@ -124,6 +126,37 @@ def test_the_card_of_a_fine_tuned_model_tells_its_story(exp):
     decoded = {name: read_json(exp / "prune2" / "dc_fine" / name / "decode_dev" / "score.json")["error_rate"]
                for name in ("repaired", "finetuned_repaired")}
     assert decoded == {"repaired": facts["error_rate_before"], "finetuned_repaired": facts["error_rate"]}
+
+
+def test_every_command_of_the_report_runs(finished, exp, tmp_path):
+    """First those of a report after stage 4, which train, decode and report; then those of the report that this leaves."""
+    recipe, _ = finished
+    options = read_json(exp / "report" / "record.json")["options"]
+    searched = shutil.copytree(exp, tmp_path / "searched", symlinks=True, ignore=shutil.ignore_patterns("layers_*", "decode_*", "report"))
+    for link in searched.glob("prune*/*/*"):
+        if link.is_symlink():
+            link.unlink()
+    benchmarks = recipe.parent.parent / "benchmarks"
+    benchmarks.symlink_to(REPOSITORY / "benchmarks")
+    document = report.build(report.collect(searched), recipe=report.Recipe(f"exp/{MODEL}", options["run"]), max_increase=1000.0)
+    [train] = [line for part in document.every(Commands) for _, line in part.steps]
+    assert f"--corpus {recipe.parent.parent / 'corpus'}".replace(" ", "") in train.replace("\\ ", "").replace(" ", "")
+    typed(recipe, train)
+    assert (exp / "prune0" / "layers_none" / "finetuned" / "decode_test" / "score.json").exists()
+    content = read_json(exp / "report" / "report.json")
+    assert [row["Model"] for row in content["tables"]["models"]][:2] == ["Deep model", "Deep model, trained on"]
+    smaller = {"deploy.py": " --models deep --num-utterances 1 --runs 1 --threads 1", "export.py": " --num-utterances 2"}
+    assert all(any(name in line for line in content["commands"]) for name in smaller)
+    for line in content["commands"]:
+        typed(recipe, line + next((more for name, more in smaller.items() if name in line), ""))
+    benchmarks.unlink()
+    shutil.rmtree(exp / "prune0")
+
+
+def typed(recipe, line):
+    """Run a line as the report says: in the recipe's folder, after path.sh."""
+    done = subprocess.run(["bash", "-c", f". ./path.sh && {line}"], cwd=recipe, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, line + done.stdout[-2000:] + done.stderr[-3000:]
 
 
 def test_seeds_make_a_table(finished, exp):

@@ -77,7 +77,7 @@ def test_two_names_of_the_same_layers_share_their_models(exp, tmp_path):
     assert set(found) == {"dc_fine", "top", "svcca_fine"}
     assert found["svcca_fine"].finetuned is found["top"].finetuned and found["svcca_fine"].log == found["top"].log
     [models] = report.build(report.collect(copied)).sections[0].every(Table)
-    assert [row[4] for row in models.rows if row[0] == "SVCCA, fine; Top drop, N=3"] == ["pruned", "fine-tuned"]
+    assert [row[5] for row in models.rows if row[0] == "SVCCA, fine; Top drop, N=3"] == ["pruned", "fine-tuned"]
 
 
 def test_what_no_name_points_to_goes_by_its_layers(exp, tmp_path):

@@ -46,7 +46,7 @@ def section(experiment: Experiment, metric: str) -> Section:
         parts.append(Text("M[i, j] is the correlation between the outputs of layers i and j; 0 is what enters the first layer. Bright "
                           "squares far from the diagonal mark blocks of layers that change little. A skip "
                           "measure's S[i, j] is what the output loses without layers i+1 to j alone, in nats; exp(-S) is shown."))
-        parts += [*maps, Fold("The matrices in numbers", tables)]
+        parts += [*maps, Fold("How they were made, and the costs", tables)]
     else:
         parts.append(Text("There is no correlation matrix yet: stage 2 makes it from the hidden states of stage 1.", missing=True))
     return Section("measures", "What the measures are worth here", parts)
@@ -93,21 +93,26 @@ def _figure(experiment: Experiment, counts: LayerCounts, measure: str, lists: li
 
 
 def _heat_maps(experiment: Experiment) -> tuple[list[Figure], list[Table]]:
-    figures, tables = [], []
+    """Each matrix as a picture with what it shows in numbers; what they were made of, and the costs themselves."""
+    figures, about_rows, costs = [], [], []
     for measure, stacks in experiment.matrices.items():
         about, is_cost = experiment.about.get(measure, {}), experiment.is_cost(measure)
+        options = ", ".join(f"{key} {value}" for key, value in sorted(about.get("options", {}).items()) if value is not None)
         for stack, matrix in stacks.items():
-            shown = np.exp(-matrix) if is_cost else matrix
-            limits = value_range([shown])
             name = f"{measure}_{stack}" if len(stacks) > 1 else measure
-            options = [f"{key} {value}" for key, value in sorted(about.get("options", {}).items()) if value is not None]
-            facts = ([f"{about['num_utterances']} utterances"] if "num_utterances" in about else []) + options
-            title = label(measure) + (f", {stack}" if len(stacks) > 1 else "") + (", exp(-S)" if is_cost else "")
-            tables.append(Table(
-                f"matrix_{name}", [Column("H"), *(Column(str(layer), ".4f") for layer in range(len(matrix)))],
-                [(str(layer), *(float(value) if np.isfinite(value) else None for value in row)) for layer, row in enumerate(matrix)],
-                caption=f"{'S' if is_cost else 'M'} by {title.removesuffix(', exp(-S)')}", matrix=True,
-            ))
-            described = f"{title}, {limits[0]:.4f} to {limits[1]:.4f} off the diagonal"
-            figures.append(Figure(f"heatmap_{name}", heat_map(shown, described, "var(--muted)"), f"{title}: {', '.join(facts)}" if facts else title))
-    return figures, tables
+            title = label(measure) + (f", {stack}" if len(stacks) > 1 else "")
+            shown = np.exp(-matrix) if is_cost else matrix
+            low, high = value_range([shown])
+            about_rows.append((title, about.get("num_utterances"), low, high, options))
+            if is_cost:
+                costs.append(_numbers(f"matrix_{name}", matrix, f"S by {title}"))
+            data = _numbers(f"{'heatmap' if is_cost else 'matrix'}_{name}", shown, title)
+            svg = heat_map(shown, f"{title}, {low:.4f} to {high:.4f} off the diagonal", "var(--muted)")
+            figures.append(Figure(f"heatmap_{name}", svg, title + (", exp(-S)" if is_cost else ""), data))
+    columns = [Column("Matrix"), Column("Utterances", ",d"), Column("Lowest", ".4f"), Column("Highest", ".4f"), Column("Options")]
+    return figures, [Table("matrices", columns, about_rows), *costs]
+
+
+def _numbers(name: str, matrix: np.ndarray, caption: str) -> Table:
+    rows = [(str(layer), *(float(value) if np.isfinite(value) else None for value in row)) for layer, row in enumerate(matrix)]
+    return Table(name, [Column("H"), *(Column(str(layer), ".4f") for layer in range(len(matrix)))], rows, caption, matrix=True)
