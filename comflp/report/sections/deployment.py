@@ -38,13 +38,15 @@ def section(experiment: Experiment, metric: str) -> Section:
         parts.append(Text("Speed and memory have not been measured: `benchmarks/deploy.py` does.", missing=True))
     exported = [(path, form, entry) for path, (_, _, model) in experiment.models.items() for form, entry in model.exports.items()]
     if exported:
-        parts.append(Text("Exports are checked on real utterances, one at a time: how many texts equal those of the float model in "
+        parts.append(Text("Exports are checked on real utterances in their own runtime: how many texts equal those of the float model in "
                           f"PyTorch, and the {metric} of both."))
         columns = [Column("Model"), Column("Format"), Column(f"{metric} (%)", ".2f"), Column(f"{metric}, PyTorch (%)", ".2f"),
-                   Column("Same text", "d"), Column("of", "d"), Column("MB on disk", ".2f")]
+                   Column("Same text", "d"), Column("of", "d"), Column("RTF, 1 thread", ".4f"), Column("MB on disk", ".2f"),
+                   Column("Peak MB", ".0f"), Column("Runtime")]
         parts.append(Table("exports", columns, [
-            (model_label(experiment, path), _FORMATS.get(form, form), entry["error_rate"], entry["reference_error_rate"],
-             entry["same_texts"], entry["num_utterances"], entry["megabytes"])
+            (model_label(experiment, path), _FORMATS.get(form, form), entry.get("error_rate"), entry.get("reference_error_rate"),
+             entry.get("same_texts"), entry.get("num_utterances"), entry["rtf"].get("1") if isinstance(entry.get("rtf"), dict) else None,
+             entry.get("megabytes"), entry.get("peak_megabytes"), f"{entry.get('runtime', '')} {entry.get('runtime_version', '')}".strip())
             for path, form, entry in exported
         ], "Exports"))
     else:
