@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,15 +11,17 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from fixtures.exported import same_share, speech
 
 import comflp.models
 from comflp.artifacts import read_json
 from comflp.data.audio import read_audio
 from comflp.deploy import description, int8_torch, onnx_files, recognition, weights
 from comflp.deploy.ctc_graphs import takes_batches
-from comflp.deploy.ctc_onnx import write_ctc
+from comflp.deploy.ctc_onnx import for_sherpa, write_ctc
 from comflp.deploy.export import export
 from comflp.deploy.formats import FORMATS, formats_of, refuse
+from comflp.deploy.graph_edits import set_metadata
 from comflp.errors import ComflpError
 from comflp.report.collect import Experiment, Model
 from comflp.report.document import Table
@@ -39,15 +42,26 @@ def model(make_model):
     return make_model(num_layers=3)
 
 
+_TRACED = {}
+
+
+@pytest.fixture
+def traced(model, tmp_path_factory):
+    """(model, its ONNX export, made once for this file: tracing takes seconds)."""
+    if not _TRACED:
+        _TRACED["onnx"] = tmp_path_factory.mktemp("traced") / "onnx"
+        write_ctc(model, _TRACED["onnx"])
+    return model, _TRACED["onnx"]
+
+
 def assert_close_in_direction(found, expected, least=0.98):
     """Logits of smaller weights lean the same way as the float ones, frame by frame; four bits of random weights lean far off."""
     assert torch.cosine_similarity(found, expected, dim=-1).min() > least
 
 
-def test_a_batch_of_any_lengths_gives_each_utterance_what_the_model_gives_it_alone(model, make_data, tmp_path):
-    data = make_data(6)
-    write_ctc(model, tmp_path / "onnx")
-    recognizer, own = recognition.load(tmp_path / "onnx"), recognition.of_model(model)
+def test_a_batch_of_any_lengths_gives_each_utterance_what_the_model_gives_it_alone(traced, make_data, tmp_path):
+    data, (model, directory) = make_data(6), traced
+    recognizer, own = recognition.load(directory), recognition.of_model(model)
     assert (recognizer.format, recognizer.num_layers, recognizer.num_parameters) == ("onnx", 3, model.num_parameters)
     assert recognizer.runtime == f"onnxruntime {onnxruntime.__version__}"
     heard = waveforms(data, model.sample_rate)
@@ -56,31 +70,41 @@ def test_a_batch_of_any_lengths_gives_each_utterance_what_the_model_gives_it_alo
         assert recognizer.text(waveform) == own.text(waveform)
     lengths = np.array([len(waveform) for waveform in heard])
     padded = np.stack([np.pad(waveform, (0, lengths.max() - len(waveform))) for waveform in heard])
-    logits, frames = onnx_files.session(tmp_path / "onnx" / "model.onnx").run(None, {"waveforms": padded, "num_samples": lengths})
+    logits, frames = onnx_files.session(directory / "model.onnx").run(None, {"waveforms": padded, "num_samples": lengths})
     for row, count, waveform in zip(torch.from_numpy(logits), frames, heard):
         torch.testing.assert_close(row[:count], own.logits(waveform), rtol=1e-4, atol=1e-4)
 
     inputs = [{"waveforms": waveform[None], "num_samples": lengths[i : i + 1]} for i, waveform in enumerate(heard)]
     for precision, least in (("int8", 0.98), ("int8_static", 0.95), ("int4", 0.4), ("float16", 0.999)):
-        weights.convert(tmp_path / "onnx", tmp_path / precision, f"onnx_{precision}", precision, inputs)
+        weights.convert(directory, tmp_path / precision, f"onnx_{precision}", precision, inputs)
         small = recognition.load(tmp_path / precision, num_threads=1)
         assert small.format == f"onnx_{precision}"
-        assert (tmp_path / precision / "model.onnx").stat().st_size < (tmp_path / "onnx" / "model.onnx").stat().st_size
+        assert (tmp_path / precision / "model.onnx").stat().st_size < (directory / "model.onnx").stat().st_size
         assert_close_in_direction(small.logits(heard[0]), own.logits(heard[0]), least)
 
 
-def test_weights_beside_a_graph_stay_with_it(model, make_data, tmp_path, monkeypatch):
-    """Above 2 GB weights lie in a file of their own; int8 weights are made of it, and it is not taken for a tokenizer's."""
+def test_weights_beside_a_graph_stay_with_it(traced, make_data, tmp_path, monkeypatch):
+    """Above 2 GB weights lie in a file of their own; int8 weights are made of it, and it is not taken for another file."""
     monkeypatch.setattr(onnx_files, "ONE_FILE_BYTES", 10_000)
-    write_ctc(model, tmp_path / "onnx")
-    assert (tmp_path / "onnx" / "model.onnx.data").stat().st_size > (tmp_path / "onnx" / "model.onnx").stat().st_size / 10
+    model, directory = traced
+    shutil.copytree(directory, tmp_path / "onnx")
+    set_metadata(tmp_path / "onnx" / "model.onnx", {"note": "written again"})
+    assert (tmp_path / "onnx" / "model.onnx.data").exists()
     weights.convert(tmp_path / "onnx", tmp_path / "int8", "onnx_int8", "int8")
     waveform = waveforms(make_data(1), model.sample_rate)[0]
     own = recognition.of_model(model)
     torch.testing.assert_close(recognition.load(tmp_path / "onnx").logits(waveform), own.logits(waveform), rtol=1e-4, atol=1e-4)
     assert_close_in_direction(recognition.load(tmp_path / "int8").logits(waveform), own.logits(waveform))
-    sizes = {path.name: path.stat().st_size for path in (tmp_path / "int8").iterdir()}
-    assert sum(sizes.values()) < sum(path.stat().st_size for path in (tmp_path / "onnx").iterdir())
+    size = {name: sum(path.stat().st_size for path in (tmp_path / name).iterdir()) for name in ("onnx", "int8")}
+    assert size["int8"] < size["onnx"]
+
+
+def test_sherpa_onnx_reads_a_model_of_another_rate(traced, tmp_path):
+    """sherpa-onnx brings 8 kHz to 16, and the graph brings them back."""
+    pytest.importorskip("sherpa_onnx", reason="sherpa_onnx is not installed; pip install 'comflp[runtimes]' brings it")
+    model, directory = traced
+    for_sherpa(directory, tmp_path / "sherpa-onnx")
+    assert same_share(model, tmp_path / "sherpa-onnx", speech(rate=model.sample_rate)) >= 0.9
 
 
 def test_int8_directory_keeps_weights_within_half_a_step_and_loads_the_same(model, make_data, tmp_path):

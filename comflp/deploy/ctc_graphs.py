@@ -16,6 +16,9 @@ from comflp.models.layered import LayeredModel
 from comflp.models.own.transformer_ctc import TransformerCTC
 from comflp.models.transformers.model import TransformersCTC
 
+_NEVER = -1e4
+"""The logit of a label that is never written; float16 holds it."""
+
 
 def takes_batches(model: LayeredModel) -> bool:
     """Whether utterances of several lengths can share a graph: none of the model's parts reads the padding beside one."""
@@ -29,6 +32,20 @@ def takes_batches(model: LayeredModel) -> bool:
     )
 
 
+def only_text(model: LayeredModel, logits: torch.Tensor) -> torch.Tensor:
+    """Logits (..., V) in which special tokens, which this library leaves out of texts, count as the blank.
+
+    Other runtimes write every label but the blank. Which text comes out stays the same.
+    """
+    silent = getattr(model.tokenizer, "silent", [])
+    if not silent:
+        return logits
+    labels = torch.arange(logits.shape[-1])
+    blank = logits[..., [model.tokenizer.blank_id, *silent]].amax(dim=-1, keepdim=True)
+    heard = torch.where(torch.isin(labels, torch.tensor(silent)), _NEVER, logits)
+    return torch.where(labels == model.tokenizer.blank_id, blank, heard)
+
+
 class OneWaveform(torch.nn.Module):
     """(1, samples) to logits (1, frames, V): all of the waveform is audio."""
 
@@ -40,7 +57,7 @@ class OneWaveform(torch.nn.Module):
         """Logits of one utterance."""
         num_samples = torch.full((1,), waveforms.shape[1], dtype=torch.int64)
         if isinstance(self.model, TransformersCTC):
-            return self.model.library_logits(AudioBatch((), waveforms, num_samples))
+            return only_text(self.model, self.model.library_logits(AudioBatch((), waveforms, num_samples)))
         return self.model(AudioBatch((), waveforms, num_samples)).logits
 
 
@@ -64,7 +81,7 @@ class Waveforms(torch.nn.Module):
             waveforms = torch.where(own, (waveforms - mean) / torch.sqrt(variance + 1e-7), extractor.padding_value)
         with _norm_over_own_frames(model, num_samples):
             logits = model.model(input_values=waveforms, attention_mask=own.long()).logits
-        return logits, model.split.logit_frames(num_samples)
+        return only_text(model, logits), model.split.logit_frames(num_samples)
 
 
 class Features(torch.nn.Module):
@@ -78,7 +95,7 @@ class Features(torch.nn.Module):
         """Log-posteriors of a padded batch."""
         own = own_frames(length, audio_signal.shape[2])
         logits = self.model.model(input_features=audio_signal.transpose(1, 2), attention_mask=own.long()).logits
-        return torch.log_softmax(logits, dim=-1)
+        return torch.log_softmax(only_text(self.model, logits), dim=-1)
 
 
 class _OwnGroupNorm(torch.nn.Module):

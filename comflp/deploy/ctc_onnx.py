@@ -22,7 +22,7 @@ import torch
 
 from comflp.artifacts import atomic_directory, read_json, write_json, write_text
 from comflp.data.batching import AudioBatch
-from comflp.deploy.ctc_graphs import Features, OneWaveform, Waveforms, takes_batches
+from comflp.deploy.ctc_graphs import Features, OneWaveform, Waveforms, only_text, takes_batches
 from comflp.deploy.description import DESCRIPTION, describe, files_of, labels
 from comflp.deploy.formats import reads
 from comflp.deploy.graph_edits import for_one_waveform, set_metadata
@@ -129,7 +129,7 @@ def _compare(model: LayeredModel, graph: _Graph, path: Path) -> None:
         refuse_unless_same(model.family, path, dict(zip(graph.inputs, arguments)), expected, frames)
         return
     waveforms, lengths = _noise(model, _COMPARED_SECONDS)
-    alone = _alone(model)
+    alone = [only_text(model, row) for row in _alone(model)]
     expected = torch.nn.utils.rnn.pad_sequence(alone, batch_first=True)
     if len(graph.inputs) > 1:
         refuse_unless_same(model.family, path, {"waveforms": waveforms, "num_samples": lengths}, expected, [len(row) for row in alone])

@@ -113,7 +113,7 @@ class SherpaEncoder(torch.nn.Module):
     def forward(self, mel: torch.Tensor) -> Pair:
         """Keys and values."""
         silence = mel.amax(dim=(1, 2), keepdim=True) - _RANGE
-        padded = torch.nn.functional.pad(mel, (0, self.frames - mel.shape[2]))
+        padded = torch.cat([mel, torch.zeros(1, mel.shape[1], self.frames)], dim=2)[:, :, : self.frames]
         states = self.encoder(torch.where((padded == 0).all(dim=1, keepdim=True), silence, padded)).last_hidden_state
         keys = torch.stack([layer.encoder_attn.k_proj(states) for layer in self.layers])
         return keys, torch.stack([layer.encoder_attn.v_proj(states) for layer in self.layers])

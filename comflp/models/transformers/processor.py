@@ -166,6 +166,12 @@ class ProcessorTokenizer:
             list(ids), skip_special_tokens=True, group_tokens=False, clean_up_tokenization_spaces=False
         )
 
+    @property
+    def silent(self) -> list[int]:
+        """Labels that :meth:`decode` leaves out: special tokens other than the blank."""
+        ids = self.tokenizer.convert_tokens_to_ids(sorted(self._special))
+        return sorted({label for label in ids if label < self.vocab_size} - {self.blank_id})
+
     def pieces(self) -> list[str]:
         """The text of every label, ``▁`` for a space; a label without any is named by its number."""
         found = self.tokenizer.convert_ids_to_tokens(list(range(self.vocab_size)))
