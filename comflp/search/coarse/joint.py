@@ -79,7 +79,7 @@ def joint_searches(
 ) -> dict[LayerCounts, JointResult]:
     """The ``beam_size`` joint proposals of lowest cost, for several numbers of layers at once.
 
-    cost_of: runs proposals whole; it is called twice, so that all that they share is run once. matrices: the costs of
+    cost_of: runs proposals whole; it is called twice, so that all that they share is run once, and never for one twice. matrices: the costs of
     the blocks of each stack, in the order of the model. num_joint: how many joint proposals are run whole, for each of ``counts``.
 
     Ties go to the proposal whose layers come first. Raises ComflpError where a stack has not so many layers that may go.
@@ -99,7 +99,8 @@ def joint_searches(
         sums[wanted] = dict(k_best_joint({
             stack: [(part, alone_costs[stack].get(part, 0.0)) for part in found] for stack, found in parts.items()
         }, max(num_joint, beam_size)))
-    costs = cost_of(sorted({proposal for found in sums.values() for proposal in found}))
+    unknown = {proposal for found in sums.values() for proposal in found} - costs.keys()
+    costs = {**costs, **(cost_of(sorted(unknown)) if unknown else {})}
     results = {}
     for wanted, found in sums.items():
         own = {proposal: costs[proposal] for proposal in found}
