@@ -5,7 +5,7 @@
         prune6/                          everything that removes six layers
             dc/  dc_reverse/  random/        lists of candidates: candidates.json, ranked.json
             dc_coarse/  dc_fine/  top/       named proposals: proposal.json says which layers; the rest are links to
-            layers_1,3-4,7-9/                what was made of these layers, once, whatever names they have:
+            layers_1,3-4,7-9/                what was made of these layers, whatever their names:
                                              pruned/  repaired/  finetuned[_<settings>]/  train[_<settings>]/
             scratch/                         models of this depth that were trained from random weights
 

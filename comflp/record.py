@@ -20,7 +20,12 @@ from typing import Any, Iterable, Mapping
 from comflp import __version__
 from comflp.artifacts import fingerprint_file, fingerprint_model, read_json, write_json
 from comflp.errors import ComflpError
+from comflp.locks import this_process
 
+STARTED = "started.json"
+"""What unfinished work was started with, and by which process."""
+_EDITED = 1 << 24
+"""Bytes of a file that somebody may have edited, so that it is looked at before it is used."""
 _MOST_NAMED = 6
 """Changed options that a message names."""
 _PACKAGES = ("torch", "speechbrain", "transformers", "numpy", "kaldiio", "jiwer")
@@ -55,17 +60,21 @@ class Stage:
         self.origin = self.agree(upstream)
         self.force = force
         self._started = time.monotonic()
+        self._process = this_process()
 
     def agree(self, upstream: Iterable[str | Path]) -> dict[str, str]:
         """What this stage's inputs and the records ``upstream`` together came from, name -> fingerprint.
 
-        Raises ComflpError that names the record and the input where two came from different models or data.
+        Raises ComflpError that names the record and the input where two came from different models or data, and the file
+        where one that the record names was changed since.
         """
         origin, source = dict(self.inputs), {key: f"{self.name}'s own input" for key in self.inputs}
         for path in map(Path, upstream):
             if not path.exists():
                 continue
-            for key, value in _read_record(path)["origin"].items():
+            record = _read_record(path)
+            self._refuse_changed(path.parent, record)
+            for key, value in record["origin"].items():
                 if origin.setdefault(key, value) != value:
                     raise ComflpError(
                         f"{self.name}: {path} was made from another {key} than {source[key]}; "
@@ -73,6 +82,17 @@ class Stage:
                     )
                 source.setdefault(key, str(path))
         return origin
+
+    @staticmethod
+    def _refuse_changed(directory: Path, record: Mapping[str, Any]) -> None:
+        """ComflpError where a file of a record, small enough to be edited by hand, is not as the stage left it."""
+        for name, entry in record["outputs"].items():
+            path = directory / name
+            if path.is_file() and path.stat().st_size <= _EDITED and fingerprint_file(path) != entry["sha256"]:
+                raise ComflpError(
+                    f"{path} was changed after {record['stage']} wrote it; run that stage again with --force, "
+                    f"or give what you want by its options"
+                )
 
     def up_to_date(self) -> bool:
         """True when the record says the same and every output is intact.
@@ -105,17 +125,27 @@ class Stage:
         return old if more and self._all_intact(self.record.parent, old) else None
 
     def begin(self, work: str | Path, extends: Mapping[str, Any] | None = None) -> None:
-        """Mark the directory ``work`` as unfinished work of this stage, to be gone on with after a kill.
+        """Mark the directory ``work`` as unfinished work of this stage, which this process goes on with.
 
         extends: the record of the finished results that this work goes on from (:meth:`record_to_extend`).
         Raises ComflpError, naming what changed, where it is work with other options or on other inputs.
         """
-        marker = Path(work) / "started.json"
+        marker = Path(work) / STARTED
         old = read_json(marker) if marker.exists() else None
-        if old is None or (extends and old["options"] == extends["options"]):
-            write_json(marker, {"stage": self.name, "options": self.options, "origin": self.origin})
-        else:
+        if old is not None and not (extends and old["options"] == extends["options"]):
             self._compare(work, "unfinished work", old["options"], old["origin"])
+        write_json(marker, {"stage": self.name, "options": self.options, "origin": self.origin, "started_by": self._process})
+
+    def check_own(self, work: str | Path) -> None:
+        """ComflpError where another process has begun this work since :meth:`begin`, or removed it.
+
+        A process may outlive the run that started it, and would mix its work with the next run's.
+        """
+        marker = Path(work) / STARTED
+        by = read_json(marker)["started_by"] if marker.exists() else None
+        if by != self._process:
+            who = f"{by} has begun it" if by else "another process has removed it"
+            raise ComflpError(f"{work} is no longer the work of this process: {who} since; this process ends, and changes nothing more")
 
     def _changed(self, options: Mapping[str, Any], origin: Mapping[str, str]) -> list[str]:
         return [

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Start a script in one process or in several, here or on several nodes, by torchrun.
 
-    launch.py [--nproc-per-node P] [--nnodes N --node-rank R --rdzv-endpoint HOST:PORT] SCRIPT ARGUMENT...
+    launch.py [--nproc-per-node P] [--standalone | --nnodes N --node-rank R --rdzv-endpoint HOST:PORT] SCRIPT ARGUMENT...
 
-The words are torchrun's. In a job step of Slurm the tasks are the nodes: ``srun --ntasks 2 python launch.py SCRIPT`` starts
-one script in two processes that know each other. One process on one node is the script itself, without torchrun.
+The words are torchrun's. --standalone is this node alone, also within a job step of Slurm. Without it the tasks of a job step
+are the nodes: ``srun --ntasks 2 python launch.py SCRIPT`` starts one script in two processes that know each other. One process
+on one node is the script itself, without torchrun.
 Below an error of the script there is no traceback of torchrun's.
 """
 
@@ -29,7 +30,9 @@ JOIN_SECONDS = 600
 def main() -> None:
     arguments = Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
     arguments.add_argument("--nproc-per-node", type=whole(1, 1024), default=1, help="processes on each node")
-    arguments.add_argument("--nnodes", type=whole(1, 4096), help="number of nodes; Slurm's tasks or 1 if left out")
+    nodes = arguments.add_mutually_exclusive_group()
+    nodes.add_argument("--standalone", action="store_const", const=1, dest="nnodes", help="one node, whatever Slurm says")
+    nodes.add_argument("--nnodes", type=whole(1, 4096), help="number of nodes; Slurm's tasks or 1 if left out")
     arguments.add_argument("--node-rank", type=whole(0, 4095), default=0, help="number of this node, from 0")
     arguments.add_argument("--rdzv-endpoint", default="", help="HOST:PORT of node 0, where the nodes meet")
     arguments.add_argument("command", nargs=REMAINDER, help="the script and its arguments")

@@ -15,10 +15,15 @@ if [ "$force" = true ]; then forced=(--force); fi
 trusted=() # --trust-hyperparams, for every script that loads a model
 if [ "${trust_hyperparams:-false}" = true ]; then trusted=(--trust-hyperparams); fi
 
-begin_experiment() { # locks the experiment and makes it known to what follows
+begin_experiment() { # locks the experiment and makes it known to what follows; runs of stage 5 alone share the lock
+  local take=lock_or_stop shared=
+  if [ "$stage" -eq 5 ] && [ "$stop_stage" -eq 5 ]; then # which locks each result that it trains
+    take=share_lock_or_stop
+    shared=.shared
+  fi
   trap 'log_failure $?' EXIT
-  if is_first_node; then lock_or_stop "$exp/.lock" 9 "recipes/$(basename "$PWD")/$exp"; fi
-  export COMFLP_LOCK=$PWD/$exp/.lock # which every process that is started from here holds too (local/lifetime.py)
+  if is_first_node; then "$take" "$exp/.lock" 9 "recipes/$(basename "$PWD")/$exp"; fi
+  export COMFLP_LOCK=$PWD/$exp/.lock$shared # which every process that is started from here holds too (local/lifetime.py)
 }
 
 lock_data() { # one run at a time makes data/, of all experiments of a recipe

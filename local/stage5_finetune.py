@@ -8,13 +8,14 @@ Models lie under the layers that they lack, so proposals of the same layers shar
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import shutil
 import sys
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 import hparams
 import numpy as np
@@ -29,6 +30,7 @@ from comflp.artifacts import atomic_path, write_text
 from comflp.data.data_dir import DataDir, read_data_dir, subset
 from comflp.experiment import Layout, snapshot, write_proposal
 from comflp.inference.speech import Speech
+from comflp.locks import locked
 from comflp.measures import correlation_matrix
 from comflp.processes import Ranks, processes
 from comflp.proposal import Proposal
@@ -75,7 +77,7 @@ def repairs(options) -> bool:
 
 def main():
     options, configuration = parse_options()
-    with processes(training=True) as ranks:
+    with processes(training=True) as ranks, contextlib.ExitStack() as held:
         layout = Layout(options.exp)
         layout.refuse_earlier_versions()
         deep = DeepModel(layout.deep, partial(load, trust_hyperparams=options.trust_hyperparams))
@@ -94,6 +96,7 @@ def main():
             allow_pipes=options.allow_pipes,
             force=options.force,
             ranks=ranks,
+            held=held,
         )
         job.prune()
         job.repair()
@@ -102,7 +105,7 @@ def main():
 
 @dataclass(frozen=True)
 class Job:
-    """One proposal, pruned, repaired and fine-tuned."""
+    """One proposal, pruned, repaired and fine-tuned. ``held`` gets the lock of the training."""
 
     chosen: Chosen
     state: FineTuned
@@ -117,6 +120,7 @@ class Job:
     allow_pipes: bool
     force: bool
     ranks: Ranks
+    held: contextlib.ExitStack
 
     @property
     def proposal(self) -> Proposal:
@@ -153,6 +157,10 @@ class Job:
         for directory in directories if self.chosen.named else ():
             self.chosen.named.link(directory)
 
+    def alone(self, make: Callable[[], None]) -> None:
+        """Make what all trainings start from, while no other run does."""
+        self.ranks.decide(locked(self.chosen.result.directory, wait=True)(make))
+
     def prune(self) -> None:
         """The pruned model's directory. There is none where nothing was pruned: of random weights, of the deep model."""
         result = self.chosen.result
@@ -174,7 +182,7 @@ class Job:
                 stage.finish([out])
             self.link(out)
 
-        self.ranks.decide(make)
+        self.alone(make)
 
     def repair(self) -> None:
         """The repaired model's directory, where one is wanted."""
@@ -202,30 +210,24 @@ class Job:
                       f"{done['divergence'][1]:.3g} after, in nats a frame")
             self.link(out)
 
-        self.ranks.decide(make)
+        self.alone(make)
 
     def finetune(self) -> None:
-        """The fine-tuned model's directory; nothing where no epoch is asked for."""
+        """The fine-tuned model's directory, nothing where no epoch is asked for. Another run may train other results meanwhile."""
         if not self.configuration.settings["number_of_epochs"]:
             return
         result = self.chosen.result
         out, training = result.model(self.state), result.training(self.state)
         stage = self.stage(
-            out / "record.json",
-            "stage5_finetune",
-            {
-                **self.configuration.options(),
-                "start": str(result.start),
-                "distill": self.state.distill,
-                "metric": self.metric,
-                "normaliser": self.normaliser,
-                "processes": self.ranks.size,
-            },
+            out / "record.json", "stage5_finetune",
+            {**self.configuration.options(), "start": str(result.start), "distill": self.state.distill, "metric": self.metric,
+             "normaliser": self.normaliser, "processes": self.ranks.size},
             {"training data": self.train.fingerprint(), "dev data": self.dev.fingerprint()},
         )
 
         def begin() -> int | None:
             """How many epochs a finished training has that this one adds to; None where the model is there already."""
+            self.held.enter_context(locked(training))
             extended = stage.record_to_extend("number_of_epochs")
             done = extended is None and stage.up_to_date()
             if done:
@@ -250,17 +252,9 @@ class Job:
         if self.ranks.is_main:
             report.says_step(batch_limits(values), self.ranks.size, values["grad_accumulation_factor"])
         fitted = fit(
-            self.student,
-            self.train,
-            self.dev,
-            training,
-            values,
-            self.metric,
-            self.normaliser,
+            self.student, self.train, self.dev, training, values, self.metric, self.normaliser,
             distillation=Distillation.of_kind(
-                self.state.distill,
-                self.deep.model,
-                self.proposal.of(next(iter(self.deep.stacks))).kept,
+                self.state.distill, self.deep.model, self.proposal.of(next(iter(self.deep.stacks))).kept,
                 ctc_weight=values["distill_ctc_weight"],
                 hidden_weight=values["distill_hidden_weight"],
                 temperature=values["distill_temperature"],
@@ -269,9 +263,11 @@ class Job:
             run_opts=self.configuration.run_opts,
             report=report,
             goes_on=report.goes_on,
+            check_own=partial(stage.check_own, training),
             allow_pipes=self.allow_pipes, extends=extends,
         )
         if self.ranks.is_main:
+            stage.check_own(training)
             self.save(fitted, out, stage, extends)
             self.link(out)
 

@@ -22,6 +22,7 @@ from comflp.data.data_dir import DataDir
 from comflp.errors import ComflpError
 from comflp.experiment import Layout, decode_directory
 from comflp.inference.speech import How, Speech
+from comflp.origins import refuse_other_origins
 from comflp.processes import processes
 from comflp.record import Stage
 from comflp.scoring import check_references
@@ -93,6 +94,7 @@ def model_directories(models: list[str], exp: Path | None) -> list[Path]:
     found = [require(directory, "stage 0 or 5") for directory in models]
     if exp:
         layout = Layout(exp)
+        refuse_other_origins(layout)
         found.append(require(layout.deep, "stage 0 (deep model)"))
         found += [result.model(state) for result in layout.results() for state in result.states()]
     return list({path.resolve(): path for path in found}.values())

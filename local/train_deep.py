@@ -5,6 +5,7 @@ Usage as SpeechBrain's recipes: train_deep.py [options] conf/deep.yaml [--key va
 """
 
 import shutil
+from functools import partial
 
 import hparams
 import option_types
@@ -91,10 +92,12 @@ def train_deep(options, configuration, ranks):
         run_opts=configuration.run_opts,
         report=report,
         goes_on=report.goes_on,
+        check_own=partial(stage.check_own, training),
         allow_pipes=options.allow_pipes,
         extends=extends,
     )
     if ranks.is_main:
+        stage.check_own(training)
         with atomic_directory(deep, MODEL, options.force) as temporary:
             result.model.save(temporary)
         stage.finish([deep], stacks=as_json(model.stacks), epochs=result.log, averaged_epochs=result.averaged_epochs, extends=extends,

@@ -83,6 +83,17 @@ def test_a_killed_run_goes_on_and_a_torn_line_is_dropped(make_model, make_data, 
     assert totals[1:] == [0, len(data)], "another model's partial results were used"
 
 
+def test_work_in_progress_that_was_damaged_is_made_again(make_model, make_data, tmp_path):
+    model, data, work = make_model(), make_data(), tmp_path / "work"
+    whole = decode(model, data, work=work, max_seconds=2.0)
+    (journal,) = work.iterdir()
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([b"\0\xff{\n", b"[]\n", b'{"index": 0}\n', *lines[2:]]))
+    totals = []
+    assert decode(model, data, work=work, max_seconds=2.0, progress=counting(totals)) == whole
+    assert totals == [sum(map(len, plan_batches(model, data, 2.0)[:2]))]
+
+
 def test_what_another_process_of_an_earlier_run_did_is_not_done_again(make_model, make_data, tmp_path):
     model, data = make_model(), make_data()
     options, totals = {"max_seconds": 2.0, "work": tmp_path / "work"}, []

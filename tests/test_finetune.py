@@ -1,7 +1,6 @@
 """Training: what it learns, that it goes on where it was killed, what it refuses, what it averages."""
 
 import dataclasses
-import functools
 import math
 import subprocess
 import sys
@@ -16,56 +15,13 @@ from comflp.data.data_dir import DataDir
 from comflp.data.training import DurationBatchSampler, LabelledDataset
 from comflp.inference.decode import decode
 from comflp.train.distillation import Distillation, posterior_divergence
-from comflp.errors import ComflpError
 from comflp.train.fit import fit
 from comflp.train.objectives import ctc_loss
+from comflp.errors import ComflpError
 from comflp.models.layered import Output
 from comflp.proposal import PruningProposal
 from comflp.scoring import error_rate
-
-
-def hparams(**changes):
-    return {
-        "seed": 7,
-        "number_of_epochs": 3,
-        "layerdrop": 0.3,
-        "freeze_feature_extractor": False,
-        "augmentation": None,
-        "max_batch_seconds": 3.0,
-        "max_batch_utterances": 3,
-        "batch_order": "random",
-        "grad_accumulation_factor": 1,
-        "max_grad_norm": math.inf,
-        "gradient_checkpointing": False,
-        "optimizer": functools.partial(torch.optim.AdamW, lr=3e-3),
-        "scheduler": functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=0, factor=0.5),
-        "monitor": "loss",
-        "average": 1,
-        "early_stopping": None,
-        "snapshot_epochs": [],
-        **changes,
-    }
-
-
-def train(model, data, directory, run_opts=None, **changes):
-    return fit(model, data, data, directory, hparams(**changes), run_opts={"noprogressbar": True, **(run_opts or {})})
-
-
-def losses(result):
-    return [(row["train_loss"], row["valid_loss"], row["learning_rate"]) for row in result.log]
-
-
-class DiesAtCall:
-    """An augmentation that changes nothing and is interrupted at its n-th call."""
-
-    def __init__(self, call):
-        self.call, self.calls = call, 0
-
-    def __call__(self, waveforms, lengths):
-        self.calls += 1
-        if self.calls == self.call:
-            raise KeyboardInterrupt
-        return waveforms, lengths
+from fixtures.training import hparams, losses, train
 
 
 def test_loss_falls_and_the_log_is_written(make_model, make_data, tmp_path):
@@ -81,33 +37,6 @@ def test_same_seed_same_losses_and_another_seed_others(make_model, make_data, tm
     first = train(make_model(), data, tmp_path / "a")
     assert losses(first) == losses(train(make_model(), data, tmp_path / "b"))
     assert losses(first) != losses(train(make_model(), data, tmp_path / "c", seed=8))
-
-
-@pytest.mark.parametrize("call", [1, 6, 9, 12])
-def test_interrupted_training_goes_on_as_if_it_had_not_been(make_model, make_data, tmp_path, call):
-    data = make_data()
-    every_step = {"ckpt_interval_steps": 1}
-    whole = train(make_model(), data, tmp_path / "whole", every_step, augmentation=DiesAtCall(0))
-    with pytest.raises(KeyboardInterrupt):
-        train(make_model(), data, tmp_path / "killed", every_step, augmentation=DiesAtCall(call))
-    resumed = train(make_model(seed=99), data, tmp_path / "killed", every_step, augmentation=DiesAtCall(0))
-    if call == 1:  # killed before anything was saved: starts over, from the weights that it is given
-        assert len(resumed.log) == len(whole.log)
-        return
-    assert losses(resumed) == losses(whole)
-    for name, weight in whole.model.state_dict().items():
-        assert torch.equal(weight, resumed.model.state_dict()[name]), name
-
-
-def test_accumulated_gradients_resume_at_a_whole_step(make_model, make_data, tmp_path):
-    data = make_data()
-    options = {"grad_accumulation_factor": 2, "ckpt_interval_steps": 1}
-    changes = {"grad_accumulation_factor": 2}
-    whole = train(make_model(), data, tmp_path / "whole", options, augmentation=DiesAtCall(0), **changes)
-    with pytest.raises(KeyboardInterrupt):
-        train(make_model(), data, tmp_path / "killed", options, augmentation=DiesAtCall(8), **changes)
-    resumed = train(make_model(seed=5), data, tmp_path / "killed", options, augmentation=DiesAtCall(0), **changes)
-    assert losses(resumed) == losses(whole)
 
 
 def test_a_loss_that_is_not_finite_names_the_utterances_and_keeps_the_checkpoint(make_model, make_data, tmp_path):
@@ -188,23 +117,6 @@ def test_average_is_the_mean_of_the_best(make_model, tmp_path):
     weights, best = average_best(saver, 2)
     assert [checkpoint.meta["epoch"] for checkpoint in best] == [2, 3]
     assert torch.equal(weights["output.bias"], torch.full_like(model.output.bias, 3.0))
-
-
-def test_a_failed_save_leaves_the_previous_checkpoint(make_model, tmp_path):
-    class Full:
-        def __deepcopy__(self, memo):
-            return self
-
-    def no_space(obj, path):
-        Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    saver = AtomicCheckpointer(tmp_path, {"model": make_model(1)})
-    saver.save_checkpoint(meta={"epoch": 1, "step": 1, "error_rate": 1.0})
-    saver.add_recoverable("full", Full(), custom_save_hook=no_space, custom_load_hook=lambda *a: None)
-    with pytest.raises(ComflpError, match="epoch0002 cannot be written: No space left on device; nothing half-written is left"):
-        saver.save_checkpoint(meta={"epoch": 2, "step": 2, "error_rate": 1.0})
-    assert [checkpoint.meta["epoch"] for checkpoint in saver.list_checkpoints()] == [1]
 
 
 def test_early_stopping_and_averaging_keep_few_checkpoints(make_model, make_data, tmp_path):

@@ -74,13 +74,13 @@ def test_transcription_and_export_refuse_it_too(broken, tmp_path):
 def test_the_likely_cause_is_read_off_the_audio(waveform, cause):
     batch = AudioBatch((), torch.tensor([waveform]), torch.tensor([2]))
     with pytest.raises(ComflpError, match=cause):
-        check_finite(torch.tensor([[[0.0, NAN]]]), torch.tensor([1]), batch)
+        check_finite(torch.tensor([[[0.0, NAN]]]), torch.tensor([1]), batch.utterances, batch.waveforms)
 
 
 def test_padding_may_hold_anything():
     logits = torch.zeros(1, 3, 2)
     logits[0, 2] = NAN
-    check_finite(logits, torch.tensor([2]), AudioBatch((), torch.zeros(1, 8), torch.tensor([8])))
+    check_finite(logits, torch.tensor([2]), (), torch.zeros(1, 8))
 
 
 def test_no_search_reads_what_is_not_finite(make_model):

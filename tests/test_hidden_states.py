@@ -127,6 +127,19 @@ def test_a_killed_dump_goes_on_and_gives_the_same_bytes(make_model, make_data, t
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["frame_cosine.npy", "hidden.ark", "hidden.scp"]
 
 
+def test_a_part_of_a_killed_dump_that_was_damaged_is_made_again(make_model, make_data, tmp_path):
+    model, data, options = make_model(), make_data(), {"max_seconds": 1.5}
+    whole = hidden_states.dump(model, data, tmp_path / "whole", **options)
+    with pytest.raises(KeyboardInterrupt):
+        hidden_states.dump(model, data, tmp_path / "killed", **options, progress=stopping_after(3))
+    part = next((tmp_path / "killed").rglob("*.npz"))
+    part.write_bytes(part.read_bytes()[:50])
+    with pytest.raises(ComflpError, match="a part of the work, was damaged .*all of it was removed, run the same command again"):
+        hidden_states.dump(model, data, tmp_path / "killed", **options)
+    killed = hidden_states.dump(model, data, tmp_path / "killed", **options)
+    assert whole[0].read_bytes() == killed[0].read_bytes()
+
+
 def test_partial_results_of_another_model_are_not_used(make_model, make_data, tmp_path):
     data = make_data()
     with pytest.raises(KeyboardInterrupt):

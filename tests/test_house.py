@@ -12,8 +12,8 @@ FOLDERS = ("comflp", "local", "utils", "recipes", "benchmarks", "tests")
 LONGEST = 320
 
 FLOORS = (
-    ("errors", "names"), ("artifacts", "replacing"), ("proposal", "target", "stacks", "text", "costs", "budget"),
-    ("processes", "heartbeat"), ("record",), ("experiment", "result_names"),
+    ("errors", "names"), ("artifacts", "locks", "replacing"), ("proposal", "target", "stacks", "text", "costs", "budget"),
+    ("processes", "heartbeat"), ("record",), ("experiment", "origins", "result_names"),
     ("data", "scoring"), ("models",), ("inference",), ("measures",), ("search",), ("repair",), ("train",), ("deploy", "pruned", "pruning"),
     ("report",), ("cli", "transcribe"),
 )  # fmt: skip

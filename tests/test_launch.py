@@ -126,6 +126,13 @@ def test_two_tasks_of_a_job_step_of_slurm(recipe):
     assert (second[0][0], second[1]) == ("", 0), second
 
 
+def test_one_node_alone_within_a_job_step_of_slurm(recipe):
+    step = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_JOB_ID": "1", "SLURM_STEP_ID": "3", "SLURM_PROCID": "1"}
+    done = subprocess.run([sys.executable, "steps/launch.py", "--standalone", "script.py", "x"], cwd=recipe, env=environment(**step),
+                          capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "ranks [0] arguments ['x']\n"), done.stderr
+
+
 def test_what_is_done_once_is_done_on_the_first_node(recipe):
     for variables, said in (("", "here\n"), ("num_nodes=2 node_rank=0;", "here\n"), ("num_nodes=2 node_rank=1;", "")):
         assert in_bash(recipe, f"{variables} on_first_node echo here").stdout == said

@@ -59,6 +59,20 @@ def test_the_second_run_says_who_holds_the_lock_and_stops(start):
     assert f"exp/one is in use by process {first.pid} on " in err and " since 20" in err
 
 
+def test_runs_that_share_a_lock_keep_others_away_and_others_keep_them_away(start):
+    share = 'share_lock_or_stop "$FILE" 9 exp/one; echo taken'
+    shares = [start(f"{share}; sleep 60") for _ in range(2)]
+    assert [process.stdout.readline() for process in shares] == ["taken\n"] * 2
+    assert attempt(start)[:2] == (1, "")
+    for process in shares:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=60)
+    holder(start)
+    second = start(share)
+    out, err = second.communicate(timeout=60)
+    assert (second.returncode, out) == (1, "") and "exp/one is in use by process" in err
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_run_leaves_no_lock(start, number):
     first = holder(start)

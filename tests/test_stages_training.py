@@ -1,10 +1,12 @@
 """Stage 5 through its script: one place for the same layers whatever they are called, and what it says and refuses."""
 
+import csv
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import speechbrain
 from comflp.artifacts import fingerprint_model, read_json
 from comflp.errors import ComflpError
 from comflp.experiment import Layout
+from comflp.locks import locked
 from comflp.models import load
 from comflp.proposal import PruningProposal
 from comflp.record import Stage
@@ -199,6 +202,29 @@ def test_an_option_that_is_typed_wrongly_is_refused(tmp_path, typed, message):
     path.write_text(CONFIGURATION)
     with pytest.raises(ComflpError, match=message):
         hparams.load(str(path), typed)
+
+
+def test_a_training_whose_run_was_killed_does_not_mix_with_the_next(recipe):
+    """Two processes train, and the same result is begun with another learning rate and --force: while they live, and after."""
+    result = Layout(recipe / "exp").result(PruningProposal.parse("1,3", num_layers=4))
+    training = result.training(FineTuned())
+    command = [sys.executable, str(LOCAL / "launch.py"), "--nproc-per-node", "2", str(LOCAL / "stage5_finetune.py"), "--exp", "exp",
+               "--num-prune", "2", "--proposal", "dc_fine", "finetune.yaml", "--noprogressbar", "--number_of_epochs", "5000"]
+    first = subprocess.Popen(command, cwd=recipe, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True,
+                             stdout=subprocess.DEVNULL)
+    while not list(training.glob("save/CKPT+epoch*")):
+        assert first.poll() is None, first.communicate()[1]
+        time.sleep(0.05)
+    assert f"{training.relative_to(recipe)} is in use by process" in stage5(recipe, "dc_fine", "--force", "--lr", "0.002", expect=1)
+    assert "epoch 1:" in stage5(recipe, "top"), "other results can be trained beside it"
+    first.kill()
+    with locked(training, wait=True):  # its processes are gone
+        first.communicate()
+    stage5(recipe, "dc_fine", "--force", "--lr", "0.002")
+    rows = list(csv.DictReader((training / "train_log.csv").read_text().splitlines()))
+    assert read_json(result.model(FineTuned()) / "record.json")["options"]["lr"] == "0.002"
+    assert [row["learning_rate"] for row in rows] == ["0.002"]
+    assert [path.name for path in (training / "save").iterdir()] == ["CKPT+epoch0001"]
 
 
 def test_a_training_that_goes_on_says_from_where(recipe):

@@ -2,6 +2,7 @@
 # lock.sh: one run at a time for one directory. Source it from bash.
 #
 #   lock_or_stop FILE DESCRIPTOR WHAT    takes the lock, or says who has it and exits with status 1
+#   share_lock_or_stop FILE DESCRIPTOR WHAT   the same, but with others that share it
 #   lock_and_wait FILE DESCRIPTOR WHAT   takes the lock, waiting for whoever has it
 #   unlock DESCRIPTOR                    gives it back; the end of the process does too
 #
@@ -9,21 +10,22 @@
 # shell, or a program that it started, is alive. So there is no stale lock: a killed run leaves none, and a
 # stage that outlived its run.sh still keeps a second run away from the files that it writes.
 # FILE names the holder: process, host, start time. It stays behind, and means nothing when nobody holds it.
-# Processes that inherit no descriptor (of several processes, on other nodes) hold FILE.stages, which local/lifetime.py
-# opens for each; nobody takes FILE while one of them does.
+# Processes that inherit no descriptor (of several processes, on other nodes) hold FILE.stages, those of a run that shares
+# the lock FILE.shared.stages; local/lifetime.py opens it for each. Nobody takes FILE while one of them does.
 # python3 takes the lock on the shell's descriptor: macOS has no flock command.
 
-_lock_take() { # DESCRIPTOR wait|try FILE: 0 taken, 1 held by another, 3 not possible on this file system
-  "${COMFLP_PYTHON:-python3}" - "$1" "$2" "$3.stages" <<'PYTHON'
+_lock_take() { # DESCRIPTOR wait|try|share FILE: 0 taken, 1 held by another, 3 not possible on this file system
+  "${COMFLP_PYTHON:-python3}" - "$1" "$2" "$3" <<'PYTHON'
 import errno, fcntl, os, sys
 
-descriptor, mode, stages = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-how = fcntl.LOCK_EX | (fcntl.LOCK_NB if mode == "try" else 0)
+descriptor, mode, name = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+now = 0 if mode == "wait" else fcntl.LOCK_NB
 try:
-    fcntl.flock(descriptor, how)
-    if os.path.exists(stages):
-        with open(stages, "r+") as file:
-            fcntl.flock(file, how)
+    fcntl.flock(descriptor, now | (fcntl.LOCK_SH if mode == "share" else fcntl.LOCK_EX))
+    for stages in [name + ".stages"] + ([] if mode == "share" else [name + ".shared.stages"]):
+        if os.path.exists(stages):
+            with open(stages, "r+") as file:
+                fcntl.flock(file, now | fcntl.LOCK_EX)
 except KeyboardInterrupt:
     sys.exit(130)
 except OSError as error:
@@ -47,9 +49,18 @@ _lock_unsupported() { # FILE WHAT
 }
 
 lock_or_stop() { # FILE DESCRIPTOR WHAT
-  local status=0
+  _lock_now try "$@"
+}
+
+share_lock_or_stop() { # FILE DESCRIPTOR WHAT
+  _lock_now share "$@"
+}
+
+_lock_now() { # try|share FILE DESCRIPTOR WHAT
+  local status=0 how=$1
+  shift
   _lock_open "$1" "$2"
-  _lock_take "$2" try "$1" || status=$?
+  _lock_take "$2" "$how" "$1" || status=$?
   case $status in
     0) _lock_sign "$1" ;;
     1)

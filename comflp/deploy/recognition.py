@@ -26,8 +26,8 @@ from comflp.deploy.description import DESCRIPTION, minimum_samples, samples_per_
 from comflp.deploy.formats import FORMATS
 from comflp.deploy.int8_torch import load_int8, weight_count
 from comflp.deploy.onnx_files import ONNX_FILE, session
+from comflp.models.directory import check_links
 from comflp.models.layered import LayeredModel, Tokenizer
-from comflp.models.transformers.directory import check_links
 from comflp.models.transformers.seq2seq import TransformersSeq2Seq
 
 CHUNK_SECONDS = 30.0

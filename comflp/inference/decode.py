@@ -64,7 +64,7 @@ def decode_batches(model: LayeredModel, batches: Iterable[AudioBatch], search: S
             raise ComflpError("a CTC beam search reads frames, and this model writes tokens; decode it greedily")
         else:
             output = model.finish(state)
-            check_finite(output.logits, output.num_frames, batch)
+            check_finite(output.logits, output.num_frames, batch.utterances, batch.waveforms)
             texts = search(output.logits, output.num_frames, model.tokenizer)
         yield DecodedBatch(batch.utterances, texts, time.perf_counter() - start, unended)
 

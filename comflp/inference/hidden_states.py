@@ -14,6 +14,7 @@ from __future__ import annotations
 import mmap
 import secrets
 import shutil
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Sequence
 
@@ -147,16 +148,26 @@ def _write_chunk(work: Path, audio: AudioBatch, averages: Averages) -> str:
     return chunk.name
 
 
+def _read_chunk(path: Path) -> dict[str, np.ndarray]:
+    """What :func:`_write_chunk` kept. Where it is damaged, all the work is dropped, and the ComflpError says so."""
+    try:
+        with np.load(path) as chunk:
+            return {name: chunk[name] for name in ("utt_ids", *Averages._fields)}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise ComflpError(f"{path}, a part of the work, was damaged ({error}); all of it was removed, run the same command again") from None
+
+
 def _merge(chunks: Sequence[Path], ark: Path, scp: Path, frame_cosine: Path) -> None:
     offsets, cosines, frames = {}, [], 0
     with atomic_path(ark) as temporary, open(temporary, "wb") as file:
         for path in chunks:
-            with np.load(path) as chunk:
-                for utt_id, matrix in zip(chunk["utt_ids"].tolist(), chunk["means"]):
-                    offsets[utt_id] = file.tell() + len(utt_id.encode()) + 1
-                    kaldiio.save_ark(file, {utt_id: matrix})
-                cosines.append(chunk["cosines"])
-                frames += int(chunk["frames"])
+            chunk = _read_chunk(path)
+            for utt_id, matrix in zip(chunk["utt_ids"].tolist(), chunk["means"]):
+                offsets[utt_id] = file.tell() + len(utt_id.encode()) + 1
+                kaldiio.save_ark(file, {utt_id: matrix})
+            cosines.append(chunk["cosines"])
+            frames += int(chunk["frames"])
     with atomic_path(frame_cosine) as temporary, open(temporary, "wb") as file:
         np.save(file, np.sum(cosines, axis=0) / frames)
     write_text(scp, "".join(f"{utt_id} {ark}:{offset}\n" for utt_id, offset in sorted(offsets.items())))

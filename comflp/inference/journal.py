@@ -8,6 +8,7 @@ work directory when the final artifact is in place.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -53,7 +54,7 @@ class Journal:
     ranks: the main process reads what earlier runs left, in whatever number of processes, and tells the others, so
         that all go on from the same place even where the file system shows it to one later than to another.
 
-    ``done`` maps the index of a batch to its result. A last line that was cut off by a kill is dropped. Every process
+    ``done`` maps the index of a batch to its result. A line that was cut off by a kill, or damaged, is dropped. Every process
     of every run appends to a file of its own, which nobody else has ever written to.
     """
 
@@ -77,11 +78,12 @@ class Journal:
 
 
 def _open(directory: Path, stem: str) -> tuple[str, str, dict[int, Any]]:
-    """(``stem``, a name that no run has had, what all runs so far have done)."""
+    """(``stem``, a name that no run has had, what all runs so far have done; lines that are damaged are made again)."""
     directory.mkdir(parents=True, exist_ok=True)
     done = {}
     for path in sorted(directory.glob(f"{stem}.*.jsonl")):
         for line in path.read_bytes().split(b"\n")[:-1]:
-            entry = json.loads(line)
-            done[entry["index"]] = entry["result"]
+            with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+                entry = json.loads(line)
+                done[entry["index"]] = entry["result"]
     return stem, secrets.token_hex(4), done

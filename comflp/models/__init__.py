@@ -7,6 +7,7 @@ from typing import Any
 
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
+from comflp.models.directory import check_directory
 from comflp.models.layered import LayeredModel, Output, Stack, State, Step, Tokenizer
 
 __all__ = ["LayeredModel", "Output", "Stack", "State", "Step", "Tokenizer", "load"]
@@ -23,8 +24,9 @@ def load(
     trust_hyperparams: let a SpeechBrain ``hyperparams.yaml`` be executed; without it such a model is refused.
     language: which language a multilingual model such as Whisper is to recognise; a saved directory knows its own.
 
-    Raises ComflpError where the directory or name does not exist, is of another kind, or lacks a part, and for a language where
-    the model does not take one.
+    Raises ComflpError where the directory or name does not exist, is of another kind or lacks a part, for a directory
+    that leads out of itself or describes what no model can be (:func:`comflp.models.directory.check_directory`), and for a
+    language where the model does not take one.
     """
     made = _load(model, processor, trust_hyperparams, language)
     if language is not None and len(made.stacks) == 1:
@@ -40,6 +42,7 @@ def _load(model: str | Path | Any, processor: Any, trust_hyperparams: bool, lang
         return layered(model, processor, language)
     directory = Path(model)
     if directory.is_dir():
+        check_directory(directory)
         if (directory / "hyperparams.yaml").exists():
             return _load_speechbrain(directory, trust_hyperparams)
         if not (directory / "config.json").exists():

@@ -10,7 +10,7 @@ from typing import Sequence
 
 import torch
 
-from comflp.data.batching import AudioBatch, own_frames
+from comflp.data.batching import own_frames
 from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
 
@@ -18,16 +18,29 @@ _LOUD = 10.0
 """Peak of a waveform, of which 1 is full scale, above which it is no audio."""
 
 
-def check_finite(values: torch.Tensor, num_frames: torch.Tensor, batch: AudioBatch, what: str = "the model's output") -> None:
-    """ComflpError where a value of an utterance's own frames is NaN or infinite.
+def finite_rows(values: torch.Tensor, num_frames: torch.Tensor) -> torch.Tensor:
+    """(B,) bool: whether all values of an utterance's own frames are finite.
 
-    values: (B, T, ...) float. num_frames: (B,) frames of each utterance, the rest is padding. batch: what the model was
-    given. what: named as such in the error.
+    values: (B, T, ...) float. num_frames: (B,) frames of each utterance, the rest is padding.
     """
-    fine = torch.isfinite(values).flatten(2).all(dim=2) | ~own_frames(num_frames, values.shape[1])
+    return (torch.isfinite(values).flatten(2).all(dim=2) | ~own_frames(num_frames, values.shape[1])).all(dim=1)
+
+
+def check_finite(
+    values: torch.Tensor,
+    num_frames: torch.Tensor,
+    utterances: Sequence[Utterance],
+    waveforms: Sequence[torch.Tensor] | torch.Tensor | None = None,
+    what: str = "the model's output",
+) -> None:
+    """ComflpError that names ``what`` and the first utterance of which a value is NaN or infinite (:func:`finite_rows`).
+
+    utterances, waveforms: the B that the values are of; from a waveform the likely cause is read off.
+    """
+    fine = finite_rows(values, num_frames)
     if not fine.all():
-        row = int((~fine).any(dim=1).nonzero()[0])
-        raise not_finite(what, batch.utterances[row] if batch.utterances else None, batch.waveforms[row])
+        row = int((~fine).nonzero()[0])
+        raise not_finite(what, utterances[row] if utterances else None, None if waveforms is None else waveforms[row])
 
 
 def not_finite(what: str, utterance: Utterance | None = None, waveform: torch.Tensor | None = None) -> ComflpError:

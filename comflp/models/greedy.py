@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from comflp.data.batching import own_frames
-from comflp.models.finite import not_finite
+from comflp.models.finite import finite_rows, not_finite
 
 if TYPE_CHECKING:
     from comflp.models.layered import Tokenizer
@@ -28,8 +27,7 @@ def best_paths(logits: torch.Tensor, num_frames: torch.Tensor) -> torch.Tensor:
     of an own frame is not finite there is no best label, and -1 frames say so
     (:func:`comflp.models.finite.refuse_marked`).
     """
-    fine = torch.isfinite(logits).all(dim=-1) | ~own_frames(num_frames, logits.shape[1])
-    marked = torch.where(fine.all(dim=-1), num_frames, -1)
+    marked = torch.where(finite_rows(logits, num_frames), num_frames, -1)
     return torch.cat([marked[:, None], logits.argmax(dim=-1)], dim=1).int()
 
 

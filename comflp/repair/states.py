@@ -8,7 +8,7 @@ import torch
 
 from comflp.data.batching import AudioBatch, own_frames
 from comflp.data.utterance import Utterance
-from comflp.models.finite import not_finite
+from comflp.models.finite import check_finite
 from comflp.models.layered import LayeredModel, State
 from comflp.repair.watch import inputs_of
 
@@ -57,7 +57,5 @@ def own(state: State) -> torch.Tensor:
 
 def finite(state: State, utterances: Sequence[Utterance]) -> State:
     """``state`` itself; ComflpError names the first utterance of which a value is NaN or infinite."""
-    fine = torch.isfinite(state.hidden).all(dim=-1) | ~own(state)
-    if not fine.all():
-        raise not_finite("the output of a layer", utterances[int((~fine).any(dim=1).nonzero()[0])])
+    check_finite(state.hidden, state.num_frames, utterances, what="the output of a layer")
     return state

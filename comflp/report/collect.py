@@ -12,6 +12,7 @@ from comflp.costs import ModelCosts
 from comflp.errors import ComflpError
 from comflp.experiment import Layout, ListFiles, NamedFiles, Result, counts_of, decodes, exports, read_proposal, snapshots
 from comflp.measures.matrix_file import read_matrix
+from comflp.origins import refuse_other_origins
 from comflp.report.rates import read_rate
 from comflp.report.values import Chosen, Experiment, Model, Run, SearchList
 from comflp.result_names import FineTuned, ListName, ProposalName, Pruned, Repaired, Scratch, Start
@@ -27,6 +28,7 @@ def collect(exp: str | Path, metric: str = "cer") -> Experiment:
     layout = Layout(Path(exp))
     if not any(path.name != "log" and not path.name.startswith(".") for path in layout.root.glob("*")):
         raise ComflpError(f"experiment directory {exp} does not exist or is empty; stage 0 fills it")
+    refuse_other_origins(layout)
     reader = _Reader(layout, metric)
     paths = {measure: layout.matrices(measure) for measure in layout.measures()}
     return Experiment(

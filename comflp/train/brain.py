@@ -122,7 +122,8 @@ class CTCBrain(sb.Brain):
             h.epoch_counter.limit = self.log[-1]["epoch"]
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step) -> None:
-        """Advance a schedule that goes by steps."""
+        """Advance a schedule that goes by steps; end where another process has taken over the work."""
+        self._check_own()
         if should_step and not isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
             self.schedule.step()
 
@@ -140,6 +141,7 @@ class CTCBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             self.train_loss = float(stage_loss)
             return
+        self._check_own()
         h = self.hparams
         rate = error_rate(self.references, self.hypotheses, h.metric, h.normaliser).rate
         row = {
@@ -163,6 +165,10 @@ class CTCBrain(sb.Brain):
         if sb.utils.distributed.if_main_process():
             h.report(row)
         self._save_epoch(epoch, rate)
+
+    def _check_own(self) -> None:
+        if sb.utils.distributed.if_main_process():
+            self.checkpointer.check_own()
 
     def _save_epoch(self, epoch: int, rate: float) -> None:
         meta = {"epoch": epoch, "step": self.optimizer_step, "error_rate": float(rate), "log": self.log}

@@ -6,12 +6,14 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Any, Callable, Iterable, Mapping
 
 import torch
 from speechbrain.utils.checkpoints import Checkpoint, Checkpointer, average_checkpoints
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
 from comflp.artifacts import disk_faults_of
+from comflp.errors import ComflpError
 
 _TEMPORARY = ".tmp-saving"
 
@@ -29,13 +31,20 @@ class AtomicCheckpointer(Checkpointer):
     the meta file for a sign of wholeness; here a killed save leaves only a
     directory that is never listed, and the previous checkpoint.
     ``meta`` of every save must hold ``epoch`` and ``step``.
+
+    check_own: called in the main process before a save begins and before it gets its name; what it raises ends the save.
     """
+
+    def __init__(self, directory: Path, recoverables: Mapping[str, Any], check_own: Callable[[], None] = lambda: None):
+        super().__init__(directory, recoverables)
+        self.check_own = check_own
 
     def save_checkpoint(self, meta={}, end_of_epoch=True, name=None, verbosity=logging.INFO):
         """Save all recoverables; returns the Checkpoint at its final place (None off the main process)."""
         final_directory = self.checkpoints_dir
         temporary = final_directory / _TEMPORARY
         if if_main_process():
+            self.check_own()
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
         name = name or f"epoch{meta['epoch']:04d}" + ("" if end_of_epoch else f"-step{meta['step']:06d}")
@@ -52,11 +61,11 @@ class AtomicCheckpointer(Checkpointer):
         ddp_barrier()  # all processes find the same checkpoints from here on, whoever comes first
         return renamed
 
-    @staticmethod
-    def _rename(saved: Checkpoint, final_directory: Path) -> Checkpoint:
+    def _rename(self, saved: Checkpoint, final_directory: Path) -> Checkpoint:
         for file in saved.path.iterdir():
             with open(file, "rb") as written:
                 os.fsync(written.fileno())
+        self.check_own()
         target = final_directory / saved.path.name
         shutil.rmtree(target, ignore_errors=True)
         os.replace(saved.path, target)
@@ -64,10 +73,41 @@ class AtomicCheckpointer(Checkpointer):
         return Checkpoint(target, saved.meta, {key: target / path.name for key, path in saved.paramfiles.items()})
 
     def recover_latest(self, device) -> Checkpoint | None:
-        """Load the checkpoint furthest in training, if there is any, and remove what a killed save left."""
+        """Load the checkpoint furthest in training, if there is any, and remove what a killed save left.
+
+        A checkpoint that is damaged is removed; the ComflpError says so, and the next run goes on from the one before.
+        """
         if if_main_process():
             shutil.rmtree(self.checkpoints_dir / _TEMPORARY, ignore_errors=True)
-        return self.recover_if_possible(importance_key=training_order)
+        latest = self.find_checkpoint(importance_key=training_order)
+        try:
+            if latest is not None:
+                self.load_checkpoint(latest)
+        except Exception as error:  # torch and the recoverables raise anything
+            raise _removed(latest.path, error) from error
+        return latest
+
+    @staticmethod
+    def _construct_checkpoint_objects(checkpoint_dirs: Iterable[Path]) -> list[Checkpoint]:
+        """SpeechBrain's, which reads what each checkpoint says of itself."""
+        found = []
+        for directory in checkpoint_dirs:
+            try:
+                (checkpoint,) = Checkpointer._construct_checkpoint_objects([directory])
+                training_order(checkpoint)
+            except Exception as error:  # the YAML reader raises anything
+                raise _removed(directory, error) from error
+            found.append(checkpoint)
+        return found
+
+
+def _removed(directory: Path, error: Exception) -> ComflpError:
+    if if_main_process():
+        shutil.rmtree(directory, ignore_errors=True)
+    return ComflpError(
+        f"the checkpoint {directory} was damaged and has been removed; run the same command again to go on without it "
+        f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+    )
 
 
 def average_best(checkpointer: Checkpointer, count: int, key: str = "error_rate") -> tuple[dict, list[Checkpoint]]:

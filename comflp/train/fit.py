@@ -60,6 +60,7 @@ def fit(
     run_opts: Mapping[str, Any] | None = None,
     report: Callable[[dict], None] = lambda row: None,
     goes_on: Callable[[int, int | None], None] = lambda epoch, step: None,
+    check_own: Callable[[], None] = lambda: None,
     allow_pipes: bool = False,
     extends: int = 0,
 ) -> FitResult:
@@ -75,7 +76,8 @@ def fit(
     ``comflp.processes.processes`` the batches are shared out; a step is a batch of each
     process, which are together as large as one process's would be.
     report: called with each epoch's row of the log. goes_on: called with the epoch of the checkpoint that training is
-    continued from, and the steps of it that are done, None where that is all of them.
+    continued from, and the steps of it that are done, None where that is all of them. check_own: called in the main process
+        after every batch and before anything is written; raises where ``directory`` is another process's by now.
     extends: epochs of the finished training in ``directory`` that this one adds to; a schedule that counts steps spans the
     epochs that are added. 0 for a training of its own.
 
@@ -122,7 +124,7 @@ def fit(
             "distributed_backend": training_backend(),
             "find_unused_parameters": h["layerdrop"] > 0,  # a layer that layerdrop skipped has no gradient
         },
-        checkpointer=AtomicCheckpointer(directory / "save", {"model": model, "epoch_counter": counter}),
+        checkpointer=AtomicCheckpointer(directory / "save", {"model": model, "epoch_counter": counter}, check_own),
     )
     if distillation is not None:
         distillation.teacher.to(brain.device)

@@ -8,12 +8,12 @@ from pathlib import Path
 from comflp.data.inventory import CACHE
 from comflp.replacing import MARK
 
-COSTS = {"seconds", "finished", "command", "decode_seconds", "rtf", "layer_runs", "frontend_runs"}
-"""JSON keys and CSV columns of what a run took; one that was killed takes more (GLP loses its cached layer outputs)."""
+COSTS = {"seconds", "finished", "command", "started_by", "decode_seconds", "rtf", "layer_runs", "frontend_runs"}
+"""JSON keys and CSV columns of what a run was and took; one that was killed takes more (GLP loses its cached layer outputs)."""
 
 
-KEPT = {".lock", ".lock.stages", CACHE, MARK}
-"""Hidden files that stay: locks, what audio files held when they were last opened, and the sign of a directory of ours."""
+KEPT = (".lock", CACHE, MARK)
+"""Beginnings of the names of hidden files that stay: locks, what audio files held when they were last opened, and the sign of a directory of ours."""
 GROWING = "train_log.csv"
 
 
@@ -56,7 +56,7 @@ def leftovers(recipe):
         str(path.relative_to(recipe))
         for top in ("data", "exp")
         for path in Path(recipe, top).rglob("*")
-        if path.name not in KEPT and (path.name.startswith(".") or path.name.endswith(".part"))
+        if not path.name.startswith(KEPT) and (path.name.startswith(".") or path.name.endswith(".part"))
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,13 @@ from speechbrain.lobes.models.transformer.Transformer import PositionalEncoding
 from comflp.artifacts import atomic_directory, read_json, write_json
 from comflp.data.batching import AudioBatch, own_frames
 from comflp.errors import ComflpError
+from comflp.models.directory import LARGEST_SIZE, MOST_LAYERS, SAMPLE_RATES
 from comflp.models.layered import LayeredModel, Output, Stack, State, Step
 from comflp.models.own.tokenizer import SentencePieceTokenizer
 
 MODEL_TYPE = "comflp_transformer_ctc"
 _HOP_SECONDS = 0.010
+_WINDOW_SECONDS = 0.025
 _STRIDES = (2, 2)
 _NATS_PER_DECIBEL = math.log(10) / 10
 
@@ -31,6 +32,8 @@ class Architecture:
     """Sizes of a TransformerCTC, as conf/deep.yaml names them.
 
     sample_rate in Hz; one frame a 10 ms hop, a quarter of them after the convolutions.
+
+    Raises ComflpError for a value of another type or outside its range.
     """
 
     sample_rate: int = 16000
@@ -40,6 +43,20 @@ class Architecture:
     d_ffn: int = 512
     num_layers: int = 12
     dropout: float = 0.05
+
+    def __post_init__(self) -> None:
+        ranges = {"sample_rate": SAMPLE_RATES, "num_layers": range(1, MOST_LAYERS + 1)}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name == "dropout":
+                if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+                    raise ComflpError(f"dropout is {value!r} and has to be a number from 0 to below 1")
+                continue
+            allowed = ranges.get(field.name, range(1, LARGEST_SIZE + 1))
+            if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
+                raise ComflpError(f"{field.name} is {value!r} and has to be a whole number from {allowed[0]:,} to {allowed[-1]:,}")
+        if self.d_model % self.nhead:
+            raise ComflpError(f"d_model is {self.d_model} and has to be divisible by nhead, which is {self.nhead}")
 
 
 class SharedDropout(torch.nn.Module):
@@ -74,7 +91,8 @@ class TransformerCTC(LayeredModel):
         self.features = Fbank(
             sample_rate=a.sample_rate,
             n_mels=a.n_mels,
-            n_fft=512 if a.sample_rate >= 16000 else 256,
+            n_fft=1 << (round(_WINDOW_SECONDS * a.sample_rate) - 1).bit_length(),  # the power of two that holds a window
+            win_length=_WINDOW_SECONDS * 1000,
             hop_length=_HOP_SECONDS * 1000,
         )
         channels = [a.n_mels, *[width] * len(_STRIDES)]
@@ -160,21 +178,40 @@ class TransformerCTC(LayeredModel):
 
     @classmethod
     def load(cls, directory: str | Path) -> TransformerCTC:
-        """Read a directory that :meth:`save` wrote; in evaluation mode. ComflpError names a broken file."""
+        """Read a directory that :meth:`save` wrote; in evaluation mode.
+
+        Raises ComflpError for a broken file, which it names, and for weights of other names or shapes than those of the
+        configuration, before the model is built.
+        """
         directory = Path(directory)
-        config = read_json(directory / "config.json")
-        known = {field.name for field in dataclasses.fields(Architecture)}
+        file, config = directory / "config.json", read_json(directory / "config.json")
+        sizes = {field.name: config[field.name] for field in dataclasses.fields(Architecture)}
         try:
-            architecture = Architecture(**{key: config[key] for key in known})
-        except KeyError as error:
-            raise ComflpError(f"{directory / 'config.json'} has no {error.args[0]}") from None
-        model = cls(SentencePieceTokenizer.load(directory), architecture, origin=config.get("comflp"))
-        weights = directory / "model.safetensors"
+            architecture = Architecture(**sizes)
+        except ComflpError as error:
+            raise ComflpError(f"{file}: {error}") from None
+        tokenizer, weights = SentencePieceTokenizer.load(directory), directory / "model.safetensors"
         try:
+            with torch.device("meta"), torch.random.fork_rng(devices=[]):
+                wanted = {name: list(tensor.shape) for name, tensor in cls(tokenizer, architecture).state_dict().items()}
+            with safetensors.safe_open(weights, framework="pt") as held:
+                names = held.keys()
+                found = {name: held.get_slice(name).get_shape() for name in names}
+            for name in sorted({*wanted, *found}):
+                if wanted.get(name) != found.get(name):
+                    raise ComflpError(
+                        f"{file} and {weights} do not belong together: {name} is {_shape(wanted.get(name))} in the model and "
+                        f"{_shape(found.get(name))} in the weights"
+                    )
+            model = cls(tokenizer, architecture, origin=config.get("comflp"))
             model.load_state_dict(safetensors.torch.load_file(weights))
-        except (OSError, RuntimeError, safetensors.SafetensorError, json.JSONDecodeError) as error:
+        except (OSError, RuntimeError, safetensors.SafetensorError) as error:
             raise ComflpError(f"{weights} does not hold the weights of this model: {error}") from None
         return model.eval()
+
+
+def _shape(shape: list[int] | None) -> str:
+    return "not there" if shape is None else f"{shape}"
 
 
 def _encoder_layer(a: Architecture) -> torch.nn.TransformerEncoderLayer:

@@ -12,10 +12,11 @@ from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq, FeatureExtr
 
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
+from comflp.models.directory import SAMPLE_RATES, check_config
 from comflp.models.layered import LayeredModel
 from comflp.models.published import published
 from comflp.models.transformers import head as normed_head
-from comflp.models.transformers.directory import check_config, check_directory
+from comflp.models.transformers.directory import check_weights
 from comflp.models.transformers.families import FAMILIES, Kind
 from comflp.models.transformers.logging import one_line, quiet
 from comflp.models.transformers.model import TransformersCTC
@@ -31,8 +32,6 @@ _SPEC_AUGMENT = ("masked_spec_embed", "mask_time_emb_vector")
 _MAY_BE_LEFT_OVER = ("quantizer.", "project_q.", "project_hid.", *_SPEC_AUGMENT)
 """Weights of pre-training that fine-tuned checkpoints may still carry."""
 
-_SAMPLE_RATES = range(1000, 400_000)
-
 
 def load_transformers(name_or_dir: str | Path, model_type: str | None, wanted_language: str | None = None) -> LayeredModel:
     """The model and its processor, in evaluation mode, in float32.
@@ -43,14 +42,15 @@ def load_transformers(name_or_dir: str | Path, model_type: str | None, wanted_la
     from safetensors or with torch.load(weights_only=True), which is what the
     library does by default. A directory whose vocabulary holds several
     languages (MMS) gives the model of its ``target_lang``, with that
-    language's adapter. Raises ComflpError for an unknown family, a directory
-    without processor, weights that do not fill the model, and whatever
-    :func:`comflp.models.transformers.directory.check_directory` refuses.
+    language's adapter. A directory has been through
+    :func:`comflp.models.directory.check_directory`. Raises ComflpError for an
+    unknown family, a directory without processor, and weights that do not fill
+    the model or cannot be its own.
     """
     name = str(name_or_dir)
     family, auto_class = _family(name, model_type)
     if Path(name).is_dir():
-        check_directory(Path(name), auto_class)
+        check_weights(Path(name), auto_class)
     else:
         check_config(name, read_json(hf_hub_download(name, "config.json")))
     tokenizer, language = load_tokenizer(name)
@@ -181,6 +181,6 @@ def _load_extractor(family: Family, name: str) -> FeatureExtractionMixin:
             f"preprocessor_config.json beside its weights"
         ) from error
     rate = extractor.sampling_rate
-    if isinstance(rate, bool) or not isinstance(rate, int) or rate not in _SAMPLE_RATES:
+    if isinstance(rate, bool) or not isinstance(rate, int) or rate not in SAMPLE_RATES:
         raise ComflpError(f"{name}: sampling_rate in preprocessor_config.json is {rate!r}, which is no sample rate in Hz")
     return extractor
