@@ -100,25 +100,13 @@ COMMANDS = {
 }
 """Script -> a command that works, in the order in which they need each other."""
 
-_MODEL = ["exp/deep/config.json", "exp/deep/model.safetensors", "exp/deep/tokenizer.model"]
 FILES = {
-    "local/train_deep.py": ["deep.yaml"],
-    "local/stage1_dump_hidden_states.py": ["data/probe/wav.scp", "data/probe/text", "data/probe/utt2dur", "wav/u0.wav", *_MODEL,
-                                           "exp/hidden/record.json"],
-    "local/stage2_correlation.py": ["exp/hidden/hidden.scp", "exp/hidden/hidden.ark", "exp/hidden/record.json",
-                                    "exp/correlation/*.record.json"],
-    "local/stage3_coarse_search.py": ["exp/correlation/dc.npy", "exp/correlation/dc.record.json"],
-    "local/stage4_fine_search.py": ["exp/prune1/dc_coarse/*.json", "data/valid/text", "data/valid/utt2spk"],
-    "local/stage5_finetune.py": ["finetune.yaml", "exp/prune1/top/*.json", "exp/prune1/layers_*/train/started.json"],
-    "local/stage6_decode.py": ["exp/prune1/layers_*/finetuned/*.json", "exp/prune1/layers_*/pruned/config.json"],
-    "local/stage7_report.py": ["exp/prune1/*/ranked.json", "exp/prune1/layers_*/finetuned/decode_valid/*", "exp/prune1/layers_*/train/train_log.csv",
-                               "exp/correlation/dc.npy"],
     "local/recipe_options.py": ["finetune.yaml"],
     "local/prepare_aishell.py": ["aishell/transcript/*", "aishell/wav/dev/S1/*.wav"],
+    "utils/add_noise.py": ["data/valid/wav.scp"],
     "utils/csv_to_data_dir.py": ["table.csv"],
     "utils/hf_to_data_dir.py": ["hf/*"],
     "utils/subset_data_dir.py": ["prepared/subset.json", "data/train/wav.scp"],
-    "utils/validate_data_dir.py": ["data/valid/segments"],
 }
 """Script -> the files that its command reads."""
 
