@@ -7,7 +7,7 @@ import torch
 
 from comflp.errors import ComflpError
 from comflp.train.fit import fit
-from test_finetune import DiesAtCall, hparams, losses, train
+from fixtures.training import DiesAtCall, hparams, losses, train
 
 
 def test_the_first_epoch_below_a_rate_is_the_last(make_model, make_data, tmp_path):
