@@ -8,16 +8,13 @@ from cli import progress
 
 from comflp.data.audio import AudioError, audio_seconds
 from comflp.data.data_dir import Utterance, validate_data_dir
+from comflp.data.saved_datasets import find_files
 from comflp.data.tables import Fault, stop_at_faults
 from comflp.replacing import Kind
 
 AUDIO = Kind("folder of a data directory's audio")
+__all__ = ["AUDIO", "DATA_FILES", "data_files", "describe", "find_files", "recipe_path", "up_to_date", "with_durations"]
 DATA_FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "utt2dur")
-
-
-def find_files(folder, pattern):
-    """The paths below ``folder`` that match ``pattern``, sorted. Names that begin with a dot are not data (macOS leaves ``._`` files)."""
-    return sorted(path for path in folder.glob(pattern) if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def recipe_path(path):

@@ -9,8 +9,6 @@ id column an utterance is named by its audio file (files of different folders mu
 without a speaker column, or with none in it, each is its own speaker.
 """
 
-import csv
-import io
 from pathlib import Path
 
 import option_types
@@ -19,38 +17,9 @@ from corpus import describe, with_durations
 
 from comflp.artifacts import check_apart
 from comflp.data.data_dir import DATA_DIRECTORY, DataDir, write_data_dir
+from comflp.data.delimited import read_lines
 from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 from comflp.replacing import check_replaceable
-
-
-NEWLINE = b"\n"
-
-
-def read_lines(path):
-    """(header, [(line number, values)]) of the table. Raises DataError with file and line for a row that is not as the header."""
-    dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix.lower() == ".tsv" else {"delimiter": ",", "strict": True}
-    header, rows, faults, line = None, [], [], 0
-    content = path.read_bytes()
-    try:
-        table = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), **dialect)
-        for values in table:
-            first, line = line + 1, table.line_num
-            if not values:
-                continue
-            if header is None:
-                header = values
-            elif line > first:
-                faults.append(Fault(str(path), first, f"the row goes on until line {line}; is a quotation mark left open?"))
-            elif len(values) != len(header):
-                faults.append(Fault(str(path), first, f"the row has {len(values)} values, the header {len(header)} columns"))
-            else:
-                rows.append((first, values))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}:{content.count(NEWLINE, 0, error.start) + 1}: the line is not UTF-8") from None
-    except csv.Error as error:
-        raise DataError(f"{path}:{line + 1} cannot be read as a table: {error}") from error
-    stop_at_faults(f"{path} is not usable", faults)
-    return header or [], rows
 
 
 def read_rows(path, columns, needed):

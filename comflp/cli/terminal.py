@@ -23,16 +23,18 @@ _WORKER = re.compile(r"DataLoader worker")
 
 
 class _Lines:
-    """Where there is no terminal: what a bar shows as lines of stderr, one below the other."""
+    """Where there is no terminal: what a bar shows as lines of stderr, one below the other, none of them twice in a row."""
 
-    @staticmethod
-    def write(text: str) -> None:
+    def __init__(self) -> None:
+        self._last = ""
+
+    def write(self, text: str) -> None:
         line = text.strip("\r\n ")
-        if line:
+        if line and line != self._last:
             print(line, file=sys.stderr)
+            self._last = line
 
-    @staticmethod
-    def flush() -> None:
+    def flush(self) -> None:
         sys.stderr.flush()
 
 

@@ -1,0 +1,45 @@
+"""Tables with a header as text files: .csv with commas and quotes, .tsv with tabs and none."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from comflp.data.tables import DataError, Fault, stop_at_faults
+
+
+_NEWLINE = b"\n"
+
+
+def read_lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """(header, [(line number, values)]) of the table. Raises DataError with file and line for a row that is not as the header."""
+    dialect: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix.lower() == ".tsv" else {"delimiter": ",", "strict": True}
+    header, line = None, 0
+    rows: list[tuple[int, list[str]]] = []
+    faults: list[Fault] = []
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    try:
+        table = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), **dialect)
+        for values in table:
+            first, line = line + 1, table.line_num
+            if not values:
+                continue
+            if header is None:
+                header = values
+            elif line > first:
+                faults.append(Fault(str(path), first, f"the row goes on until line {line}; is a quotation mark left open?"))
+            elif len(values) != len(header):
+                faults.append(Fault(str(path), first, f"the row has {len(values)} values, the header {len(header)} columns"))
+            else:
+                rows.append((first, values))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}:{content.count(_NEWLINE, 0, error.start) + 1}: the line is not UTF-8") from None
+    except csv.Error as error:
+        raise DataError(f"{path}:{line + 1} cannot be read as a table: {error}") from error
+    stop_at_faults(f"{path} is not usable", faults)
+    return header or [], rows

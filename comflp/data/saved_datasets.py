@@ -1,0 +1,140 @@
+"""Folders of the library datasets on disk: arrow files of save_to_disk, or parquet files of a repository. Read with pyarrow."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Iterator, Sequence
+
+from comflp.artifacts import read_json
+from comflp.data.tables import DataError
+from comflp.errors import ComflpError
+
+SHARD = re.compile(r"(?P<split>.+?)(?:-(?P<number>\d{5})-of-(?P<count>\d{5})(?:-[0-9a-f]+)?)?\.parquet")
+
+
+def find_files(folder: Path, pattern: str) -> list[Path]:
+    """The paths below ``folder`` that match ``pattern``, sorted. Names that begin with a dot are not data (macOS leaves ``._`` files)."""
+    return sorted(path for path in folder.glob(pattern) if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether a folder looks like a saved dataset, of one split or several."""
+    signs = ("state.json", "dataset_dict.json", "data-*.arrow", "*.parquet", "data/*.parquet")
+    return any(find_files(folder, sign) for sign in signs)
+
+
+def find_tables(dataset: Path, split: str | None = None) -> list[Path]:
+    """The arrow or parquet files of one split, in order; without ``split`` those of the only one. Raises DataError."""
+    if split is None and (dataset / "dataset_dict.json").exists():
+        raise DataError(f"{dataset} holds several splits; --split is one of {', '.join(_splits(dataset))}")
+    for folder in [dataset] if split is None else [dataset / split, dataset / "data" / split]:
+        if folder.is_dir():
+            tables = _arrow_files(folder) or _complete(find_files(folder, "*.parquet"))
+            if tables:
+                return tables
+    for folder in (dataset, dataset / "data"):
+        of_split: dict[str, list[Path]] = {}
+        for path in find_files(folder, "*.parquet") if folder.is_dir() else []:
+            of_split.setdefault(_split(path), []).append(path)
+        if split is None and len(of_split) > 1:
+            raise DataError(f"{folder} holds several splits; --split is one of {', '.join(sorted(of_split))}")
+        if of_split and (split is None or split in of_split):
+            return _complete(of_split[split] if split else next(iter(of_split.values())))
+    found = _splits(dataset)
+    hint = f"; --split is one of {', '.join(found)}" if found else ""
+    raise DataError(f"{dataset} holds no arrow or parquet files{f' of split {split}' if split else ''}{hint}")
+
+
+def _splits(dataset: Path) -> list[str]:
+    return sorted({str(path.parent.relative_to(dataset)) for path in find_files(dataset, "**/*.arrow")} - {"."}
+                  | {_split(path) for path in find_files(dataset, "data/*.parquet")})
+
+
+def _arrow_files(folder: Path) -> list[Path]:
+    """The files that ``state.json`` lists (the folder has caches of `map` and `filter` too); without it, all data-*.arrow."""
+    state = folder / "state.json"
+    if not state.exists():
+        return _complete(find_files(folder, "data-*.arrow"))
+    content = read_json(state)
+    try:
+        names = [entry["filename"] for entry in content["_data_files"]]
+    except (KeyError, TypeError):
+        raise DataError(f"{state} lists no _data_files; it is damaged, or not what save_to_disk writes") from None
+    if not all(isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) for name in names):
+        raise DataError(f"{state} names files that are not in its folder")
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise DataError(f"{folder} is incomplete: {', '.join(missing)} of {state.name} is not there")
+    return [folder / name for name in names]
+
+
+def _complete(tables: list[Path]) -> list[Path]:
+    """``tables``, whose names tell how many there are. Raises DataError where some are missing."""
+    for path in tables:
+        told = re.search(r"-\d{5}-of-(\d{5})", path.name)
+        if told is not None and int(told[1]) != len(tables):
+            raise DataError(f"{path.parent} is incomplete: it holds {len(tables)} of the {int(told[1])} files like {path.name}")
+    return tables
+
+
+def _split(path: Path) -> str:
+    """The split that a parquet file is of, by its name."""
+    match = SHARD.fullmatch(path.name)
+    return match["split"] if match else path.stem
+
+
+def column_names(table: Path) -> list[str]:
+    """The columns of an arrow or parquet file."""
+    return _open(table)[0]
+
+
+def read_rows(table: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Rows of one file as dicts, only ``columns``. Raises DataError naming the file."""
+    import pyarrow
+
+    names, batches = _open(table)
+    missing = [name for name in columns if names.count(name) != 1]
+    if missing:
+        raise DataError(f"{table} has no column {' or '.join(missing)}; it has {', '.join(names)}")
+    try:
+        for batch in batches:
+            yield from batch.select(columns).to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{table} cannot be read: {error}") from error
+
+
+def _open(table: Path) -> tuple[list[str], Any]:
+    """(names of the columns, batches of rows)"""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ComflpError(f"to read {table} takes the package pyarrow: pip install pyarrow") from None
+    try:
+        if table.suffix == ".parquet":
+            source = pyarrow.parquet.ParquetFile(table)
+            return source.schema_arrow.names, source.iter_batches(batch_size=64)
+        batches = pyarrow.ipc.open_stream(pyarrow.memory_map(str(table)))
+        return batches.schema.names, batches
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{table} cannot be read: {error}") from error
+
+
+def is_audio(value: Any) -> bool:
+    """Whether a value is audio as these files hold it: encoded bytes, or a path."""
+    if not isinstance(value, dict):
+        return False
+    content, path = value.get("bytes"), value.get("path")
+    return isinstance(content, bytes) and bool(content) or isinstance(path, str) and bool(path) and path.isprintable()
+
+
+def write_audio(audio: dict[str, Any], dataset: Path, target: Path) -> Path:
+    """Where the audio of a row lies: written to ``target`` with its own ending if it is inside the row."""
+    path = dataset / (audio.get("path") or "")
+    if not audio.get("bytes"):
+        return path
+    ending = path.suffix if re.fullmatch(r"\.\w{1,8}", path.suffix, re.ASCII) else ".wav"
+    written = target.with_name(f"{target.name}{ending}")
+    written.write_bytes(audio["bytes"])
+    return written
