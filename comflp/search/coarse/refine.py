@@ -84,14 +84,14 @@ class Refinement:
         size = first
         while len(found) < len(num_prunes):
             growing = [n for n in num_prunes if n not in found]
-            sizes = {n: min(size, num_sets(matrix.num_layers, n, matrix.must_stay)) for n in growing}
-            pools = {n: coarse_searches(matrix, [n], sizes[n], **options)[n] for n in growing}
+            there_are = {n: num_sets(matrix.num_layers, n, matrix.must_stay) for n in growing}
+            pools = {n: coarse_searches(matrix, [n], min(size, there_are[n]), **options)[n] for n in growing}
             new = [c.proposal for pool in pools.values() for c in pool if c.proposal not in costs]
             costs |= output_changes(heard, new, self.kind)
             for n, pool in pools.items():
                 best = sorted((Candidate(c.proposal, -costs[c.proposal]) for c in pool), key=lambda c: (-c.quality, c.proposal))[:beam_size]
                 later = {c.proposal for c in pool[size // 2 :]}
-                if len(pool) < size or size >= MOST_GROWN * first or later.isdisjoint(c.proposal for c in best):
+                if len(pool) < size or len(pool) == there_are[n] or size >= MOST_GROWN * first or later.isdisjoint(c.proposal for c in best):
                     found[n] = Refined(best, len(pool))
             size *= 2
         return found
