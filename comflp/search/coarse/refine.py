@@ -78,12 +78,10 @@ class Refinement:
         if self.num_proposals < 1:
             raise ComflpError(f"refinement runs at least 1 proposal, not {self.num_proposals}")
         heard = speech.drawn(self.num_utterances, self.seed)
-        first = max(self.num_proposals, beam_size)
+        size = first = max(self.num_proposals, beam_size)
         costs: dict[Proposal, float] = {}
         found: dict[int, Refined] = {}
-        size = first
-        while len(found) < len(num_prunes):
-            growing = [n for n in num_prunes if n not in found]
+        while growing := [n for n in num_prunes if n not in found]:
             there_are = {n: num_sets(matrix.num_layers, n, matrix.must_stay) for n in growing}
             pools = {n: coarse_searches(matrix, [n], min(size, there_are[n]), **options)[n] for n in growing}
             new = [c.proposal for pool in pools.values() for c in pool if c.proposal not in costs]
