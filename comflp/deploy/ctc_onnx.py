@@ -23,7 +23,7 @@ import torch
 from comflp.artifacts import atomic_directory, read_json, write_json, write_text
 from comflp.data.batching import AudioBatch
 from comflp.deploy.ctc_graphs import Features, OneWaveform, Waveforms, only_text, takes_batches
-from comflp.deploy.description import DESCRIPTION, describe, files_of, labels
+from comflp.deploy.description import DESCRIPTION, describe, files_of, labels, unchecked
 from comflp.deploy.formats import reads
 from comflp.deploy.graph_edits import for_one_waveform, set_metadata
 from comflp.deploy.onnx_files import ANY, ONNX_FILE, export_graph, refuse_unless_same
@@ -70,7 +70,7 @@ def write_ctc(model: LayeredModel, directory: Path) -> None:
 
 def for_sherpa(source: Path, directory: Path) -> None:
     """Write what sherpa-onnx reads, in float32, of what :func:`write_ctc` wrote."""
-    about = read_json(source / DESCRIPTION)
+    about = unchecked(read_json(source / DESCRIPTION))
     with atomic_directory(directory) as temporary:
         for path in files_of(source):
             if path.name != DESCRIPTION:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 import torch
 
@@ -15,6 +15,9 @@ from comflp.models.transformers.processor import ProcessorTokenizer
 DESCRIPTION = "export.json"
 NOT_OF_THE_EXPORT = ("hyp", "record.json", "README.md")
 """Files in an export's directory that no runtime reads."""
+
+_OF_A_CHECK = ("runtime", "runtime_version", "num_utterances", "same_texts", "same_text_share", "rtf", "peak_megabytes", "megabytes",
+               "metric", "normaliser", "error_rate", "reference_error_rate")
 
 _TOKENIZERS = {SentencePieceTokenizer: "sentencepiece", ProcessorTokenizer: "processor"}
 
@@ -42,6 +45,11 @@ def describe(model: LayeredModel, form: str, **more: Any) -> dict[str, Any]:
             "vocab_size": model.tokenizer.vocab_size,
         }
     return {**about, **more}
+
+
+def unchecked(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What export.json says of the model, without what a check of this export found; another export is made of it."""
+    return {key: value for key, value in about.items() if key not in _OF_A_CHECK}
 
 
 def minimum_samples(model: LayeredModel) -> int:

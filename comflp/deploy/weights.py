@@ -9,7 +9,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import numpy as np
 
 from comflp.artifacts import atomic_directory, read_json, write_json
-from comflp.deploy.description import DESCRIPTION, NOT_OF_THE_EXPORT
+from comflp.deploy.description import DESCRIPTION, NOT_OF_THE_EXPORT, unchecked
 from comflp.deploy.graph_edits import set_metadata
 from comflp.deploy.onnx_files import DATA_ENDING, save
 from comflp.deploy.quiet import needed, quiet
@@ -31,7 +31,7 @@ def convert(source: Path, directory: Path, name: str, precision: str, calibratio
     Raises ComflpError where a static quantisation has no calibration.
     """
     onnx = needed("onnx", "export")
-    about = read_json(source / DESCRIPTION)
+    about = unchecked(read_json(source / DESCRIPTION))
     with atomic_directory(directory) as temporary, quiet():
         for path in source.rglob("*"):
             if not path.is_file() or path.name in (DESCRIPTION, *NOT_OF_THE_EXPORT) or path.name.endswith(DATA_ENDING):
