@@ -27,7 +27,8 @@ function boxes(frame) {
     const range = page.createRange();
     range.selectNodeContents(node);
     for (const box of range.getClientRects()) {
-      if (box.width < 1) continue;
+      const window = holder.closest(".scroll")?.getBoundingClientRect();
+      if (box.width < 1 || window && box.right > window.right) continue;
       const drawing = holder.closest("svg"), edge = drawing ? drawing.getBoundingClientRect() : null;
       if (!holder.closest(".scroll") && (box.left < -0.5 || box.right > width + 0.5)) faults.push(`off the screen: ${said}`);
       if (edge && (box.left < edge.left - 1.5 || box.right > edge.right + 1.5 || box.top < edge.top - 1.5 || box.bottom > edge.bottom + 1.5))
