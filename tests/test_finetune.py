@@ -56,7 +56,7 @@ def test_utterances_too_short_for_their_text_are_skipped_and_counted(make_model,
     long_text = [type(u)(u.utt_id, u.wav, "a" * 200, u.speaker, u.duration) for u in list(data)[:2]]
     result = train(make_model(), [*long_text, *list(data)[2:]], tmp_path / "out", number_of_epochs=1)
     assert result.skipped == ["u000", "u001"]
-    with pytest.raises(ComflpError, match="none of 2 utterances is long enough"):
+    with pytest.raises(ComflpError, match="none of 2 utterances can be aligned with its text"):
         LabelledDataset(long_text, make_model())
 
 

@@ -27,9 +27,11 @@ def utterances(directory, count):
     """Utterances of one length, so that every batch holds as many frames and weighs as much."""
     rng, made = np.random.default_rng(0), []
     for number in range(count):
-        wav = directory / f"{number:02d}.wav"
+        wav, samples = directory / f"{number:02d}.wav", rng.standard_normal(RATE) * 0.1
         if not wav.exists():
-            soundfile.write(wav, rng.standard_normal(RATE) * 0.1, RATE)
+            mine = wav.with_suffix(f".{os.getpid()}.wav")  # two processes make the files, each of them whole
+            soundfile.write(mine, samples, RATE)
+            mine.rename(wav)
         made.append(Utterance(f"u{number:02d}", str(wav), "abcd"[number % 4 :], "s", 1.0))
     return made
 

@@ -147,7 +147,7 @@ def _check_rest(file: soundfile.SoundFile, source: BinaryIO) -> None:
             place += 8 + size + size % 2
             continue
         if total - place != _ID3V1 or head[:3] != b"TAG":
-            bytes_a_sample = data / file.frames if file.frames else 2.0 * file.channels
+            bytes_a_sample = data / file.frames if data and file.frames else 2.0 * file.channels
             raise LengthError(_message(file.frames, file.frames + int((total - place) / bytes_a_sample)))
         return
 
