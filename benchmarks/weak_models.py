@@ -63,7 +63,7 @@ def scores_of(speech, proposals):
                 compare = {name: criterion(model, audio, deep) for name, criterion in CRITERIA.items()}
             while waiting and compare:
                 changed, output = waiting.pop()
-                found[str(changed)] = {name: compared(output) for name, compared in compare.items()}
+                found[str(changed)] = {name: tuple(map(float, compared(output))) for name, compared in compare.items()}
         return found
 
     totals = {}

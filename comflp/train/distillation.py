@@ -45,7 +45,7 @@ class Distillation:
             return None
         if kind != "ctc" and len(teacher.stacks) > 1:
             raise ComflpError(f"--distill {kind}: hidden states are compared in models of one stack; take ctc, the posteriors")
-        made = cls(teacher.eval().requires_grad_(False), tuple(kept), **weights)
+        made = cls(teacher.eval(), tuple(kept), **weights)
         if kind == "ctc":
             return cls(made.teacher, made.kept, made.ctc_weight, 0.0, made.temperature)
         if kind == "hidden":

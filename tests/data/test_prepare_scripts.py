@@ -10,6 +10,7 @@ import time
 import pytest
 
 from comflp.data.data_dir import read_data_dir
+from comflp.data.inventory import CACHE
 from fixtures.corpora import ROOT, lay_out_aishell, lay_out_fsdd, lay_out_librispeech
 from fixtures.recipe import environment
 from fixtures.whisper_recipe import make_prompts
@@ -133,7 +134,7 @@ def count_wavs(folder):
 
 def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*")
-            if path.is_file() and not path.name.endswith("record.json")}
+            if path.is_file() and not path.name.endswith("record.json") and path.name != CACHE}
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
