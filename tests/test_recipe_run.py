@@ -1,6 +1,7 @@
 """A recipe from run.sh, as users run it: all stages, single stages, again, and wrongly. One small run serves all tests."""
 
 import json
+import shlex
 import shutil
 import subprocess
 
@@ -142,7 +143,8 @@ def test_every_command_of_the_report_runs(finished, tmp_path):
     benchmarks.symlink_to(REPOSITORY / "benchmarks")
     document = report.build(report.collect(searched), recipe=report.Recipe(f"exp/{MODEL}", options["run"]), max_increase=1000.0)
     [train] = [line for part in document.every(Commands) for _, line in part.steps]
-    assert f"--corpus {corpus}".replace(" ", "") in train.replace("\\ ", "").replace(" ", "")
+    words = shlex.split(train)
+    assert words[words.index("--corpus") + 1] == str(corpus)
     typed(recipe, train)
     assert (exp / "prune0" / "layers_none" / "finetuned" / "decode_test" / "score.json").exists()
     content = read_json(exp / "report" / "report.json")

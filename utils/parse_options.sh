@@ -144,13 +144,20 @@ while IFS= read -r _options_text; do
   esac
 done < <(_options_block)
 
+_options_quoted() { # VALUE: as a word of a command line, in single quotes where it needs some; letters of any language stay
+  case $1 in
+    "" | *[[:space:]\'\"\$\\\`\;\&\|\<\>\(\)\*\?\!\#\~\[\{]*) printf "'%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g")" ;;
+    *) printf %s "$1" ;;
+  esac
+}
+
 changed_options() { # the options that differ from their defaults, as words of a command line; not which stages are run, and not --force
   local pair name
   for pair in "${_options_defaults[@]}"; do
     name=${pair%%=*}
     case $name in
       stage | stop_stage | force) ;;
-      *) if [ "${!name}" != "${pair#*=}" ]; then printf ' --%s %q' "$(printf %s "$name" | tr _ -)" "${!name}"; fi ;;
+      *) if [ "${!name}" != "${pair#*=}" ]; then printf ' --%s %s' "$(printf %s "$name" | tr _ -)" "$(_options_quoted "${!name}")"; fi ;;
     esac
   done
 }
