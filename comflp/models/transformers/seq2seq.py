@@ -169,7 +169,8 @@ class TransformersSeq2Seq(LayeredModel):
             found = self.model.generate(
                 encoder_outputs=encoded, max_new_tokens=max(limits), num_beams=1, do_sample=False
             )
-        return [self.tokenizer.without_special(row)[:limit] for row, limit in zip(found.tolist(), limits)]
+        # Cut off before special tokens go: what comes after the limit is there only because another utterance's is higher.
+        return [self.tokenizer.without_special(row[:limit]) for row, limit in zip(found.tolist(), limits)]
 
     def _limits(self, state: State) -> list[int]:
         """The most tokens of each utterance's text."""
