@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+from measuring import mean_and_deviation
 from scipy import stats
 from tqdm import tqdm
 
@@ -210,10 +211,6 @@ def figure(options):
     for panel, name in zip(axes[-1], names):
         panel.set_xlabel("v(P)" if name in ("dc", "svcca") else "cost, nats a frame or label", fontsize=8)
     drawing.savefig(options.out, dpi=100)
-
-
-def mean_and_deviation(values):
-    return f"{np.mean(values):.2f}" + (f" +- {np.std(values, ddof=1):.2f}" if len(values) > 1 else "")
 
 
 def main():

@@ -83,6 +83,11 @@ def _cpu():
         return platform.processor() or platform.machine()
 
 
+def mean_and_deviation(values):
+    """The mean and, of several values, their standard deviation (n - 1), as text."""
+    return f"{np.mean(values):.2f}" + (f" +- {np.std(values, ddof=1):.2f}" if len(values) > 1 else "")
+
+
 def table(rows):
     """A Markdown table of dicts with the same keys."""
     header = list(rows[0])

@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from measuring import mean_and_deviation
 from scipy import stats
 from tqdm import tqdm
 
@@ -180,23 +181,19 @@ def summary(case, lists, winners, greedy, matrices, on_valid, on_test, layers):
 def table(options):
     results = [read_json(Path(folder) / "summary.json") for folder in options.folders]
     deep = [result["deep"]["test"] for result in results]
-    print(f"{len(results)} deep models, test CER {spread(deep)}\n")
+    print(f"{len(results)} deep models, test CER {mean_and_deviation(deep)}\n")
     for n in (key for key in results[0] if key != "deep"):
         cases = [result[n] for result in results]
         print(f"N={n}; random proposals {np.mean([case['random'][1] for case in cases]):.1f} on valid; "
-              f"GLP {spread([case['glp']['test'] for case in cases])} on test\n")
+              f"GLP {mean_and_deviation([case['glp']['test'] for case in cases])} on test\n")
         print("| method | Spearman | first | ten best | winner | winner less GLP | last rank |\n|---|---:|---:|---:|---:|---:|---:|")
         for name in cases[0]["methods"]:
             rows = [case["methods"][name] for case in cases]
-            figures = [spread([row[key] for row in rows]) for key in ("spearman", "first", "ten", "winner")]
+            figures = [mean_and_deviation([row[key] for row in rows]) for key in ("spearman", "first", "ten", "winner")]
             interval = ", ".join(f"{row['winner_less_glp'][0]:+.1f} to {row['winner_less_glp'][1]:+.1f}" for row in rows)
             ranks = ", ".join(f"{row.get('last_rank', '')}/{case['pool']}" for row, case in zip(rows, cases))
             print(f"| {name} | {' | '.join(figures)} | {interval} | {ranks} |")
         print()
-
-
-def spread(values):
-    return f"{np.mean(values):.2f}" + (f" +- {np.std(values, ddof=1):.2f}" if len(values) > 1 else "")
 
 
 def main():
