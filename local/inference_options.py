@@ -12,7 +12,6 @@ from deep_model import DeepModel
 from comflp.artifacts import fingerprint_model, require
 from comflp.data import MAX_SECONDS
 from comflp.data.data_dir import read_data_dir
-from comflp.errors import ComflpError
 from comflp.experiment import Layout, hypotheses_directory
 from comflp.measures import Speech
 from comflp.processes import ALONE
@@ -34,16 +33,10 @@ def inference_parser(description):
 def load_model(path, options):
     """The model of a directory (or hub name), in evaluation mode on the device asked for."""
     # Stages 2 and 3 mostly need neither, and torch takes seconds to import.
-    import torch
-
     import comflp.models
+    from comflp.inference.device import placed
 
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    model = comflp.models.load(path, trust_hyperparams=options.trust_hyperparams)
-    try:
-        return model.to(device).eval()
-    except (RuntimeError, AssertionError) as error:
-        raise ComflpError(f"--device {device} cannot be used: {error}") from None
+    return placed(comflp.models.load(path, trust_hyperparams=options.trust_hyperparams), options.device)
 
 
 def deep_model(options):

@@ -6,7 +6,6 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from comflp.cli import terminal
-from comflp.errors import ComflpError
 
 if TYPE_CHECKING:
     from comflp.models.layered import LayeredModel
@@ -27,13 +26,8 @@ def add_model_options(options: argparse.ArgumentParser) -> None:
 
 def load_model(options: Any) -> LayeredModel:
     """The model that the options name, in evaluation mode on the device asked for."""
-    import torch
-
     import comflp.models
+    from comflp.inference.device import placed
 
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = comflp.models.load(options.model, trust_hyperparams=options.trust_hyperparams, language=options.language)
-    try:
-        return model.to(device).eval()
-    except (RuntimeError, AssertionError) as error:
-        raise ComflpError(f"--device {device} cannot be used: {error}") from None
+    return placed(model, options.device)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Iterator
+from typing import Iterator, TypeVar
 
 import torch
+
+from comflp.errors import ComflpError
+
+_Model = TypeVar("_Model", bound=torch.nn.Module)
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Name -> the type that torch.autocast computes in; None where it computes in the weights' own."""
@@ -14,6 +18,18 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 def device_of(model: torch.nn.Module) -> torch.device:
     """The device of a model's parameters."""
     return next(model.parameters()).device
+
+
+def placed(model: _Model, device: str | None) -> _Model:
+    """``model`` itself, in evaluation mode on a device such as ``cpu`` or ``cuda:1``; on a GPU if there is one, where none is named.
+
+    Raises ComflpError for a device that cannot be used.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise ComflpError(f"--device {device} cannot be used: {error}") from None
 
 
 @contextlib.contextmanager
