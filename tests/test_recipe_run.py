@@ -27,6 +27,13 @@ def exp(finished):
     return finished[0] / "exp" / MODEL
 
 
+@pytest.fixture
+def own(finished, tmp_path):
+    """A copy of the finished recipe for a test that changes it: the others find it as it was, in any order."""
+    folder = finished[0].parent.parent
+    return shutil.copytree(folder, tmp_path / "own", symlinks=True) / finished[0].relative_to(folder)
+
+
 def test_every_stage_echoes_itself_and_leaves_its_artifacts(finished, exp):
     recipe, done = finished
     for stage in range(8):
@@ -80,7 +87,8 @@ def test_a_stage_that_is_done_imports_nothing_that_takes_seconds(finished, tmp_p
     assert "up to date" in done.stdout and "wrote" not in done.stdout
 
 
-def test_stages_3_and_4_alone_give_the_same_again(finished, exp):
+def test_stages_3_and_4_alone_give_the_same_again(own):
+    exp = own / "exp" / MODEL
     def results():
         kept = {}
         for file in sorted(exp.glob("prune2/*/*.json")):
@@ -91,27 +99,26 @@ def test_stages_3_and_4_alone_give_the_same_again(finished, exp):
     before = results()
     for name in ("dc", "svcca", "uniform", "random"):
         shutil.rmtree(exp / "prune2" / name)
-    done = run(finished[0], first=3, last=4)
+    done = run(own, first=3, last=4)
     assert done.returncode == 0, done.stderr[-3000:]
     assert results() == before
 
 
-def test_two_processes_behind_a_command_give_the_same_hidden_states(finished, exp):
-    recipe, _ = finished
+def test_two_processes_behind_a_command_give_the_same_hidden_states(own):
+    exp = own / "exp" / MODEL
     before = (exp / "hidden" / "hidden.ark").read_bytes()
-    cmd = recipe / "cmd.sh"
-    plain = cmd.read_text()
-    cmd.write_text(plain + 'export cmd="env STARTED_BY=cmd"\n')
+    cmd = own / "cmd.sh"
+    cmd.write_text(cmd.read_text() + 'export cmd="env STARTED_BY=cmd"\n')
     shutil.rmtree(exp / "hidden")
-    done = run(recipe, first=1, last=1, nj=2)
-    cmd.write_text(plain)
+    done = run(own, first=1, last=1, nj=2)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (exp / "hidden" / "hidden.ark").read_bytes() == before
 
 
-def test_the_same_layers_under_another_name_are_not_trained_again(finished, exp):
+def test_the_same_layers_under_another_name_are_not_trained_again(own):
+    exp = own / "exp" / MODEL
     layers = read_json(exp / "prune2" / "dc_fine" / "proposal.json")["proposal"]
-    done = run(finished[0], first=5, last=5, proposals=layers)
+    done = run(own, first=5, last=5, proposals=layers)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "up to date" in done.stdout and "epoch" not in done.stdout
     named, typed = (exp / "prune2" / name / "finetuned_repaired" for name in ("dc_fine", f"layers_{layers}"))
@@ -161,37 +168,31 @@ def typed(recipe, line):
     assert done.returncode == 0, line + done.stdout[-2000:] + done.stderr[-3000:]
 
 
-def test_seeds_make_a_table(finished, exp):
+def test_seeds_make_a_table(finished, own):
     """One seed, run.sh's own, whose deep model and searches are there."""
-    recipe, _ = finished
+    exp = own / "exp" / MODEL
     options = {"--seeds": 1234, "--num-prune": 2, "--proposals": "top", "--distilled": "top", "--epochs": 1}
-    words = [str(word) for pair in options.items() for word in pair] + ["--corpus", str(recipe.parent.parent / "corpus")]
-    done = subprocess.run(["bash", "local/seeds.sh", *words], cwd=recipe, env=environment(), capture_output=True, text=True)
+    words = [str(word) for pair in options.items() for word in pair] + ["--corpus", str(finished[0].parent.parent / "corpus")]
+    done = subprocess.run(["bash", "local/seeds.sh", *words], cwd=own, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
     assert [row[0] for row in rows[1:]] == ["| Deep model", "| Top drop", "| Top drop (distill both)"]
     scored = [exp / name / "decode_test" / "score.json" for name in ("deep", "prune2/top/finetuned_e1", "prune2/top/finetuned_distill_both_e1")]
     assert [row[-2:] for row in rows[1:]] == [[f"{read_json(path)['error_rate']:.2f}", "1 |"] for path in scored]
-    for made in exp.glob("prune2/*/*_e1"):
-        if made.is_dir() and not made.is_symlink():
-            shutil.rmtree(made)
-        else:
-            made.unlink()
 
 
-def test_two_processes_train(finished):
+def test_two_processes_train(finished, own):
     """The deep model by a schedule that goes by steps, and a pruned one with layerdrop."""
-    recipe, _ = finished
-    done = run(recipe, first=0, last=0, model="two", train_nj=2)
+    corpus = finished[0].parent.parent / "corpus"
+    done = run(own, first=0, last=0, model="two", train_nj=2, corpus=corpus)
     assert done.returncode == 0, done.stderr[-3000:]
-    deep = recipe / "exp" / "two"
+    deep = own / "exp" / "two"
     assert done.stdout.count("epoch 2:") == 1 and (deep / "deep" / "model.safetensors").exists()
     last = (deep / "train_deep" / "train_log.csv").read_text().splitlines()[-1]
     assert float(last.split(",")[1]) < 2e-5, "the schedule has to come near its end, from 1e-3"
-    done = run(recipe, first=5, last=5, model="two", train_nj=2, proposals="1,3")
+    done = run(own, first=5, last=5, model="two", train_nj=2, proposals="1,3", corpus=corpus)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (deep / "prune2" / "layers_1,3" / "finetuned_repaired" / "model.safetensors").exists()
-    shutil.rmtree(deep)
 
 
 def test_an_error_of_two_processes_is_as_short_as_that_of_one(finished):
@@ -219,12 +220,13 @@ def test_n_outside_1_to_l_minus_1_is_an_error(finished, num_prune):
     assert "num-prune" in done.stderr.replace("_", "-") and "Traceback" not in done.stderr
 
 
-def test_a_target_takes_the_place_of_n(finished, exp):
-    done = run(finished[0], 3, 5, target="layers=2,macs=99%")
+def test_a_target_takes_the_place_of_n(own):
+    exp = own / "exp" / MODEL
+    done = run(own, 3, 5, target="layers=2,macs=99%")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "removing half of the encoder's layers can make this model at most" in done.stdout and "wrote" not in done.stdout
     assert ModelCosts.read(exp / "costs.json").num_layers == {"encoder": 4}
-    done = run(finished[0], 3, 3, target="params=1%")
+    done = run(own, 3, 3, target="params=1%")
     assert done.returncode == 1 and "--target params=1% cannot be reached" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -234,12 +236,11 @@ def test_other_options_stop_the_stage_and_are_named(finished):
     assert "seed" in done.stderr and "--force" in done.stderr
 
 
-def test_a_deep_model_trained_anew_is_not_mixed_with_old_hidden_states(finished, exp, tmp_path):
-    recipe, _ = finished
-    other = recipe / "exp" / "other"
+def test_a_deep_model_trained_anew_is_not_mixed_with_old_hidden_states(own):
+    exp = own / "exp" / MODEL
+    other = own / "exp" / "other"
     shutil.copytree(exp, other, symlinks=True, ignore=shutil.ignore_patterns("report", "train", "train_deep"))
     (other / "deep" / "config.json").write_text((other / "deep" / "config.json").read_text() + " ")
-    done = run(recipe, first=4, last=4, model="other")
-    shutil.rmtree(other)
+    done = run(own, first=4, last=4, model="other")
     assert done.returncode == 1
     assert "made from another model" in done.stderr or "model:" in done.stderr

@@ -30,6 +30,7 @@ TAKEN_VALUES = [
     ("*", "--tag", "|²|nan|1000000001", NAME),
     ("*", "--title", r"[\s\S]*", FREE),
     ("*", "--note", r"[\s\S]*", FREE),
+    ("*", "--run", r"[\s\S]*", FREE),
     ("*", "--out", r"-1|²|nan|\.\./\.\./nowhere|1000000001", PLACE),
     ("*", "--target", r"-1|²|nan|\.\./\.\./nowhere|1000000001", PLACE),
     ("*/prepare_*", "--data", r"-1|²|nan|\.\./\.\./nowhere|1000000001", PLACE),
