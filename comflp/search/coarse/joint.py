@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
-from scipy import stats
-
 from comflp.proposal import Proposal, PruningProposal, joined
 from comflp.search.baselines.fixed import num_sets, removable
 from comflp.search.coarse.block_matrix import BlockMatrix
@@ -67,7 +65,9 @@ class JointResult:
 def _rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
     if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
         return None
-    return float(stats.spearmanr(first, second).statistic)
+    from scipy.stats import spearmanr  # takes a second to import, which a stage that is done does not need
+
+    return float(spearmanr(first, second).statistic)
 
 
 def joint_searches(
