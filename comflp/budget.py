@@ -11,11 +11,11 @@ from comflp.costs import Costs, ModelCosts, quantity
 from comflp.proposal import ProposalError, split_by_stack
 from comflp.target import LayerCounts, TargetError
 
-FORMS = "layers=6, encoder=2+decoder=3, params=50%, params=50M, macs=60%, macs=3G, megabytes=100 or speedup=1.5"
+FORMS = "layers=6, encoder=2+decoder=3, params=50%, params=50M, macs=60%, macs=3G, megabytes=100, speedup=1.5 or speedup=1.5@8"
 """Examples of every form, for help texts and messages."""
 
 _UNITS = {"params": "parameters", "macs": "multiply-adds a second of audio", "megabytes": "megabytes of weights"}
-_AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([%kKMGB]?)")
+_AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([%kKMGB]?)(?:@([0-9]{1,4}))?")
 _FACTOR = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
 _ROUNDING = 1e-9
 
@@ -26,7 +26,8 @@ class Target:
 
     text: as it was written. kind: ``layers`` (so many are removed, of all stacks together), ``stacks`` (so many of
     each), ``params``, ``macs`` or ``megabytes`` (at most so much is left), ``speedup`` (at least so many times as fast).
-    amount: in the unit of ``kind``; a share in [0, 1] where ``is_share``. counts: of ``stacks`` only.
+    amount: in the unit of ``kind``; a share in [0, 1] where ``is_share``. counts: of ``stacks`` only. batch_size: of ``speedup``
+    only, the utterances that are recognised together.
     """
 
     text: str
@@ -34,6 +35,7 @@ class Target:
     amount: float
     is_share: bool = False
     counts: Mapping[str, int] | None = None
+    batch_size: int = 1
 
     def reached(self, counts: LayerCounts, costs: ModelCosts) -> bool:
         """Whether the model that has lost so many layers of each stack fulfils the condition."""
@@ -52,7 +54,8 @@ class Target:
             return f"has lost {counts.total} layers"
         unit = self._costs(costs)
         if self.kind == "speedup":
-            return f"is {unit.ratio(counts):.2f} times as fast as the whole model on this machine"
+            together = f", {self.batch_size} utterances at a time" if self.batch_size > 1 else ""
+            return f"is {unit.ratio(counts):.2f} times as fast as the whole model on this machine{together}"
         left = unit.after(counts)
         shown = f"{left / 1e6:.3g} {_UNITS[self.kind]}" if self.kind == "megabytes" else quantity(left, _UNITS[self.kind])
         return f"has {shown} ({left / unit.whole:.1%} of the whole model's)"
@@ -62,7 +65,7 @@ class Target:
 
     def _costs(self, costs: ModelCosts) -> Costs:
         if self.kind == "speedup":
-            if costs.seconds is None:
+            if costs.seconds is None or costs.batch_size != self.batch_size:
                 raise TargetError(f"--target {self.text}: the speed of the model has not been measured on this machine")
             return costs.seconds
         return {"params": costs.parameters, "macs": costs.multiply_adds, "megabytes": costs.bytes}[self.kind]
@@ -78,7 +81,15 @@ def parse_target(text: str, num_layers: Mapping[str, int]) -> list[Target]:
 
     Raises TargetError, which names the forms that there are, for anything else.
     """
-    return [_parsed(part.strip(), num_layers) for part in text.split(",")]
+    targets = [_parsed(part.strip(), num_layers) for part in text.split(",")]
+    if len({target.batch_size for target in targets if target.kind == "speedup"}) > 1:
+        raise TargetError(f"--target {text[:60]}: a speed-up is measured in batches of one size; give one")
+    return targets
+
+
+def timed_batch_size(targets: Sequence[Target]) -> int | None:
+    """How many utterances at a time the model has to be timed with; None where no target is a speed-up."""
+    return next((target.batch_size for target in targets if target.kind == "speedup"), None)
 
 
 def resolve(targets: Sequence[Target], costs: ModelCosts) -> list[LayerCounts]:
@@ -130,17 +141,19 @@ def _parsed(text: str, num_layers: Mapping[str, int]) -> Target:
         fault = f"{value[:30]!r} is not a number, with %, k, M, G or B behind it where that fits"
     elif match[2] and name not in ("params", "macs") and not (name == "megabytes" and match[2] == "%"):
         fault = f"{name} takes a plain number, not one with {match[2]} behind it"
+    elif match[3] and (name != "speedup" or int(match[3]) < 1):
+        fault = "only speedup takes a number of utterances behind an @, from 1"
     elif name == "layers" and (not match[1].isdigit() or int(match[1]) < 1):
         fault = "a number of layers to remove is a whole number from 1"
     elif name == "speedup" and float(match[1]) <= 1:
-        fault = f"speedup says how many times as fast the model is to be, more than 1, not {value}"
+        fault = f"speedup says how many times as fast the model is to be, more than 1, not {match[1]}"
     elif match[2] == "%" and float(match[1]) > 100:
         fault = f"{value} of the model is more than there is"
     if fault is not None or match is None:
         raise TargetError(f"--target {text[:60]}: {fault}; write {FORMS}")
     if match[2] == "%":
         return Target(text, name, float(match[1]) / 100, is_share=True)
-    return Target(text, name, float(match[1]) * _FACTOR[match[2]])
+    return Target(text, name, float(match[1]) * _FACTOR[match[2]], batch_size=int(match[3] or 1))
 
 
 def _numbers_of_stacks(text: str, num_layers: Mapping[str, int]) -> dict[str, int]:

@@ -48,7 +48,7 @@ class ModelCosts:
 
     num_layers: name of a stack -> L. removable: name of a stack -> how many of its layers may be removed, at most L - 1.
     parameters: scalars. bytes: of the weights. multiply_adds: for one second of audio. seconds: for one second of
-    audio; None where nobody has measured them. measured_on: how the seconds were measured, in words.
+    audio, of ``batch_size`` utterances at a time; None where nobody has measured them. measured_on: how, in words.
     """
 
     num_layers: Mapping[str, int]
@@ -58,6 +58,7 @@ class ModelCosts:
     multiply_adds: Costs
     seconds: Costs | None = None
     measured_on: str = ""
+    batch_size: int = 1
 
     def write(self, path: str | Path) -> None:
         """Write them as JSON (docs/targets.md)."""
@@ -73,10 +74,9 @@ class ModelCosts:
         except (TypeError, AttributeError, KeyError) as error:
             raise ComflpError(f"{path} does not hold the costs of a model ({error}); remove it, and it is made again") from None
 
-    @property
-    def measured_here(self) -> bool:
-        """Whether the seconds were measured on the machine that this runs on."""
-        return self.seconds is not None and self.measured_on.endswith(f", {platform.node()}")
+    def measured_here(self, batch_size: int) -> bool:
+        """Whether the seconds were measured on the machine that this runs on, with so many utterances at a time."""
+        return self.seconds is not None and self.batch_size == batch_size and self.measured_on.endswith(f", {platform.node()}")
 
     @property
     def halved(self) -> dict[str, int]:

@@ -18,7 +18,7 @@ from typing import Any, Iterator, Sequence
 import numpy as np
 
 from comflp.artifacts import read_json, write_json
-from comflp.budget import parse_target, resolve
+from comflp.budget import parse_target, resolve, timed_batch_size
 from comflp.costs import ModelCosts
 from comflp.data.data_dir import DataDir, subset
 from comflp.data.sources import read_speech
@@ -120,7 +120,7 @@ class _Run:
             costs, counts = self._target(target or "params=50%")
             proposal = self._best(counts)
         elif target is None:
-            costs = costs_of(self.deep, False, self.directory / "costs.json")
+            costs = costs_of(self.deep, None, self.directory / "costs.json")
             proposal = self._smallest(costs, max_increase, num_repair)
         else:
             raise ComflpError(f"a target ({target}) and max_increase ({max_increase:g}) both say how small the model is to be; give one")
@@ -140,8 +140,9 @@ class _Run:
     def _target(self, text: str) -> tuple[ModelCosts, list[LayerCounts]]:
         """The costs of the deep model, and the numbers of layers whose removal just reaches the target."""
         with self._step("target") as facts:
-            costs = costs_of(self.deep, "speedup" in text, self.directory / "costs.json")
-            found = resolve(parse_target(text, costs.num_layers), costs)
+            targets = parse_target(text, {stack: part.num_layers for stack, part in self.deep.stacks.items()})
+            costs = costs_of(self.deep, timed_batch_size(targets), self.directory / "costs.json")
+            found = resolve(targets, costs)
             facts |= {"target": text, "num_layers": costs.num_layers, "removed": [dict(counts) for counts in found],
                       "ceiling": costs.ceiling}
         return costs, found

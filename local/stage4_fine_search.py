@@ -106,7 +106,7 @@ def search(options, ranks):
             if ranks.is_main:
                 print(files[entry].write(replace(result, deep=whole)))
     if ranks.is_main:
-        measured_costs(layout, deep, with_seconds=False, ranks=ALONE)
+        measured_costs(layout, deep, batch_size=None, ranks=ALONE)
         shutil.rmtree(work_directory(options), ignore_errors=True)
 
 

@@ -8,7 +8,7 @@ from typing import Callable, Mapping, Sequence
 from cli import NUM_PRUNE
 from deep_model import DeepModel
 
-from comflp.budget import FORMS, parse_target, resolve
+from comflp.budget import FORMS, parse_target, resolve, timed_batch_size
 from comflp.costs import ModelCosts
 from comflp.experiment import Layout
 from comflp.processes import Ranks
@@ -33,26 +33,28 @@ def wanted_counts(
     if options.target is None:
         return layer_counts(options.num_prune, num_layers)
     targets = parse_target(options.target, num_layers)
-    with_seconds = any(target.kind == "speedup" for target in targets)
-    costs = measured_costs(Layout(options.exp), deep(), with_seconds, ranks)
+    costs = measured_costs(Layout(options.exp), deep(), timed_batch_size(targets), ranks)
     if ranks.is_main:
         print(costs.ceiling, flush=True)
     return resolve(targets, costs)
 
 
-def measured_costs(layout: Layout, deep: DeepModel, with_seconds: bool, ranks: Ranks) -> ModelCosts:
-    """What the parts of the deep model cost: from costs.json, or measured and written there, once a model and, for seconds, a machine."""
+def measured_costs(layout: Layout, deep: DeepModel, batch_size: int | None, ranks: Ranks) -> ModelCosts:
+    """What the parts of the deep model cost: from costs.json, or measured and written there, once a model and, for seconds, a machine.
+
+    batch_size: with how many utterances at a time its speed is wanted; None where it is not.
+    """
     stage = Stage(layout.costs.with_suffix(".record.json"), "costs", {}, {"model": deep.fingerprint})
 
     def find() -> ModelCosts:
         known = ModelCosts.read(layout.costs) if stage.is_current() else None
-        if known is not None and (known.measured_here or not with_seconds):
+        if known is not None and (batch_size is None or known.measured_here(batch_size)):
             return known
         from comflp.inference.measure_costs import measure_costs, measure_seconds
 
         costs = measure_costs(deep.model)
-        if with_seconds:
-            costs = measure_seconds(deep.model, costs)
+        if batch_size is not None:
+            costs = measure_seconds(deep.model, costs, batch_size)
         costs.write(layout.costs)
         stage.finish([layout.costs])
         return costs

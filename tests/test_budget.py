@@ -47,6 +47,7 @@ def test_no_layer_fewer_reaches_it_whatever_the_target():
     ("params=0%", r"params=0% cannot be reached.*11 of 12 layers of the encoder.*has 23M parameters \(23.0% of the whole"),
     ("params=22.9%", "cannot be reached"),
     ("speedup=2.3", r"cannot be reached.*is 2.22 times as fast as the whole model on this machine"),
+    ("speedup=2@8", "the speed of the model has not been measured"),
     ("megabytes=1", r"has 92 megabytes of weights"),
     ("macs=1M", r"has 2.6G multiply-adds a second of audio"),
     ("params=100%", r"reached without removing anything: the model has 100M parameters"),
@@ -61,7 +62,8 @@ def test_a_target_beyond_the_model_says_what_there_is(text, message):
 
 @pytest.mark.parametrize("text", ["", "6", "50%", "params", "params=", "params=half", "params=-5",
                                   "params=101%", "params=1e9", "layers=0", "layers=2.5",
-                                  "layers=50%", "speedup=1", "speedup=0.5", "speedup=150%", "speedup=2M",
+                                  "layers=50%", "speedup=1", "speedup=0.5", "speedup=150%", "speedup=2M", "speedup=2@0", "speedup=2@", "params=50%@8",
+                                  "speedup=2@4,speedup=3",
                                   "megabytes=3M", "size=4", "decoder=2",
                                   "params=50%,", "params=\u0661%", "params=" + "9" * 5000, "encoder=", "encoder=x",
                                   "encoder=1+encoder=2", "x" * 9999])
@@ -133,6 +135,9 @@ def test_seconds_are_measured_and_stated(make_model):
     costs = measure_seconds(model, measure_costs(model))
     assert 0 < costs.seconds.layer["encoder"] < costs.seconds.whole and "1 CPU thread" in costs.measured_on
     assert torch.get_num_threads() == threads
+    assert costs.measured_here(1) and not costs.measured_here(2)
+    both = measure_seconds(model, costs, batch_size=2)
+    assert both.measured_here(2) and "batch of 2 utterances of 10 s" in both.measured_on and both.batch_size == 2
     # What is timed is the whole pass: front end, three layers and head.
     assert costs.seconds.whole == pytest.approx(costs.seconds.after({"encoder": 2}) + 2 * costs.seconds.layer["encoder"])
 

@@ -174,10 +174,10 @@ def test_the_command_from_wavs_to_text(make_model, folder, tmp_path, capsys):
 def test_texts_are_on_the_last_screen(make_model, folder, tmp_path, capsys):
     _, data = folder
     make_model(4).save(tmp_path / "deep")
-    arguments = ["--data", str(data.path), "--target", "speedup=1.05", "--out", str(tmp_path / "small"), "--repair", "0"]
+    arguments = ["--data", str(data.path), "--target", "speedup=1.05@2", "--out", str(tmp_path / "small"), "--repair", "0"]
     assert main(["prune", str(tmp_path / "deep"), *arguments]) == 0
     shown = capsys.readouterr().out
-    assert "as measured here" in shown and "CER" in shown and "by seconds" in shown
+    assert "as measured here" in shown and "CER" in shown and "by seconds" in shown and "batch of 2 utterances" in shown
     [score] = ModelCard.load(tmp_path / "small" / "README.md").data.eval_results
     assert f"{score.metric_value:.2f}% pruned" in shown and score.dataset_name == "4 utterances that no step has seen"
 

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Sequence
 
-from comflp.budget import FORMS, parse_target
+from comflp.budget import FORMS, parse_target, timed_batch_size
 from comflp.cli.options import add_model_options, load_model, parser
 from comflp.cli.terminal import progress
 from comflp.costs import quantity
@@ -30,10 +30,8 @@ def run(arguments: Sequence[str]) -> None:
     warnings.simplefilter("ignore", AudioWarning)  # any rate and number of channels is welcome here
     work = out.with_name(f".{out.name}.work")
     model = load_model(options)
-    target = options.target or ""
-    if target:
-        parse_target(target, {name: stack.num_layers for name, stack in model.stacks.items()})
-    print(costs_of(model, "speedup" in target, work / "costs.json").ceiling, flush=True)
+    targets = parse_target(options.target, {name: stack.num_layers for name, stack in model.stacks.items()}) if options.target else []
+    print(costs_of(model, timed_batch_size(targets), work / "costs.json").ceiling, flush=True)
     result = prune(
         model, options.data, options.target, options.repair, max_increase=options.max_increase, metric=options.metric, seed=options.seed,
         work=work, progress=progress, allow_pipes=options.allow_pipes,

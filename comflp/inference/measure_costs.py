@@ -52,37 +52,38 @@ def measure_costs(model: LayeredModel) -> ModelCosts:
     )
 
 
-def measure_seconds(model: LayeredModel, costs: ModelCosts, num_threads: int = 1) -> ModelCosts:
-    """``costs`` with the seconds that the model takes on this machine: one utterance of :data:`AUDIO_SECONDS`, batch 1.
+def measure_seconds(model: LayeredModel, costs: ModelCosts, batch_size: int = 1, num_threads: int = 1) -> ModelCosts:
+    """``costs`` with the seconds that the model takes on this machine for a second of audio, in utterances of :data:`AUDIO_SECONDS`.
 
-    num_threads: of PyTorch on the CPU. Each part is timed five times, and the median counts.
+    batch_size: utterances that it recognises together. num_threads: of PyTorch on the CPU. Each part is timed five times, and the median counts.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)
     try:
-        seconds = _by_parts(model, partial(_seconds, model))
+        seconds = _by_parts(model, partial(_seconds, model), batch_size)
     finally:
         torch.set_num_threads(before)
     where = platform.processor() or platform.machine()
     if model.device.type == "cuda":
         where = torch.cuda.get_device_name(model.device)
-    measured = f"{where}, batch of one utterance of {AUDIO_SECONDS:g} s, {num_threads} CPU thread{'s' * (num_threads > 1)}, {platform.node()}"
-    return replace(costs, seconds=seconds, measured_on=measured)
+    batch = "one utterance" if batch_size == 1 else f"{batch_size} utterances"
+    measured = f"{where}, batch of {batch} of {AUDIO_SECONDS:g} s, {num_threads} CPU thread{'s' * (num_threads > 1)}, {platform.node()}"
+    return replace(costs, seconds=seconds, measured_on=measured, batch_size=batch_size)
 
 
-def costs_of(model: LayeredModel, with_seconds: bool, path: Path) -> ModelCosts:
+def costs_of(model: LayeredModel, batch_size: int | None, path: Path) -> ModelCosts:
     """The costs of a model; seconds come from ``path`` where a model of the same costs was measured, and go there.
 
-    with_seconds: whether the speed of the model has to be measured.
+    batch_size: with how many utterances at a time its speed has to be measured; None where it has not.
     """
     costs = measure_costs(model)
-    if not with_seconds:
+    if batch_size is None:
         return costs
     if path.exists():
         known = ModelCosts.read(path)
-        if replace(known, seconds=None, measured_on="") == costs and known.measured_here:
+        if replace(known, seconds=None, measured_on="", batch_size=1) == costs and known.measured_here(batch_size):
             return known
-    costs = measure_seconds(model, costs)
+    costs = measure_seconds(model, costs, batch_size)
     costs.write(path)
     return costs
 
@@ -115,15 +116,15 @@ def _bytes(module: torch.nn.Module) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
 
 
-def _by_parts(model: LayeredModel, cost_of: Callable) -> Costs:
+def _by_parts(model: LayeredModel, cost_of: Callable, batch_size: int = 1) -> Costs:
     """The costs of a pass through the parts: front end, one layer of each stack that may go, and head, a second of audio.
 
     cost_of: function to call -> (what it returned, its cost).
     """
     # Without a name nothing refuses it for its length: an extractor with a window cuts it to that.
-    batch = replace(noise_batch(model.sample_rate, (AUDIO_SECONDS,)), utterances=())
+    batch = replace(noise_batch(model.sample_rate, (AUDIO_SECONDS,) * batch_size), utterances=())
     if len(model.stacks) > 1:
-        batch = batch.with_targets(model.example_targets(1, round(TOKENS_A_SECOND * AUDIO_SECONDS)))
+        batch = batch.with_targets(model.example_targets(batch_size, round(TOKENS_A_SECOND * AUDIO_SECONDS)))
     batch = batch.to(model.device)
     found: dict[str, float] = defaultdict(float)
     layer: dict[str, list[float]] = defaultdict(list)
@@ -141,10 +142,11 @@ def _by_parts(model: LayeredModel, cost_of: Callable) -> Costs:
                 layer[step.stack].append(cost)
         _, cost = cost_of(partial(model.finish, state))
         found[_HEAD] += cost
-    mean = {name: statistics.fmean(layer[name]) / AUDIO_SECONDS if layer[name] else 0.0 for name in model.stacks}
+    seconds = AUDIO_SECONDS * batch_size
+    mean = {name: statistics.fmean(layer[name]) / seconds if layer[name] else 0.0 for name in model.stacks}
     may_go = {name: stack.num_layers - len(stack.must_stay) for name, stack in model.stacks.items()}
-    rest = (sum(found.values()) + sum(staying.values())) / AUDIO_SECONDS
-    return Costs(rest + sum(may_go[name] * mean[name] for name in mean), mean, found[_FRONT] / AUDIO_SECONDS)
+    rest = (sum(found.values()) + sum(staying.values())) / seconds
+    return Costs(rest + sum(may_go[name] * mean[name] for name in mean), mean, found[_FRONT] / seconds)
 
 
 def _shortest(model: LayeredModel) -> Proposal:

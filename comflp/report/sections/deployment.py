@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from comflp.costs import Costs, ModelCosts
 from comflp.report.collect import Experiment
 from comflp.report.document import Column, Section, Table, Text
 from comflp.report.names import label
@@ -36,6 +37,8 @@ def section(experiment: Experiment, metric: str) -> Section:
                            [(about["num_utterances"], about["audio_seconds"], about["runs"], about["baseline_megabytes"])]))
     else:
         parts.append(Text("Speed and memory have not been measured: `benchmarks/deploy.py` does.", missing=True))
+    if experiment.costs and experiment.costs.seconds:
+        parts.append(_parts(experiment.costs, experiment.costs.seconds))
     exported = [(path, form, entry) for path, (_, _, model) in experiment.models.items() for form, entry in model.exports.items()]
     if exported:
         parts.append(Text("Exports are checked on real utterances in their own runtime: how many texts equal those of the float model in "
@@ -52,6 +55,15 @@ def section(experiment: Experiment, metric: str) -> Section:
     else:
         parts.append(Text("Nothing has been exported: `local/export.py` writes ONNX and int8 forms.", missing=True))
     return Section("deployment", "On a device", parts)
+
+
+def _parts(costs: ModelCosts, seconds: Costs) -> Table:
+    """What the parts of the deep model take, by which a target ``speedup`` was resolved, and the machine."""
+    rows = [("Whole model", seconds.whole), ("Before the first layer", seconds.front),
+            *((f"One layer of the {stack}", taken) for stack, taken in seconds.layer.items())]
+    columns = [Column("Part of the deep model"), Column("Milliseconds for a second of audio", ".2f"), Column("Measured on")]
+    return Table("seconds_of_parts", columns, [(part, None if taken is None else 1000 * taken, costs.measured_on) for part, taken in rows],
+                 "Seconds of the parts, by which --target speedup counts")
 
 
 def model_label(experiment: Experiment, path: str) -> str:
