@@ -302,7 +302,7 @@ class Job:
         model.save(out)
         verify_saved(model, out)
         stage.finish(
-            [out], facts=facts, epochs=fitted.log, averaged_epochs=fitted.averaged_epochs, extends=extends,
+            [out], facts={**facts, "set": self.dev.path.name}, epochs=fitted.log, averaged_epochs=fitted.averaged_epochs, extends=extends,
             skipped_utterances=fitted.skipped,
         )
         print(f"wrote {out}: {model.num_layers} of {self.deep.model.num_layers} layers ({self.chosen.description}), "

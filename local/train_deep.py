@@ -100,8 +100,9 @@ def train_deep(options, configuration, ranks):
         stage.check_own(training)
         with atomic_directory(deep, MODEL, options.force) as temporary:
             result.model.save(temporary)
-        stage.finish([deep], stacks=as_json(model.stacks), epochs=result.log, averaged_epochs=result.averaged_epochs, extends=extends,
-                     skipped_utterances=result.skipped)
+        facts = {"metric": options.metric, "normaliser": options.normaliser, "error_rate": result.error_rate, "set": dev.path.name}
+        stage.finish([deep], stacks=as_json(model.stacks), facts=facts, epochs=result.log, averaged_epochs=result.averaged_epochs,
+                     extends=extends, skipped_utterances=result.skipped)
         print(f"wrote {deep}: {model.num_layers} layers, {model.num_parameters:,} parameters, "
               f"dev {options.metric.upper()} {result.error_rate:.2f}%{left_out(result.skipped, len(train))}")
 

@@ -13,7 +13,7 @@ from comflp.errors import ComflpError
 from comflp.experiment import Layout, ListFiles, NamedFiles, Result, counts_of, decodes, exports, read_proposal, snapshots
 from comflp.measures.matrix_file import read_matrix
 from comflp.origins import refuse_other_origins
-from comflp.report.rates import read_rate
+from comflp.report.rates import Rate, read_rate
 from comflp.report.values import Chosen, Experiment, Model, Run, SearchList
 from comflp.result_names import FineTuned, ListName, ProposalName, Pruned, Repaired, Scratch, Start
 from comflp.target import LayerCounts
@@ -83,6 +83,9 @@ class _Reader:
         found = decodes(directory)
         scores, exported = ({name: read_json(path) for name, path in each.items()} for each in (found, exports(directory)))
         rates = {name: read_rate(path.parent, scores[name], self.metric) for name, path in found.items()}
+        facts = (_optional(directory / "record.json") or {}).get("facts", {})
+        if "set" in facts and facts["metric"] == self.metric:  # its training's own, until stage 6 decodes it
+            rates.setdefault(facts["set"], Rate(facts["error_rate"]))
         return Model(str(directory.relative_to(self.layout.root)), scores, size / 1e6, exported, rates)
 
     def runs(self) -> Iterator[Run]:

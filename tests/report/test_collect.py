@@ -117,3 +117,26 @@ def test_a_proposal_without_layers_is_named(exp, tmp_path):
     (copied / "prune3" / "top" / "proposal.json").write_text(json.dumps({"name": "top"}))
     with pytest.raises(ComflpError, match="proposal.json has no"):
         report.collect(copied)
+
+
+def test_before_stage_6_a_model_has_the_rate_that_its_training_found(exp, tmp_path):
+    own = shutil.copytree(exp, tmp_path / "own", symlinks=True, ignore=shutil.ignore_patterns("decode_*"))
+    for number, path in enumerate([own / "deep" / "record.json", *sorted(own.glob("prune3/layers_*/finetuned/record.json"))]):
+        facts = {"metric": "cer", "error_rate": 10.0 + number, "set": "dev"}
+        path.write_text(json.dumps({**json.loads(path.read_text()), "facts": facts}))
+    found = report.collect(own)
+    assert found.deep.rates["dev"].value == 10.0 and found.deep.rates["dev"].low is None
+    document = report.build(found)
+    assert document.headline[1:3] == ["Within 1 point of CER of the deep model on dev.", "This is the fine-tuned model."]
+    assert report.collect(own, "wer").deep.rates == {}
+
+
+def test_the_recommended_layers_are_shown_in_every_state_whatever_they_are_called(exp, tmp_path):
+    """Coarse and fine search chose the same layers, of which one name was trained."""
+    own = shutil.copytree(exp, tmp_path / "own", symlinks=True)
+    trained, other = own / "prune3" / "dc_fine", own / "prune3" / "dc_coarse"
+    for gone in (other, own / "prune3" / "top", own / "prune3" / "layers_4-6"):
+        shutil.rmtree(gone)
+    shutil.copytree(trained, other, ignore=shutil.ignore_patterns("finetuned*", "pruned", "train*"))
+    [table] = [part for part in report.build(report.collect(own), max_increase=1000.0).every(Table) if part.name == "states"]
+    assert [row[0] for row in table.rows] == ["Deep model", "Pruned", "Fine-tuned", "Repaired: not measured"]

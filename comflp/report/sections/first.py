@@ -30,7 +30,7 @@ def parts(experiment: Experiment, found: Sequence[Choice], given: Answer | None,
 
 
 def _states(found: Sequence[Choice], given: Answer, metric: str) -> list[Part]:
-    same = [choice for choice in found if choice.is_deep or (choice.proposal == given.choice.proposal and choice.names == given.choice.names)]
+    same = [choice for choice in found if choice.is_deep or _is_state_of(choice, given.choice)]
     sets = list(dict.fromkeys(name for choice in same for name in choice.rates))
     if not sets:
         return []
@@ -40,6 +40,14 @@ def _states(found: Sequence[Choice], given: Answer, metric: str) -> list[Part]:
     strong = [number for number, choice in enumerate(same) if choice is given.choice]
     return [Table("states", [Column("Model"), *(Column(f"{metric} on {name} (%)", ".2f") for name in sets)], rows,
                   "The recommended layers in each state, with 95% intervals", strong)]
+
+
+def _is_state_of(choice: Choice, recommended: Choice) -> bool:
+    """Whether a model has the recommended one's layers, and its training where both are trained."""
+    if recommended.proposal is None:  # started anew
+        return choice is recommended
+    other = recommended.state == FINE_TUNED == choice.state and choice.settings != recommended.settings
+    return choice.proposal == recommended.proposal and not other
 
 
 def _curve(experiment: Experiment, found: Sequence[Choice], metric: str) -> list[Part]:
