@@ -65,6 +65,17 @@ def test_divergence_is_that_of_each_pruned_model_by_itself(model, data):
         assert found[proposal] == pytest.approx(total / sum(map(len, deep.values())), rel=1e-3)
 
 
+def test_what_a_layer_makes_of_the_encoders_output_is_made_once_for_all_pruned_decoders(model, data):
+    """A complete decoder, and one without each of its layers: each layer but the first runs twice or more for a batch."""
+    runs = []
+    hooks = [layer.encoder_attn.k_proj.register_forward_hook(lambda *_, number=number: runs.append(number))
+             for number, layer in enumerate(model.decoder.layers)]
+    output_changes(Speech(model, data, hypotheses=HYPOTHESES), [PruningProposal.parse(f"decoder={layer}", DEPTHS) for layer in (1, 2, 3)], "kl")
+    for hook in hooks:
+        hook.remove()
+    assert len(runs) == 3 * runs.count(0) and set(runs) == {0, 1, 2}
+
+
 def test_texts_are_those_of_each_pruned_model_by_itself(model, data):
     proposals = [model.nothing, *(PruningProposal.parse(text, DEPTHS) for text in ("encoder=2", "decoder=1", "encoder=2+decoder=3"))]
     found = evaluate(model, proposals, data, metric="wer", hypotheses=HYPOTHESES)

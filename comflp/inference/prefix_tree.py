@@ -7,6 +7,7 @@ is a distinct prefix, and its cost is one run of its last layer.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Callable, Iterable, Iterator, Sequence
 
 from comflp.models.layered import LayeredModel, State, Step
@@ -61,6 +62,7 @@ class PrefixTree:
         cache: states of an earlier walk over the same batch to use instead of running layers.
         """
         runs = 0
+        state = replace(state, revisited=True)
         open_branches = [(state, step, (step,), node) for step, node in reversed(self._root.children.items())]
         del state
         while open_branches:

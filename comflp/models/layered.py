@@ -58,12 +58,14 @@ class State:
     num_frames: (B,) int64, frames of each utterance, 1 to T; of a decoder, tokens.
     first: the first frame that is an utterance's own; those before it are of a prompt that all utterances share.
     context: what the layers and the head read besides (masks, positions); made where a stack begins.
+    revisited: whether layers run more than once from here, with the same weights, so that they may keep what they would repeat.
     """
 
     hidden: torch.Tensor
     num_frames: torch.Tensor
     context: Mapping[str, Any] = field(default_factory=dict)
     first: int = 0
+    revisited: bool = False
 
     def with_hidden(self, hidden: torch.Tensor) -> State:
         """The same state carrying another layer's output."""
@@ -82,9 +84,8 @@ class Output:
     """What a recogniser puts out for a batch: rows of logits.
 
     logits: (B, T, V) float, unnormalised. num_frames: (B,) int64, the rows that are each utterance's own.
-    hidden: H_0..H_L as L+1 tensors (B, T, D) when they were asked for, else None; a layer that layerdrop skipped
-        repeats its input. hidden_frames: (B,) int64, frames of ``hidden`` when it was asked for; other than
-        ``num_frames`` in families whose head changes the frame rate.
+    hidden: H_0..H_L as L+1 tensors (B, T, D) when they were asked for, else None; a layer that layerdrop skipped repeats its
+        input. hidden_frames: (B,) int64, frames of ``hidden``; other than ``num_frames`` where the head changes the frame rate.
     """
 
     logits: torch.Tensor

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import torch
-from transformers import PreTrainedModel, ProcessorMixin
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel, ProcessorMixin
 from transformers.modeling_outputs import BaseModelOutput
 
 from comflp.artifacts import atomic_directory
@@ -42,6 +42,13 @@ class Seq2SeqFamily:
     head: str
     counts: Mapping[str, str]
     frames: Callable[[Any, torch.Tensor], torch.Tensor]
+
+
+class _Unkept(DynamicCache):
+    """The place of a decoder's own keys and values in its cache, for passes that read all tokens at once: nothing is kept."""
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        return key_states, value_states
 
 
 class TransformersSeq2Seq(LayeredModel):
@@ -135,9 +142,11 @@ class TransformersSeq2Seq(LayeredModel):
             caught = catch(
                 lambda: self.model(encoder_outputs=encoded, decoder_input_ids=tokens, use_cache=False), self.decoder, "layers"
             )
+        # Keys and values of the encoder's frames are most of a pass over a few tokens, and the same for every pruned decoder.
+        cache = {"past_key_values": EncoderDecoderCache(_Unkept(), DynamicCache())} if state.revisited else {}
         # A row says what follows it: the prompt's last the first token, and the last token that the text ends.
-        context = {"args": caught.args, "kwargs": caught.kwargs, "own": None}
-        return State(caught.hidden, len(prompt) + num_targets.to(self.device), context, first=len(prompt) - 1)
+        context = {"args": caught.args, "kwargs": {**caught.kwargs, **cache}, "own": None}
+        return State(caught.hidden, len(prompt) + num_targets.to(self.device), context, first=len(prompt) - 1, revisited=state.revisited)
 
     def finish(self, state: State) -> Output:
         hidden = state.hidden
