@@ -9,8 +9,9 @@ from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, WhisperForCon
 
 import comflp.models
 from comflp.data.batching import AudioBatch
-from comflp.data.data_dir import Utterance
+from comflp.data.data_dir import DataDir, Utterance
 from comflp.errors import ComflpError
+from comflp.inference.loop import plan_batches
 from comflp.models.transformers.window import with_window
 from comflp.models.verify import noise_batch, verify_saved
 from comflp.proposal import PruningProposal
@@ -155,6 +156,8 @@ def test_audio_beyond_the_window_is_refused_by_name(model):
     named = AudioBatch((Utterance("long one", "", "", "", 2.5),), audio.waveforms, audio.num_samples)
     with pytest.raises(ComflpError, match="utterance long one lasts 2.5 s, and this model takes 2 s at a time"):
         model.begin(named)
+    with pytest.raises(ComflpError, match="utterance long one lasts 2.5 s"):
+        plan_batches(model, DataDir("d", [*named.utterances, Utterance("short", "", "", "", 0.5)]), 60.0)
 
 
 def test_a_teacher_forced_pass_needs_hypotheses(model):

@@ -13,7 +13,7 @@ from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel, Pro
 from transformers.modeling_outputs import BaseModelOutput
 
 from comflp.artifacts import atomic_directory
-from comflp.data.batching import AudioBatch
+from comflp.data.batching import AudioBatch, refuse_too_long
 from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
 from comflp.models.layered import ENTER, LayeredModel, Output, Stack, State, Step
@@ -99,7 +99,8 @@ class TransformersSeq2Seq(LayeredModel):
         return self.parts.frames(self.processor.feature_extractor, num_samples)
 
     def begin(self, batch: AudioBatch) -> State:
-        self._refuse_too_long(batch)
+        for utterance, samples in zip(batch.utterances, batch.num_samples.tolist()):
+            refuse_too_long(utterance, samples / self.sample_rate, self.window)
         rows = [
             self.processor.feature_extractor(
                 row[:samples].cpu().numpy(), sampling_rate=self.sample_rate, return_tensors="pt"
@@ -112,15 +113,6 @@ class TransformersSeq2Seq(LayeredModel):
         args, kwargs = self.split.arguments(caught, caught.hidden)
         context = {"args": args, "kwargs": kwargs, "own": None, "targets": batch.targets, "num_targets": batch.num_targets}
         return State(caught.hidden, self.num_frames(batch.num_samples).clamp_max(caught.hidden.shape[1]), context)
-
-    def _refuse_too_long(self, batch: AudioBatch) -> None:
-        """ComflpError for an utterance beyond the window that the feature extractor would cut it to."""
-        for utterance, samples in zip(batch.utterances, batch.num_samples.tolist()):
-            if samples > self.window * self.sample_rate:
-                raise ComflpError(
-                    f"utterance {utterance.utt_id} lasts {samples / self.sample_rate:.1f} s, and this model takes "
-                    f"{self.window:g} s at a time; cut it (Kaldi: segments), or leave it out"
-                )
 
     def run(self, state: State, step: Step) -> State:
         if step == Step("decoder", ENTER):
