@@ -138,28 +138,44 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def check_file(path: str | Path) -> None:
+    """ComflpError for what is there and no file: a folder cannot be read, and reading a named pipe would wait for ever."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise ComflpError(f"{path} cannot be read: it is a folder, a device or a named pipe, and not a file")
+
+
+def read_text(path: str | Path) -> str:
+    """The content of a UTF-8 file; ComflpError names the file, and the line that is not UTF-8."""
+    check_file(path)
+    try:
+        content = Path(path).read_bytes()
+        return content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ComflpError(f"{path} does not exist") from None
+    except OSError as error:
+        raise ComflpError(f"{path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ComflpError(f"{path}:{line}: the line is not UTF-8, so the file is damaged or no text") from None
+
+
 def read_json(path: str | Path) -> dict:
     """The object of a JSON file; ComflpError names the file, and the line where it is broken.
 
     Asked for a key that it, or an object in it, does not have, it raises a ComflpError that names file and key.
     """
-    path = Path(path)
 
     class Object(dict):
         def __missing__(self, key: str) -> NoReturn:
             raise ComflpError(f"{path} has no key {key!r}; it is damaged, or another program's")
 
     try:
-        if path.exists() and not path.is_file():  # reading a named pipe would wait for ever
-            raise ComflpError(f"{path} cannot be read: it is a folder, a device or a named pipe, and not a file")
-        content = json.loads(path.read_text(encoding="utf-8"), object_hook=Object)
-    except FileNotFoundError:
-        raise ComflpError(f"{path} does not exist") from None
+        content = json.loads(read_text(path), object_hook=Object)
     except json.JSONDecodeError as error:
         raise ComflpError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from None
     except RecursionError:
         raise ComflpError(f"{path} cannot be read: it is nested too deeply") from None
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise ComflpError(f"{path} cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise ComflpError(f"{path} is to hold a JSON object, not {json.dumps(content)[:40]}")
@@ -182,6 +198,7 @@ def require(path: str | Path, made_by: str) -> Path:
 
 def fingerprint_file(path: str | Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
+    check_file(path)
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(1 << 20):

@@ -66,14 +66,14 @@ class Stage:
         """What this stage's inputs and the records ``upstream`` together came from, name -> fingerprint.
 
         Raises ComflpError that names the record and the input where two came from different models or data, and the file
-        where one that the record names was changed since.
+        where one that the record names was changed or removed since.
         """
         origin, source = dict(self.inputs), {key: f"{self.name}'s own input" for key in self.inputs}
         for path in map(Path, upstream):
             if not path.exists():
                 continue
-            record = _read_record(path)
-            self._refuse_changed(path.parent, record)
+            record = read_record(path)
+            refuse_changed(path.parent, record, all_there=True)
             for key, value in record["origin"].items():
                 if origin.setdefault(key, value) != value:
                     raise ComflpError(
@@ -82,17 +82,6 @@ class Stage:
                     )
                 source.setdefault(key, str(path))
         return origin
-
-    @staticmethod
-    def _refuse_changed(directory: Path, record: Mapping[str, Any]) -> None:
-        """ComflpError where a file of a record, small enough to be edited by hand, is not as the stage left it."""
-        for name, entry in record["outputs"].items():
-            path = directory / name
-            if path.is_file() and path.stat().st_size <= _EDITED and fingerprint_file(path) != entry["sha256"]:
-                raise ComflpError(
-                    f"{path} was changed after {record['stage']} wrote it; run that stage again with --force, "
-                    f"or give what you want by its options"
-                )
 
     def up_to_date(self) -> bool:
         """True when the record says the same and every output is intact.
@@ -103,22 +92,28 @@ class Stage:
         """
         if self.force or not self.record.exists():
             return False
-        old = _read_record(self.record)
+        old = read_record(self.record)
         self._compare(self.record.parent, "results", old["options"], old["origin"])
         return self._all_intact(self.record.parent, old)
 
     def is_current(self) -> bool:
-        """As :meth:`up_to_date`, for what is made again whenever something has changed: False where it was made otherwise."""
+        """As :meth:`up_to_date`, for what is made again whenever something has changed: False where it was made otherwise.
+
+        False also where the record is damaged: the new one takes its place.
+        """
         if self.force or not self.record.exists():
             return False
-        old = _read_record(self.record)
+        try:
+            old = read_record(self.record)
+        except ComflpError:
+            return False
         return not self._changed(old["options"], old["origin"]) and self._all_intact(self.record.parent, old)
 
     def record_to_extend(self, key: str) -> dict | None:
         """The record of intact results to which a larger whole number in the option ``key`` is all that this run adds, or None."""
         if self.force or not self.record.exists():
             return None
-        old = _read_record(self.record)
+        old = read_record(self.record)
         same = {**old["options"], key: None} == {**self.options, key: None} and old["origin"] == self.origin
         now, before = (str(options.get(key)) for options in (self.options, old["options"]))
         more = same and now.isdecimal() and before.isdecimal() and int(now) > int(before)
@@ -199,17 +194,34 @@ class Stage:
         return record
 
 
-def _read_record(path: Path) -> dict:
+def read_record(path: Path) -> dict:
     """A stage's record; ComflpError where it is not one any more."""
     try:
         record = read_json(path)
         entries = [record["options"], record["origin"], record["outputs"], *record["outputs"].values()]
-        whole = all(isinstance(entry, dict) for entry in entries) and all("sha256" in entry for entry in entries[3:])
+        whole = isinstance(record["stage"], str) and all(isinstance(entry, dict) for entry in entries)
+        whole = whole and all("sha256" in entry for entry in entries[3:])
     except (ComflpError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
         raise ComflpError(f"{path} is damaged; delete it, and the stage that wrote it makes its results again")
     return record
+
+
+def refuse_changed(directory: Path, record: Mapping[str, Any], all_there: bool = False) -> None:
+    """ComflpError where a file of a record in ``directory``, small enough to be edited by hand, is not as the stage left it.
+
+    all_there: also where such a file is missing.
+    """
+    for name, entry in record["outputs"].items():
+        path = directory / name
+        if all_there and entry.get("size", _EDITED + 1) <= _EDITED and not path.is_file():
+            raise ComflpError(f"{path} is missing, and {record['stage']} wrote it; run that stage again with --force")
+        if path.is_file() and path.stat().st_size <= _EDITED and fingerprint_file(path) != entry["sha256"]:
+            raise ComflpError(
+                f"{path} was changed after {record['stage']} wrote it; run that stage again with --force, "
+                f"or give what you want by its options"
+            )
 
 
 def seconds_of_stages(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:

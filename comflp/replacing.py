@@ -73,7 +73,7 @@ def write_mark(directory: Path, kind: Kind) -> list[Path]:
 def _read_mark(path: Path) -> dict | None:
     """The mark; None where there is none, or one that is damaged (then nothing is known of the directory)."""
     try:
-        mark = json.loads((path / MARK).read_text(encoding="utf-8"))
+        mark = json.loads((path / MARK).read_text(encoding="utf-8")) if (path / MARK).is_file() else None
     except (OSError, ValueError, RecursionError):
         return None
     whole = isinstance(mark, dict) and isinstance(mark.get("kind"), str) and isinstance(mark.get("files"), list)
@@ -82,8 +82,9 @@ def _read_mark(path: Path) -> dict | None:
 
 def _recorded(path: Path) -> list[str]:
     """What the record of a stage in ``path`` says that the stage wrote there; nothing where the record is damaged."""
+    record = path / "record.json"
     try:
-        outputs = json.loads((path / "record.json").read_text(encoding="utf-8"))["outputs"]
+        outputs = json.loads(record.read_text(encoding="utf-8"))["outputs"] if record.is_file() else None
     except (OSError, ValueError, RecursionError, TypeError, KeyError):
         return []
     return list(outputs) if isinstance(outputs, dict) else []

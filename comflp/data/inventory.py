@@ -73,7 +73,7 @@ def _stamp(wav: str) -> list | None:
 def _read(cache: Path) -> dict[str, list]:
     """The entries of the cache that are whole."""
     try:
-        content = json.loads(cache.read_bytes())
+        content = json.loads(cache.read_bytes()) if cache.is_file() else None
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(content, dict) or content.get("version") != _VERSION or not isinstance(content.get("files"), dict):

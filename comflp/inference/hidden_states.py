@@ -22,7 +22,7 @@ import kaldiio
 import numpy as np
 import torch
 
-from comflp.artifacts import atomic_path, write_text
+from comflp.artifacts import atomic_path, check_file, read_text, require, write_text
 from comflp.data import MAX_SECONDS
 from comflp.data.batching import AudioBatch, make_batches
 from comflp.data.data_dir import DataDir
@@ -239,14 +239,9 @@ def read(directory: str | Path) -> tuple[list[str], HiddenStates]:
     """
     ark, scp = Path(directory) / "hidden.ark", Path(directory) / "hidden.scp"
     for path in (ark, scp):
-        if not path.exists():
-            raise ComflpError(f"{path} does not exist; stage 1 (feature dump) makes it")
+        check_file(require(path, "stage 1 (feature dump)"))
     utt_ids, offsets = [], []
-    try:
-        lines = scp.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise ComflpError(f"{scp} is not a text file; run stage 1 again with --force") from None
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(scp).splitlines(), start=1):
         utt_id, _, place = line.partition(" ")
         _, _, offset = place.rpartition(":")
         if not (offset.isascii() and offset.isdigit()) or int(offset) + _HEADER > ark.stat().st_size:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from comflp.artifacts import check_file
 from comflp.errors import ComflpError
 
 
 def read_matrix(path: str | Path) -> np.ndarray:
     """The array of a .npy file; ComflpError names the file where it is missing, damaged, or holds Python objects."""
+    check_file(path)
     try:
         with open(path, "rb") as file:
             if file.read(6) != b"\x93NUMPY":

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Iterator
 
-from comflp.artifacts import read_json
+from comflp.artifacts import check_file, read_json
 from comflp.errors import ComflpError
 
 LARGEST_SIZE = 10**7
@@ -22,9 +22,12 @@ def check_directory(directory: Path) -> None:
     """Refuse a directory whose files lead out of it, or whose configuration says what no model here can be.
 
     Raises ComflpError for a symbolic link out of the directory (into the blobs of the Hugging Face cache is allowed),
-    an index of weights that names a file elsewhere, and whatever :func:`check_config` refuses.
+    an index of weights that names a file elsewhere, a named pipe or a device, and whatever :func:`check_config` refuses.
     """
     check_links(directory)
+    for path in sorted(directory.iterdir()):
+        if not path.is_dir():
+            check_file(path)
     for index in sorted(directory.glob("*.index.json")):
         _check_index(index)
     for config in sorted({*directory.glob("config.json"), *directory.glob("*/config.json")}):

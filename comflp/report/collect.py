@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 
-from comflp.artifacts import read_json
+from comflp.artifacts import read_json, read_text
 from comflp.costs import ModelCosts
 from comflp.errors import ComflpError
 from comflp.experiment import Layout, ListFiles, NamedFiles, Result, counts_of, decodes, exports, read_proposal, snapshots
 from comflp.measures.matrix_file import read_matrix
 from comflp.origins import refuse_other_origins
+from comflp.record import read_record, refuse_changed
 from comflp.report.rates import Rate, read_rate
 from comflp.report.values import Chosen, Experiment, Model, Run, SearchList
 from comflp.result_names import FineTuned, ListName, ProposalName, Pruned, Repaired, Scratch, Start
@@ -28,6 +30,7 @@ def collect(exp: str | Path, metric: str = "cer") -> Experiment:
     layout = Layout(Path(exp))
     if not any(path.name != "log" and not path.name.startswith(".") for path in layout.root.glob("*")):
         raise ComflpError(f"experiment directory {exp} does not exist or is empty; stage 0 fills it")
+    records = tuple(_records(layout))  # first: what was changed since it was written is not read
     refuse_other_origins(layout)
     reader = _Reader(layout, metric)
     paths = {measure: layout.matrices(measure) for measure in layout.measures()}
@@ -35,11 +38,11 @@ def collect(exp: str | Path, metric: str = "cer") -> Experiment:
         layout.root.resolve().name,
         reader.model(layout.deep),
         {measure: {stack: read_matrix(path) for stack, path in found.items()} for measure, found in paths.items()},
-        {measure: _optional(next(iter(found.values())).with_suffix(".json")) or {} for measure, found in paths.items() if found},
+        {measure: read_json(next(iter(found.values())).with_suffix(".json")) for measure, found in paths.items() if found},
         tuple(_list(*found) for found in layout.lists()),
         tuple(_chosen(*found) for found in layout.names()),
         tuple(reader.runs()),
-        tuple(_records(layout)),
+        records,
         _optional(layout.deployment),
         ModelCosts.read(layout.costs) if layout.costs.exists() else None,
     )
@@ -53,7 +56,7 @@ def _list(counts: LayerCounts, name: ListName, files: ListFiles) -> SearchList:
     record = _optional(files.ranked_record) or {}
     repaired = bool(record.get("options", {}).get("repair_candidates")) and name.source != "glp"
     searched, ranked = _optional(files.candidates), _optional(files.ranked)
-    sizes = (ranked or searched)["num_layers"]
+    sizes = (searched if ranked is None else ranked)["num_layers"]
     if isinstance(sizes, Mapping):  # the directory's name leaves out stacks that keep all their layers
         counts = LayerCounts({stack: counts.get(stack, 0) for stack in sizes})
     return SearchList(counts, name, searched, ranked, repaired)
@@ -126,17 +129,20 @@ class _Reader:
 def _log(path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
-    with open(path, encoding="utf-8", newline="") as file:
-        try:
-            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-        except (TypeError, ValueError):
-            raise ComflpError(f"{path} is damaged; delete it, and stage 5 writes it again with its next epoch") from None
+    rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    try:
+        if "valid_error_rate" not in (rows.fieldnames or ()):
+            raise ValueError
+        return [{key: float(value) for key, value in row.items()} for row in rows]
+    except (TypeError, ValueError, csv.Error):
+        raise ComflpError(f"{path} is damaged; delete it, and stage 5 writes it again with its next epoch") from None
 
 
 def _records(layout: Layout) -> list[tuple[str, Mapping[str, Any]]]:
     found = []
     for path in sorted(layout.root.rglob("*record.json")):
-        record = None if path.is_relative_to(layout.report) else read_json(path)
-        if isinstance(record, dict) and "stage" in record:
+        if not path.is_relative_to(layout.report):
+            record = read_record(path)
+            refuse_changed(path.parent, record)
             found.append((str(path.relative_to(layout.root)), record))
     return sorted(found, key=lambda pair: (pair[1].get("finished", ""), pair[0]))

@@ -8,6 +8,7 @@ from typing import Any, Mapping
 
 import numpy as np
 
+from comflp.artifacts import read_text
 from comflp.scoring import utterances_errors
 from comflp.search.fine.bootstrap import Difference, difference, rate_interval
 
@@ -77,13 +78,13 @@ def _read_counts(directory: Path, metric: str) -> Counts | None:
 
 
 def _texts(path: Path) -> dict[str, str]:
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = read_text(path).split("\n")
     return {key: text for key, _, text in (line.partition(" ") for line in lines if line)}
 
 
 def _speakers(path: Path, utt_ids: tuple[str, ...]) -> tuple[str, ...]:
     """Who speaks each utterance, by the ends of the lines of a trn file, ``(<speaker>-<utt>)``; none where one is missing."""
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    lines = read_text(path).split("\n") if path.exists() else []
     found = {}
     for name in (line.rpartition("(")[2].removesuffix(")") for line in lines if line):
         pieces = name.split("-")

@@ -12,7 +12,7 @@ import torch
 from speechbrain.utils.checkpoints import Checkpoint, Checkpointer, average_checkpoints
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
-from comflp.artifacts import disk_faults_of
+from comflp.artifacts import check_file, disk_faults_of
 from comflp.errors import ComflpError
 
 _TEMPORARY = ".tmp-saving"
@@ -93,6 +93,8 @@ class AtomicCheckpointer(Checkpointer):
         found = []
         for directory in checkpoint_dirs:
             try:
+                for path in directory.iterdir():
+                    check_file(path)
                 (checkpoint,) = Checkpointer._construct_checkpoint_objects([directory])
                 training_order(checkpoint)
             except Exception as error:  # the YAML reader raises anything

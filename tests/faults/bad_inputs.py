@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import io
 import json
 import os
@@ -100,17 +101,6 @@ COMMANDS = {
 }
 """Script -> a command that works, in the order in which they need each other."""
 
-FILES = {
-    "local/recipe_options.py": ["finetune.yaml"],
-    "local/prepare_aishell.py": ["aishell/transcript/*", "aishell/wav/dev/S1/*.wav"],
-    "utils/add_noise.py": ["data/valid/wav.scp"],
-    "utils/csv_to_data_dir.py": ["table.csv"],
-    "utils/hf_to_data_dir.py": ["hf/*"],
-    "utils/subset_data_dir.py": ["prepared/subset.json", "data/train/wav.scp"],
-}
-"""Script -> the files that its command reads."""
-
-
 @dataclass(frozen=True)
 class Outcome:
     """status: of the process, None for what is no way to end: another exception, or none in ``LIMIT`` seconds."""
@@ -159,6 +149,7 @@ def call(script: str, arguments: list[str], cwd: Path) -> Outcome:
         sys.path[:0] = [str((ROOT / script).parent), str(ROOT / "local")]
         os.chdir(cwd)
         signal.alarm(LIMIT)
+        faulthandler.dump_traceback_later(2 * LIMIT, exit=True)  # what waits in another language hears no alarm
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             runpy.run_path(str(ROOT / script), run_name="__main__")
@@ -170,6 +161,7 @@ def call(script: str, arguments: list[str], cwd: Path) -> Outcome:
         return Outcome(None, traceback.format_exc())
     finally:
         signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
         signal.signal(signal.SIGALRM, handler)
         sys.argv, sys.path[:] = before[0], before[1]
         os.chdir(before[2])

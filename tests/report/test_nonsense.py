@@ -103,4 +103,5 @@ def test_a_race_dropped_candidates_and_an_old_ranked_json(copied, recipe):
 def test_a_training_without_a_single_epoch_and_a_matrix_of_one_value(copied, recipe):
     (copied / "prune3" / "layers_4-6" / "train" / "train_log.csv").write_text("epoch,learning_rate,train_loss,valid_loss,valid_error_rate\n")
     np.save(copied / "correlation" / "dc.npy", np.ones((7, 7)))
+    (copied / "correlation" / "dc.record.json").unlink()
     written(report.collect(copied), recipe, copied / "report")

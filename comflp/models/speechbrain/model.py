@@ -22,7 +22,7 @@ from speechbrain.nnet.containers import LengthsCapableSequential
 from torch.nn.functional import layer_norm
 from transformers import PreTrainedModel
 
-from comflp.artifacts import atomic_directory, write_json
+from comflp.artifacts import atomic_directory, read_text, write_json
 from comflp.data.batching import AudioBatch
 from comflp.errors import ComflpError
 from comflp.models.layered import LayeredModel, Output, Stack, State, Step
@@ -231,7 +231,7 @@ def _read_text(name: str, file: str) -> str | None:
             path = Path(hf_hub_download(name, file))
         except OSError:
             return None
-    return path.read_text(encoding="utf-8") if path.exists() else None
+    return read_text(path) if path.exists() else None
 
 
 def _blank(hparams: dict, vocab_size: int) -> int:

@@ -15,7 +15,7 @@ import option_types
 from cli import parser, run
 from corpus import data_files, describe, up_to_date, with_durations
 
-from comflp.artifacts import fingerprint_value
+from comflp.artifacts import fingerprint_value, read_text
 from comflp.data.data_dir import DataDir, read_data_dir, write_data_dir
 from comflp.data.tables import DataError
 from comflp.errors import ComflpError
@@ -41,12 +41,8 @@ def trusted(text):
 
 def read_prompts(corpus, language):
     """[(utterance, path, text, speaker)] of the prompts that have a recording and a text that can be trusted."""
-    try:
-        lines = (corpus / "text").read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise DataError(f"{corpus / 'text'} is not a text file in UTF-8") from None
     found = {}
-    for line in lines:
+    for line in read_text(corpus / "text").splitlines():
         name, colon, text = line.partition(":")
         path, text = corpus / f"{name.strip()}.wav", " ".join(text.split())
         if not line.startswith(";") and colon and path.is_file() and trusted(text):
