@@ -112,10 +112,10 @@ def test_a_broken_file_is_named(exp, tmp_path, path):
         report.collect(copied)
 
 
-def test_a_proposal_without_layers_is_named(exp, tmp_path):
+def test_a_proposal_that_was_changed_is_named(exp, tmp_path):
     copied = shutil.copytree(exp, tmp_path / "small", symlinks=True)
     (copied / "prune3" / "top" / "proposal.json").write_text(json.dumps({"name": "top"}))
-    with pytest.raises(ComflpError, match="proposal.json has no"):
+    with pytest.raises(ComflpError, match="proposal.json was changed"):
         report.collect(copied)
 
 
