@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from fixtures.interrupting import stopping_after
 
 from comflp.inference.decode import decode
 from comflp.models.greedy import greedy_search
@@ -45,18 +46,6 @@ def test_seconds_are_counted_and_the_mode_comes_back(make_model, make_data):
     assert hypotheses.rtf == hypotheses.decode_seconds / hypotheses.audio_seconds > 0
 
 
-def killed_after(count):
-    """A ``progress`` that stops the run after ``count`` utterances."""
-
-    def wrap(iterable, desc, total):
-        for number, item in enumerate(iterable):
-            if number == count:
-                raise KeyboardInterrupt
-            yield item
-
-    return wrap
-
-
 def counting(seen):
     def wrap(iterable, desc, total):
         seen.append(total)
@@ -71,7 +60,7 @@ def test_a_killed_run_goes_on_and_a_torn_line_is_dropped(make_model, make_data, 
     options = {"max_seconds": 2.0, "work": work}
     batches = plan_batches(model, data, 2.0)
     with pytest.raises(KeyboardInterrupt):
-        decode(model, data, **options, progress=killed_after(len(batches[0]) + 1))
+        decode(model, data, **options, progress=stopping_after(len(batches[0]) + 1))
     (journal,) = work.iterdir()
     with open(journal, "ab") as file:
         file.write(b'{"index": 3, "result": {"te')

@@ -6,6 +6,7 @@ import kaldiio
 import numpy as np
 import pytest
 import torch
+from fixtures.interrupting import stopping_after
 
 from comflp.inference import hidden_states, loop
 from comflp.inference.device import evaluation
@@ -95,16 +96,6 @@ def test_slices_are_numpy_slices_and_nothing_is_loaded_before(make_model, make_d
     for index in (5, slice(2, 9, 3), (slice(None), 3), (rows, slice(1, 3)), (slice(4), -1), (4, 0), slice(0, 0)):
         np.testing.assert_array_equal(hidden[index], whole[index])
     assert np.asarray(hidden, dtype=np.float64).dtype == np.float64
-
-
-def stopping_after(count):
-    def wrap(iterable, desc, total):
-        for number, item in enumerate(iterable):
-            if number == count:
-                raise KeyboardInterrupt
-            yield item
-
-    return wrap
 
 
 def test_a_killed_dump_goes_on_and_gives_the_same_bytes(make_model, make_data, tmp_path):

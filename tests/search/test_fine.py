@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from fixtures.interrupting import stopping_after
 
 from comflp.data.batching import make_batches
 from comflp.data.data_dir import DataDir
@@ -170,16 +171,6 @@ def test_ranked_json_names_the_deep_model_and_the_ties(make_model, make_data):
         assert entry["interval"][0] <= entry["error_rate"] <= entry["interval"][1]
         low, high = entry["deep_difference_interval"]
         assert low <= entry["error_rate"] - found["deep"]["error_rate"] <= high
-
-
-def stopping_after(count):
-    def wrap(iterable, desc, total):
-        for number, item in enumerate(iterable):
-            if number == count:
-                raise KeyboardInterrupt
-            yield item
-
-    return wrap
 
 
 @pytest.mark.parametrize("race", [False, True])
