@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping
 
 from comflp import __version__
-from comflp.artifacts import fingerprint_file, fingerprint_model, read_json, write_json
+from comflp.artifacts import check_file, fingerprint_file, fingerprint_model, read_json, write_json
 from comflp.errors import ComflpError
 from comflp.locks import this_process
 
@@ -215,8 +215,10 @@ def refuse_changed(directory: Path, record: Mapping[str, Any], all_there: bool =
     """
     for name, entry in record["outputs"].items():
         path = directory / name
-        if all_there and entry.get("size", _EDITED + 1) <= _EDITED and not path.is_file():
-            raise ComflpError(f"{path} is missing, and {record['stage']} wrote it; run that stage again with --force")
+        if entry.get("size", _EDITED + 1) <= _EDITED:
+            check_file(path)
+            if all_there and not path.exists():
+                raise ComflpError(f"{path} is missing, and {record['stage']} wrote it; run that stage again with --force")
         if path.is_file() and path.stat().st_size <= _EDITED and fingerprint_file(path) != entry["sha256"]:
             raise ComflpError(
                 f"{path} was changed after {record['stage']} wrote it; run that stage again with --force, "

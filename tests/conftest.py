@@ -24,7 +24,7 @@ torch.set_num_threads(1)  # small matrices: more threads only wait for one anoth
 
 
 def pytest_addoption(parser):
-    parser.addoption("--campaign", action="store_true", help="the kill campaign with 100 kills instead of 16")
+    parser.addoption("--campaign", action="store_true", help="the kill campaign with 100 kills instead of 8")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -72,7 +72,6 @@ TAKEN_FILES = [
     ("*/stage6*.py", r".*/score\.json", ".*", AGAIN),
     ("*/table_of_seeds.py", ".*", "missing", LEFT_OUT),
     ("*/stage7*", "exp/.*", "missing", LEFT_OUT),
-    ("*/table_of_seeds.py", r".*(\.trn|\.tsv|worst\.txt)", "folder|fifo", LEFT_OUT),
     ("*/select_subsets.py", "data/valid/.*", ".*", AGAIN),
     ("*/prepare_librispeech.py *", r".*\.flac", "half", "only decoding shows where FLAC was cut off: whoever reads the audio says it"),
     ("*/train_deep.py", r".*started\.json", ".*", NOT_READ_NOW),

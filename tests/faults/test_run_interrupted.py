@@ -66,8 +66,8 @@ def test_a_run_that_is_stopped_goes_on_and_a_second_one_at_the_same_time_does_no
 
 
 def test_kills_at_random_moments_lose_nothing(pytestconfig):
-    """Two kills a stage; the full campaign: --campaign, or tests/faults/kill_campaign.py by hand."""
-    kills = 100 if pytestconfig.getoption("--campaign") else 16
+    """A kill a stage; the full campaign: --campaign, or tests/faults/kill_campaign.py by hand."""
+    kills = 100 if pytestconfig.getoption("--campaign") else 8
     command = [sys.executable, str(Path(__file__).with_name("kill_campaign.py")), "--kills", str(kills)]
     done = subprocess.run(command, env=small.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
