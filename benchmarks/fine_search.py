@@ -42,7 +42,7 @@ def wav2vec2_model():
     """wav2vec2-base's sizes; layer norm in the convolutions, so that padding can be masked and (a) equals (b)."""
     from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC, Wav2Vec2Processor
 
-    from comflp.models.transformers.families import Wav2Vec2Family
+    from comflp.models import load
 
     with tempfile.TemporaryDirectory() as folder:
         tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *CHARACTERS.replace(" ", "")]
@@ -51,7 +51,7 @@ def wav2vec2_model():
         tokenizer = Wav2Vec2CTCTokenizer(str(path))
     config = Wav2Vec2Config(vocab_size=len(tokens), num_hidden_layers=NUM_LAYERS, feat_extract_norm="layer", conv_bias=True)
     processor = Wav2Vec2Processor(Wav2Vec2FeatureExtractor(return_attention_mask=True), tokenizer)
-    return Wav2Vec2Family(Wav2Vec2ForCTC(config), processor, origin={})
+    return load(Wav2Vec2ForCTC(config), processor=processor)
 
 
 def make_data(folder, count, mean_seconds, rng):

@@ -106,3 +106,9 @@ def test_weak_models(tmp_path, make_model, make_data):
     benchmark(*options)
     said = benchmark("weak_models.py", "table", tmp_path / "out", tmp_path / "out")
     assert "| kl + sampled |" in said and "+- 0.00" in said and "N=2" in said
+
+
+@pytest.mark.parametrize(("model", "passes"), [("mini", ["dump", "skip_kl", "fine", "decode"]), ("wav2vec2", ["decode"])])
+def test_throughput(model, passes):
+    said = benchmark("throughput.py", model, "--num-utterances", 2, "--mean-seconds", 1, "--passes", *passes)
+    assert [line.split(" | ")[0] for line in said.splitlines()[-len(passes):]] == [f"| {name}" for name in passes]
