@@ -136,30 +136,29 @@ def test_the_card_of_a_fine_tuned_model_tells_its_story(exp):
     assert decoded == {"repaired": facts["error_rate_before"], "finetuned_repaired": facts["error_rate"]}
 
 
-def test_every_command_of_the_report_runs(finished, tmp_path):
+def test_every_command_of_the_report_runs(finished, own, tmp_path):
     """First those of a report after stage 4, which train, decode and report; then those of the report that this leaves."""
     corpus = finished[0].parent.parent / "corpus"
-    recipe = shutil.copytree(finished[0].parent.parent, tmp_path / "own", symlinks=True) / finished[0].relative_to(corpus.parent)
-    exp = recipe / "exp" / MODEL
+    exp = own / "exp" / MODEL
     options = read_json(exp / "report" / "record.json")["options"]
     searched = shutil.copytree(exp, tmp_path / "searched", symlinks=True, ignore=shutil.ignore_patterns("layers_*", "decode_*", "report"))
     for link in searched.glob("prune*/*/*"):
         if link.is_symlink():
             link.unlink()
-    benchmarks = recipe.parent.parent / "benchmarks"
+    benchmarks = own.parent.parent / "benchmarks"
     benchmarks.symlink_to(REPOSITORY / "benchmarks")
     document = report.build(report.collect(searched), recipe=report.Recipe(f"exp/{MODEL}", options["run"]), max_increase=1000.0)
     [train] = [line for part in document.every(Commands) for _, line in part.steps]
     words = shlex.split(train)
     assert words[words.index("--corpus") + 1] == str(corpus)
-    typed(recipe, train)
+    typed(own, train)
     assert (exp / "prune0" / "layers_none" / "finetuned" / "decode_test" / "score.json").exists()
     content = read_json(exp / "report" / "report.json")
     assert [row["Model"] for row in content["tables"]["models"]][:2] == ["Deep model", "Deep model, trained on"]
     smaller = {"deploy.py": " --models deep --num-utterances 1 --runs 1 --threads 1", "export.py": " --num-utterances 2"}
     assert all(any(name in line for line in content["commands"]) for name in smaller)
     for line in content["commands"]:
-        typed(recipe, line + next((more for name, more in smaller.items() if name in line), ""))
+        typed(own, line + next((more for name, more in smaller.items() if name in line), ""))
 
 
 def typed(recipe, line):

@@ -53,6 +53,7 @@ def test_results_that_other_stages_left_in_it_are_no_strangers(tmp_path):
         (tmp_path / "model" / name).write_text("{}")
     (tmp_path / "model" / "decode_dev" / "hyp").write_text("u1 a")
     write(tmp_path / "model", OWN)
+    assert sorted(contents(tmp_path / "model")) == [".comflp.json", "figures/report.svg", "report.html"]
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "figures/mine.svg"])

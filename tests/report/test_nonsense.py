@@ -104,4 +104,6 @@ def test_a_training_without_a_single_epoch_and_a_matrix_of_one_value(copied, rec
     (copied / "prune3" / "layers_4-6" / "train" / "train_log.csv").write_text("epoch,learning_rate,train_loss,valid_loss,valid_error_rate\n")
     np.save(copied / "correlation" / "dc.npy", np.ones((7, 7)))
     (copied / "correlation" / "dc.record.json").unlink()
-    written(report.collect(copied), recipe, copied / "report")
+    experiment = report.collect(copied)
+    assert [run.log for run in experiment.runs if str(run.proposal) == "4-6"] == [[]]
+    assert written(experiment, recipe, copied / "report")[1].facts["chosen_on"] == "dev"
