@@ -105,6 +105,12 @@ def recipe(tmp_path_factory):
         os.execv = execv
 
 
+@pytest.fixture(scope="module")
+def saved(recipe, tmp_path_factory):
+    """A copy of that folder, from which it is put back: no test finds what the one before it left, whatever their order."""
+    return shutil.copytree(recipe, tmp_path_factory.mktemp("saved") / "it", symlinks=True)
+
+
 def test_every_script_with_options_is_tried():
     scripts = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
                for pattern in ("local/*.py", "utils/*.py", "recipes/*/local/*.py") for path in ROOT.glob(pattern)}
@@ -127,16 +133,17 @@ def verdict(table, script, outcome, *what):
     return None
 
 
-def tidy(here, names):
-    """Remove what was made beside the recipe's own files."""
-    for folder, known in names.items():
-        for path in set(folder.iterdir()) - known:
+def restore(here, saved):
+    """Put the folder of a recipe back as it was, and remove what was made one and two levels above it."""
+    shutil.rmtree(here)
+    for folder in (here.parent, here.parents[1]):
+        for path in {*folder.iterdir()} - {here, here.parent}:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    shutil.copytree(saved, here, symlinks=True)
 
 
 @pytest.mark.parametrize("script", COMMANDS)
-def test_values_of_options(recipe, script):
-    names = {folder: set(folder.iterdir()) for folder in (recipe, recipe.parents[1], recipe / "exp")}
+def test_values_of_options(recipe, script, saved):
     wrong = []
     for option in options_of(script, recipe):
         for value in VALUES:
@@ -150,7 +157,7 @@ def test_values_of_options(recipe, script):
             if found is not None:
                 wrong.append(f"{option} {value[:20]!r} {found}")
             if outcome.is_accepted:
-                tidy(recipe, names)
+                restore(recipe, saved)
     assert not wrong, "\n".join(wrong)
 
 
@@ -174,14 +181,12 @@ def test_the_files_of_every_script_are_damaged():
 
 
 @pytest.mark.parametrize("script, more, patterns", FILES, ids=[f"{script} {more}".strip() for script, more, _ in FILES])
-def test_damaged_files(recipe, script, more, patterns, tmp_path):
+def test_damaged_files(recipe, script, more, patterns, saved):
     groups = [[path for path in recipe.glob(pattern) if path.is_file()] for pattern in patterns.split()]
     assert all(groups)
     paths = sorted({path for group in groups for path in group if not path.name.startswith(".")})
     number = 0
     wrong = []
-    saved = tmp_path / "saved"
-    shutil.copytree(recipe, saved, symlinks=True)
     for path in paths:
         name = path.relative_to(recipe).as_posix()
         for damage, make in damages(path, script.startswith(OTHERS)).items():
@@ -193,8 +198,7 @@ def test_damaged_files(recipe, script, more, patterns, tmp_path):
             if found is not None:
                 wrong.append(f"{name}, {damage}: {found}")
             if outcome.is_accepted or not path.parent.is_dir():  # work in progress that is damaged is removed
-                shutil.rmtree(recipe)
-                shutil.copytree(saved, recipe, symlinks=True)
+                restore(recipe, saved)
             else:
                 path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
                 shutil.copy2(saved / name, path)
