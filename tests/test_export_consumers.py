@@ -4,6 +4,8 @@ import pytest
 import torch
 from fixtures.exported import same_share, speech
 from fixtures.models import make_model as make_transformers_model
+from fixtures.whisper import make_whisper
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 import comflp.models
 from comflp.deploy import recognition
@@ -39,3 +41,58 @@ def test_sherpa_onnx_and_onnx_asr_read_models_of_features(tmp_path):
     # Its frames begin half a step from NeMo's, which trained models bear and random weights do not.
     found = recognition.load(tmp_path / "sherpa-onnx", num_threads=1)
     assert sum(bool(found.text(waveform)) for waveform in speech()) >= 25
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def pruned_whisper(directory, **options):
+    """A Whisper of one layer and one, pruned from two each, whose tokens are bytes; it writes letters, and ends."""
+    make_whisper(directory, "".join(bytes_to_unicode().values()), encoder_layers=2, decoder_layers=2, window=30, positions=448, **options)
+    model = comflp.models.load(directory, language="it" if options.get("multilingual", True) else None)
+    written = model.processor.tokenizer.convert_tokens_to_ids([*LETTERS, "<|endoftext|>"])
+    rows, positions = model.model.proj_out.weight, model.model.model.decoder.embed_positions.weight  # the first are the embeddings too
+    drawn = torch.linalg.qr(torch.randn(rows.shape[1], rows.shape[1], generator=torch.Generator().manual_seed(0))).Q[: len(written)]
+    with torch.no_grad():
+        rows.zero_()
+        rows[written] = 4 * drawn
+        model.model.model.decoder.layer_norm.bias.zero_()  # which would write one letter for ever
+        positions *= 6  # other letters at other places
+        positions += torch.linspace(0, 250, len(positions))[:, None] * drawn[-1]
+        for layer in model.model.model.decoder.layers:
+            layer.encoder_attn.out_proj.weight *= 6  # and for other sounds
+    return model.prune(PruningProposal.parse("encoder=1+decoder=2", {"encoder": 2, "decoder": 2}))
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory):
+    """A pruned multilingual Whisper and utterances."""
+    return pruned_whisper(tmp_path_factory.mktemp("whisper")), speech()
+
+
+def test_onnx_asr_reads_a_pruned_whisper(whisper, tmp_path):
+    needs("onnx_asr")
+    model, heard = whisper
+    export(model, tmp_path, [FORMATS["onnx"], FORMATS["onnx_int8"]])
+    # onnx-asr writes 448 tokens at most, prompt included, which is one more than the library
+    assert same_share(model, tmp_path / "onnx", heard, lambda found, expected: bool(expected) and found.startswith(expected)) == 1
+    sizes = [(tmp_path / name / "onnx" / "decoder_model_merged.onnx").stat().st_size for name in ("onnx", "onnx_int8")]
+    assert sizes[1] < sizes[0]
+
+
+def test_sherpa_onnx_reads_a_pruned_whisper(whisper, tmp_path):
+    """It stops after six tokens a second, so that its text begins the model's; not always, since random weights tell its features from ours."""
+    needs("sherpa_onnx")
+    model, heard = whisper
+    export(model, tmp_path, [FORMATS["sherpa-onnx"]])
+    assert same_share(model, tmp_path / "sherpa-onnx", heard, lambda found, expected: bool(found) and expected.startswith(found)) >= 0.7
+
+
+def test_faster_whisper_reads_a_pruned_whisper(tmp_path):
+    """Of English alone: by the size of its vocabulary, CTranslate2 takes no smaller one for multilingual."""
+    needs("faster_whisper")
+    model = pruned_whisper(tmp_path / "m", multilingual=False)
+    export(model, tmp_path, [FORMATS["ctranslate2"], FORMATS["ctranslate2_int8"]])
+    assert same_share(model, tmp_path / "ctranslate2", speech()) == 1
+    sizes = [(tmp_path / name / "model.bin").stat().st_size for name in ("ctranslate2", "ctranslate2_int8")]
+    assert sizes[1] < sizes[0]

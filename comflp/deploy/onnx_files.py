@@ -37,9 +37,7 @@ def export_graph(
     try:
         with torch.no_grad(), quiet(), unfused_attention():
             program = torch.export.export(module.eval(), tuple(example), dynamic_shapes=dynamic, strict=False)
-            for node in list(program.graph.nodes):  # checks of the sizes of inputs, which ONNX has no place for
-                if node.target == "_guards_fn":
-                    program.graph.erase_node(node)
+            program.example_inputs = None  # with these PyTorch adds checks of the inputs' sizes, which ONNX has no place for
             torch.onnx.export(
                 program, (), path, dynamo=True, external_data=size > ONE_FILE_BYTES, opset_version=OPSET,
                 input_names=list(inputs), output_names=list(outputs), verbose=False,
