@@ -88,20 +88,21 @@ class TransformerCTC(LayeredModel):
         self.sample_rate = architecture.sample_rate
         self.origin = dict(origin or {})
         width, a = architecture.d_model, architecture
-        self.features = Fbank(
-            sample_rate=a.sample_rate,
-            n_mels=a.n_mels,
-            n_fft=1 << (round(_WINDOW_SECONDS * a.sample_rate) - 1).bit_length(),  # the power of two that holds a window
-            win_length=_WINDOW_SECONDS * 1000,
-            hop_length=_HOP_SECONDS * 1000,
-        )
+        with torch.device("cpu"):  # without sizes to check before loading, and PyTorch takes seconds to compute them for no device
+            self.features = Fbank(
+                sample_rate=a.sample_rate,
+                n_mels=a.n_mels,
+                n_fft=1 << (round(_WINDOW_SECONDS * a.sample_rate) - 1).bit_length(),  # the power of two that holds a window
+                win_length=_WINDOW_SECONDS * 1000,
+                hop_length=_HOP_SECONDS * 1000,
+            )
+            self.positions = PositionalEncoding(width, max_len=6000)
         channels = [a.n_mels, *[width] * len(_STRIDES)]
         self.subsampling = torch.nn.ModuleList(
             torch.nn.Conv1d(inputs, outputs, kernel_size=3, stride=stride, padding=1)
             for inputs, outputs, stride in zip(channels, channels[1:], _STRIDES)
         )
         self.input_norm = torch.nn.LayerNorm(width)
-        self.positions = PositionalEncoding(width, max_len=6000)
         self.positions.register_buffer("pe", self.positions.pe, persistent=False)  # follows from the width, not learnt
         self.input_dropout = SharedDropout(a.dropout)
         self.encoder_layers = torch.nn.ModuleList(_encoder_layer(a) for _ in range(a.num_layers))
