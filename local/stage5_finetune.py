@@ -61,7 +61,7 @@ def parse_options():
     arguments.add_argument("--repair", type=option_types.count, default=0, metavar="N",
                            help="utterances of --probe that the pruned model is repaired with before training; 0: it is not")
     scoring_options(arguments, "error rate on the dev set")
-    arguments.add_argument("--distill", choices=DISTILLATIONS, default="none", help="also learn from the deep model")
+    arguments.add_argument("--distill", choices=DISTILLATIONS, default="none", help="also learn from the deep model; only: from it alone, without texts")
     arguments.add_argument("--tag", type=option_types.name, default="", help="appended to the directory's name, to keep several trainings")
     arguments.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     arguments.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
@@ -87,7 +87,7 @@ def main():
             state=FineTuned(repaired=repairs(options), distill=options.distill, tag=options.tag),
             deep=deep,
             configuration=configuration,
-            train=read(options.train),
+            train=read(options.train, require_text=options.distill != "only"),
             dev=read(options.dev),
             probe=read(options.probe, require_text=False),
             repair_utterances=options.repair,
@@ -212,6 +212,13 @@ class Job:
 
         self.alone(make)
 
+    def hypotheses(self) -> dict | None:
+        """What --distill only learns from: the deep model's own hypotheses of data/train, which are empty of CTC models."""
+        if self.state.distill != "only":
+            return None
+        speech = Speech(self.deep.model, self.train, allow_pipes=self.allow_pipes, ranks=self.ranks, progress=progress)
+        return on_own_hypotheses(self.deep.directory, speech).hypotheses or {utterance.utt_id: () for utterance in self.train}
+
     def finetune(self) -> None:
         """The fine-tuned model's directory, nothing where no epoch is asked for. Another run may train other results meanwhile."""
         if not self.configuration.settings["number_of_epochs"]:
@@ -254,7 +261,7 @@ class Job:
         fitted = fit(
             self.student, self.train, self.dev, training, values, self.metric, self.normaliser,
             distillation=Distillation.of_kind(
-                self.state.distill, self.deep.model, self.proposal.of(next(iter(self.deep.stacks))).kept,
+                self.state.distill, self.deep.model, self.proposal.of(next(iter(self.deep.stacks))).kept, self.hypotheses(),
                 ctc_weight=values["distill_ctc_weight"],
                 hidden_weight=values["distill_hidden_weight"],
                 temperature=values["distill_temperature"],

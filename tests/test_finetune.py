@@ -177,12 +177,13 @@ def test_divergence_of_posteriors_by_hand():
     assert posterior_divergence(teacher, teacher, temperature=2.0).item() == pytest.approx(0.0, abs=1e-7)
 
 
-@pytest.mark.parametrize("kind", ["ctc", "hidden", "both"])
+@pytest.mark.parametrize("kind", ["ctc", "hidden", "both", "only"])
 def test_distillation_brings_the_student_to_the_teacher(make_model, make_data, tmp_path, kind):
     data, teacher = make_data(), make_model(4, seed=3)
     proposal = PruningProposal.parse("2-3", num_layers=4)
     student = teacher.prune(proposal)
-    distillation = Distillation.of_kind(kind, teacher, proposal.kept, ctc_weight=50.0, hidden_weight=50.0)
+    own = {utterance.utt_id: () for utterance in data}
+    distillation = Distillation.of_kind(kind, teacher, proposal.kept, own, ctc_weight=50.0, hidden_weight=50.0)
     dataset = LabelledDataset(data.utterances, student)
     batch = dataset.collate([dataset[i] for i in range(4)])
     before = distillation.loss(student(batch.audio, return_hidden=True), batch.audio).item()

@@ -1,5 +1,6 @@
 """Fine-tuning of models that write token by token: the loss is the library's own, and training lowers it."""
 
+import dataclasses
 import functools
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from fixtures.whisper import make_whisper
 
 import comflp.models
+from comflp.data.data_dir import DataDir
 from comflp.data.training import LabelledDataset
 from comflp.errors import ComflpError
 from comflp.inference.decode import decode
@@ -79,6 +81,18 @@ def test_distillation_compares_the_rows_of_tokens(model, make_data):
         found = float(distillation.loss(model.prune(proposal)(audio), audio))
     tokens = {utterance.utt_id: model.tokenizer.encode(utterance.text) for utterance in data}
     assert found == pytest.approx(2 * output_changes(Speech(model, data, hypotheses=tokens), [proposal], "kl")[proposal], rel=1e-3)
+
+
+def test_distillation_alone_reads_hypotheses_and_no_text(model, make_data, tmp_path):
+    """The loss that falls is the divergence on the teacher's own words; an utterance without any is left out."""
+    data, proposal = make_data(6), PruningProposal.parse("decoder=2", {"encoder": 2, "decoder": 3})
+    own = {utterance.utt_id: (number, 2, 1) for number, utterance in enumerate(data.utterances[:5])}
+    untold = DataDir(data.path, [dataclasses.replace(utterance, text="~ not in the vocabulary ~") for utterance in data])
+    student, teacher = model.prune(proposal), Distillation.of_kind("only", model, (), own, ctc_weight=1.0, hidden_weight=1.0)
+    before = output_changes(Speech(model, DataDir(data.path, data.utterances[:5]), hypotheses=own), [proposal], "kl")[proposal]
+    result = fit(student, untold, data, tmp_path, {**HPARAMS, "layerdrop": 0.0}, distillation=teacher, run_opts={"noprogressbar": True})
+    losses = [row["train_loss"] for row in result.log]
+    assert losses[-1] < losses[0] < 2 * before and result.skipped == []
 
 
 def test_hidden_states_of_several_stacks_are_not_distilled(model):

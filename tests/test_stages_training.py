@@ -114,6 +114,13 @@ def test_the_same_layers_are_pruned_and_trained_once_whatever_they_are_called(re
     assert result.states() == [Pruned(), FineTuned(distill="both", tag="e1"), FineTuned()]
 
 
+def test_a_model_learns_from_the_deep_one_alone_without_texts(recipe):
+    (recipe / "data" / "train" / "text").unlink()
+    said = stage5(recipe, "top", "--distill", "only")
+    assert FineTuned(distill="only") in Layout(recipe / "exp").result(PruningProposal.parse("3-4", num_layers=4)).states()
+    assert "epoch 1:" in said and "of 12 training utterances" not in said
+
+
 def test_a_model_is_repaired_and_trained_from_there(recipe):
     said = stage5(recipe, "top", "--repair", "10")
     layout = Layout(recipe / "exp")

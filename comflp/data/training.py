@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import torch
 from speechbrain.dataio.sampler import DistributedSamplerWrapper, DynamicBatchSampler
@@ -53,14 +53,21 @@ class LabelledDataset(Dataset):
 
     for_error_rate: keep every utterance. An error rate needs no labels: those whose text cannot be a target, for its
         length or for a character, have none, and only the loss leaves them out.
+    targets: utterance -> label ids that stand in the place of its text, which is not read; none are none. Utterances without are left out.
     """
 
-    def __init__(self, utterances: Sequence[Utterance], model: Any, allow_pipes: bool = False, for_error_rate: bool = False):
+    def __init__(
+        self, utterances: Sequence[Utterance], model: Any, allow_pipes: bool = False, for_error_rate: bool = False,
+        targets: Mapping[str, Sequence[int]] | None = None,
+    ):
         self.sample_rate = model.sample_rate
         self.allow_pipes = allow_pipes
         self.window = model.window
         self.utterances, self.labels, self.skipped = [], [], []
         for utterance in utterances:
+            if targets is not None:
+                self._keep(utterance, targets.get(utterance.utt_id))
+                continue
             try:
                 labels = model.tokenizer.encode(utterance.text)
             except ComflpError as error:
@@ -69,16 +76,18 @@ class LabelledDataset(Dataset):
                 labels = []
             if not labels or not _fits(labels, utterance, model):
                 self.skipped.append(utterance.utt_id)
-                if not for_error_rate:
-                    continue
-                labels = []
-            self.utterances.append(utterance)
-            self.labels.append(torch.tensor(labels, dtype=torch.int64))
+                labels = [] if for_error_rate else None
+            self._keep(utterance, labels)
         if not self.utterances:
             raise ComflpError(
                 f"none of {len(self.skipped)} utterances can be aligned with its text (under CTC it has to be long enough for it); "
                 f"check that text and wav.scp belong together"
             )
+
+    def _keep(self, utterance: Utterance, labels: Sequence[int] | None) -> None:
+        if labels is not None:
+            self.utterances.append(utterance)
+            self.labels.append(torch.tensor(labels, dtype=torch.int64))
 
     def __len__(self) -> int:
         return len(self.utterances)

@@ -53,13 +53,16 @@ class CTCBrain(sb.Brain):
         return output, batch
 
     def compute_objectives(self, predictions, batch: LabelledBatch, stage) -> torch.Tensor:
-        """Mean over utterances of the loss a label; with distillation its weighted terms."""
+        """Mean over utterances of the loss a label; with distillation its weighted terms, or these alone."""
         output, batch = predictions
+        distillation = self.hparams.distillation if stage == sb.Stage.TRAIN else None
+        if distillation is not None and distillation.hypotheses is not None:
+            return distillation.loss(output, batch.audio)
         loss, too_short = self.hparams.objective.loss(output, batch)
         if stage == sb.Stage.TRAIN:
             self.too_short += too_short
-            if self.hparams.distillation is not None:
-                loss = loss + self.hparams.distillation.loss(output, batch.audio)
+            if distillation is not None:
+                loss = loss + distillation.loss(output, batch.audio)
         else:
             self.references += [utterance.text for utterance in batch.audio.utterances]
             self.hypotheses += self.hparams.objective.texts(output, batch)

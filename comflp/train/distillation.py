@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Sequence
+from dataclasses import dataclass, replace
+from typing import Mapping, Sequence
 
 import torch
 
@@ -24,6 +24,8 @@ class Distillation:
         the teacher's output of the same layer, over its variance (0: off).
     temperature: both models' logits are divided by it in the KL term, which is
         multiplied by its square so that gradients keep their size.
+    hypotheses: None where the loss of the labels is added. Else no text is read: for each utterance to learn from, the tokens
+        of the teacher's own hypothesis, which models that write token by token read instead; no tokens for the others.
     """
 
     teacher: LayeredModel
@@ -31,26 +33,28 @@ class Distillation:
     ctc_weight: float
     hidden_weight: float
     temperature: float = 1.0
+    hypotheses: Mapping[str, Sequence[int]] | None = None
 
     @classmethod
-    def of_kind(cls, kind: str, teacher: LayeredModel, kept: Sequence[int], **weights: float) -> Distillation | None:
-        """The Distillation named ``ctc``, ``hidden`` or ``both``; None for ``none``.
+    def of_kind(
+        cls, kind: str, teacher: LayeredModel, kept: Sequence[int], hypotheses: Mapping[str, Sequence[int]] | None = None, **weights: float
+    ) -> Distillation | None:
+        """The Distillation named ``ctc``, ``hidden``, ``both`` or ``only``; None for ``none``.
 
         Of models that write token by token the posteriors that ``ctc`` compares are those of tokens, after the labels' tokens
-        before them. Raises ComflpError for another name, and for the hidden states of several stacks.
+        before them. ``only`` compares posteriors and reads no labels: it needs ``hypotheses``. Raises ComflpError for another
+        name, and for the hidden states of several stacks.
         """
         if kind not in DISTILLATIONS:
             raise ComflpError(f"--distill {kind} is none of {', '.join(DISTILLATIONS)}")
         if kind == "none":
             return None
-        if kind != "ctc" and len(teacher.stacks) > 1:
+        if kind in ("hidden", "both") and len(teacher.stacks) > 1:
             raise ComflpError(f"--distill {kind}: hidden states are compared in models of one stack; take ctc, the posteriors")
         made = cls(teacher.eval(), tuple(kept), **weights)
-        if kind == "ctc":
-            return cls(made.teacher, made.kept, made.ctc_weight, 0.0, made.temperature)
-        if kind == "hidden":
-            return cls(made.teacher, made.kept, 0.0, made.hidden_weight, made.temperature)
-        return made
+        if kind == "only":
+            return replace(made, hidden_weight=0.0, hypotheses=hypotheses)
+        return replace(made, **{"ctc": {"hidden_weight": 0.0}, "hidden": {"ctc_weight": 0.0}, "both": {}}[kind])
 
     def loss(self, student: Output, audio) -> torch.Tensor:
         """The weighted distillation loss of a batch, a scalar; the frames of padding do not count."""

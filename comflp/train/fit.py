@@ -66,7 +66,7 @@ def fit(
 ) -> FitResult:
     """Train ``model`` on ``train``, choose by the error rate on ``valid``, and average the best checkpoints.
 
-    train, valid: utterances with text. directory: gets ``save/`` (checkpoints) and
+    train, valid: utterances with text, which ``train`` needs not have where only a teacher is learned from. directory: gets ``save/`` (checkpoints) and
     ``train_log.csv``; a directory with checkpoints is continued from the last one.
     hparams: what conf/finetune.yaml holds (number_of_epochs, optimizer, scheduler,
     layerdrop, batch sizes, average, ...), and ``stop_below``, a dev error rate in percent: the first epoch below it is the
@@ -88,7 +88,7 @@ def fit(
     h = dict(hparams)
     if h["number_of_epochs"] < 1:
         raise ComflpError("a training has at least one epoch (number_of_epochs)")
-    train_set = LabelledDataset(train, model, allow_pipes)
+    train_set = LabelledDataset(train, model, allow_pipes, targets=distillation.hypotheses if distillation else None)
     check_references({utterance.utt_id: utterance.text for utterance in valid}, model.tokenizer, normaliser)
     valid_set = LabelledDataset(valid, model, allow_pipes, for_error_rate=True)
     limits = batch_limits(h)
