@@ -99,10 +99,23 @@ def test_generation_with_a_cache_is_the_librarys_own_of_the_pruned_directory(mod
     for waveform, samples, found in zip(audio.waveforms, audio.num_samples, in_search):
         inputs = processor(waveform[:samples].numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt")
         tokens = library_model.generate(**inputs, max_new_tokens=12, num_beams=1)
-        assert model.tokenizer.without_special(tokens[0].tolist()) == found
+        assert model.tokenizer.between(tokens[0].tolist()) == found
     if removed == "none":
         assert in_search == again
     assert model.model.config.decoder_layers == 4 and len(model.decoder.layers) == 4, "the deep model is as it was"
+
+
+def test_special_tokens_among_the_written_do_not_end_a_search(model, monkeypatch):
+    """A pruned model may repeat one for ever: its text is empty, and its search was cut off all the same."""
+    end, special = model.tokenizer.end, model.tokenizer.tokenizer.convert_tokens_to_ids("<|nospeech|>")
+    audio = noise_batch(SAMPLE_RATE, (0.5, 1.0, 0.7)).with_targets([[1], [1], [1]])
+    rows = [[1, special, 2, end, end, *[end] * 5], [special] * 10, [3, end, *[end] * 8]]
+    monkeypatch.setattr(model.model, "generate", lambda **_: torch.tensor(rows))
+    with torch.no_grad():
+        state = at_the_end_of_the_encoder(model, audio)
+        written = model.spell(state)
+    assert written == [[1, special, 2], [special] * 10, [3]] and model.unended(written, state) == [False, True, False]
+    assert model.texts({"": written})[""] == [model.tokenizer.decode([1, 2]), "", model.tokenizer.decode([3])]
 
 
 def test_what_is_saved_counts_its_layers_and_keeps_language_and_heads(model, tmp_path):

@@ -29,7 +29,8 @@ def own_hypotheses(speech: Speech) -> dict[str, tuple[int, ...]]:
         state = model.begin(audio)
         for step in model.recognition_path():
             state = model.run(state, step)
-        return model.spell(state)
+        written = model.spell(state)
+        return [tokens if len(tokens) >= model.most_tokens else model.tokenizer.without_special(tokens) for tokens in written]
 
     batches = Pass(speech, hypotheses="own")
     results = batches.run(work, "the deep model's hypotheses")

@@ -55,13 +55,15 @@ class TokenTokenizer:
         """Text of token ids; special tokens are left out."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=True).strip()
 
-    def without_special(self, ids: Sequence[int]) -> list[int]:
-        """``ids`` up to the first end, without special tokens."""
+    def between(self, ids: Sequence[int]) -> list[int]:
+        """``ids`` after the prompt and up to the first end, special tokens among them."""
         ids = list(ids)
         while ids and ids[0] in self.prompt:
             ids.pop(0)
-        if self.end in ids:
-            ids = ids[: ids.index(self.end)]
+        return ids[: ids.index(self.end)] if self.end in ids else ids
+
+    def without_special(self, ids: Sequence[int]) -> list[int]:
+        """``ids`` that spell text."""
         special = set(self.tokenizer.all_special_ids)
         return [token for token in ids if token not in special]
 

@@ -158,7 +158,7 @@ class TransformersSeq2Seq(LayeredModel):
     def spell(
         self, state: State, proposal: Proposal | None = None, most_tokens: int | None = None
     ) -> list[list[int]]:
-        """The tokens of each utterance's text, prompt and end left out, by the library's own greedy search.
+        """What is written for each utterance between prompt and end, special tokens among it, by the library's own greedy search.
 
         state: the end of the encoder. proposal: what its decoder lacks. most_tokens: where a search that does not end
         is cut off. Where it is left out, that is twice the tokens of the batch's targets and 8 more, so that a pruned
@@ -170,8 +170,8 @@ class TransformersSeq2Seq(LayeredModel):
             found = self.model.generate(
                 encoder_outputs=encoded, max_new_tokens=max(limits), num_beams=1, do_sample=False
             )
-        # Cut off before special tokens go: what comes after the limit is there only because another utterance's is higher.
-        return [self.tokenizer.without_special(row[:limit]) for row, limit in zip(found.tolist(), limits)]
+        # What comes after the limit is there only because another utterance's is higher.
+        return [self.tokenizer.between(row[:limit]) for row, limit in zip(found.tolist(), limits)]
 
     def _limits(self, state: State) -> list[int]:
         """The most tokens of each utterance's text."""
