@@ -118,6 +118,15 @@ def test_special_tokens_among_the_written_do_not_end_a_search(model, monkeypatch
     assert model.texts({"": written})[""] == [model.tokenizer.decode([1, 2]), "", model.tokenizer.decode([3])]
 
 
+def test_a_model_that_writes_timestamps_unasked_is_heard_once(model, monkeypatch):
+    """After two of them Whisper's generate goes on with the rest of the audio, which it does not have from the end of an encoder."""
+    settings = model.model.generation_config
+    monkeypatch.setattr(settings, "no_timestamps_token_id", 0)  # so that every token is a timestamp but the first
+    with torch.no_grad():
+        written = model.spell(at_the_end_of_the_encoder(model, noise_batch(SAMPLE_RATE, (0.5, 1.0, 0.7))), most_tokens=9)
+    assert [len(tokens) for tokens in written] == [9, 9, 9]
+
+
 def test_what_is_saved_counts_its_layers_and_keeps_language_and_heads(model, tmp_path):
     pruned = model.prune(PruningProposal.parse("encoder=1+decoder=2-3", DEPTHS))
     pruned.save(tmp_path / "pruned")

@@ -57,9 +57,8 @@ class TokenTokenizer:
 
     def between(self, ids: Sequence[int]) -> list[int]:
         """``ids`` after the prompt and up to the first end, special tokens among them."""
-        ids = list(ids)
-        while ids and ids[0] in self.prompt:
-            ids.pop(0)
+        length = len(self.prompt)
+        ids = list(ids[length:] if list(ids[:length]) == self.prompt else ids)
         return ids[: ids.index(self.end)] if self.end in ids else ids
 
     def without_special(self, ids: Sequence[int]) -> list[int]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
@@ -168,10 +170,16 @@ class TransformersSeq2Seq(LayeredModel):
         encoded = BaseModelOutput(self.split.tail(state))
         with self._decoder_of(proposal), quiet():
             found = self.model.generate(
-                encoder_outputs=encoded, max_new_tokens=max(limits), num_beams=1, do_sample=False
+                encoder_outputs=encoded, max_new_tokens=max(limits), num_beams=1, do_sample=False, **self._one_window
             )
         # What comes after the limit is there only because another utterance's is higher.
-        return [self.tokenizer.between(row[:limit]) for row, limit in zip(found.tolist(), limits)]
+        return [self.tokenizer.between(row)[:limit] for row, limit in zip(found.tolist(), limits)]
+
+    @cached_property
+    def _one_window(self) -> dict[str, bool]:
+        """What makes Whisper's ``generate`` end with its one window. A pruned model may write timestamps unasked, at which it would go on."""
+        asked = "force_unique_generate_call"
+        return {asked: True} if asked in inspect.signature(self.model.generate).parameters else {}
 
     def _limits(self, state: State) -> list[int]:
         """The most tokens of each utterance's text."""
