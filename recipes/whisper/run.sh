@@ -46,10 +46,10 @@ beam_size=3               # K, candidates of the coarse search
 refine=20                 # skip_kl only: run this many of the best joint proposals whole and keep the K best; 0: off
 refine_utterances=8       # utterances that they are run on
 baselines="top spaced greedy random" # proposals to compare with: top bottom middle uniform spaced greedy random reverse
-num_random=2              # proposals that random draws
+num_random=1              # proposals that random draws
 metric=wer                # error rate of searches and scores: cer or wer
 normaliser=basic          # before errors are counted: none, basic (small letters, no punctuation) or english (numbers too)
-max_seconds=240           # seconds of audio in a batch of stages 1 to 4 and 6, padding to 30 s an utterance included
+max_seconds=600           # seconds of audio in a batch of stages 1 to 4 and 6, padding to 30 s an utterance included: 20 utterances
 # repair, decoding, report (stages 5 to 7)
 repair=48                 # utterances of data/probe that pruned models are repaired with; 0: off (docs/repair.md)
 repair_candidates=false   # stage 4 repairs all candidates as well, before it decodes them
