@@ -22,6 +22,7 @@ from comflp.artifacts import read_json, write_json
 from comflp.data.data_dir import read_data_dir
 from comflp.inference.hidden_states import collect
 from comflp.inference.loop import Pass
+from comflp.inference.output_change import joined
 from comflp.inference.prefix_tree import PrefixTree
 from comflp.inference.speech import Speech
 from comflp.measures import correlation_matrix, skip_matrix
@@ -31,12 +32,12 @@ from comflp.search.baselines.fixed import num_sets
 from comflp.search.baselines.greedy import glp
 from comflp.search.fine.bootstrap import difference_intervals
 from comflp.search.fine.evaluate import evaluate
-from criteria import CRITERIA, SUMS
+from criteria import CRITERIA, JOINED, SUMS
 
 K = 10
 DC_UTTERANCES = 40
 PLAIN = ("dc", "skip_kl")
-REFINED = (*CRITERIA, *SUMS)
+REFINED = (*CRITERIA, *SUMS, *JOINED)
 GROWS_FOR = ("kl", "ctc", "sampled")
 FORBIDDEN = 1e9
 """What JSON has in place of an infinite cost."""
@@ -81,6 +82,8 @@ def score(values, name):
     """A criterion's value of one proposal; lower is better."""
     if name in SUMS:
         return sum(values[part][0] for part in SUMS[name])
+    if name in JOINED:
+        return joined([values[part][0] / values[part][1] for part in name.split("+")])
     return values[name][0] / values[name][1]
 
 

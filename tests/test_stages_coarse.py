@@ -150,11 +150,11 @@ def test_skip_costs_from_the_model_to_refined_candidates(exp, tmp_path, make_mod
         found = json.loads((exp / f"prune{num_prune}" / "skip_kl" / "candidates.json").read_text())
         by_matrix = coarse_search(BlockMatrix(matrix, is_cost=True), num_prune, found["pool"])
         assert found["pool"] in (7, 10) and len(by_matrix) == found["pool"]
-        true = output_changes(speech.drawn(8, 2), [c.proposal for c in by_matrix], "kl")
+        true = output_changes(speech.drawn(8, 2), [c.proposal for c in by_matrix], "near+text")
         best = sorted(true, key=lambda p: (true[p], p.removed))[:3]
         assert [c["proposal"] for c in found["candidates"]] == [str(p) for p in best]
         assert [c["quality"] for c in found["candidates"]] == pytest.approx([-true[p] for p in best], rel=1e-5)
-        assert found["refined"] == {"by": "kl", "proposals": 7, "num_utterances": 8, "seed": 2}
+        assert found["refined"] == {"by": "near+text", "proposals": 7, "num_utterances": 8, "seed": 2}
         assert [c["proposal"] for c in found["beam_against_exact"]["exact"]] == [str(c.proposal) for c in by_matrix[:3]]
     assert "up to date" in search(exp, *options, "--refine", 7, "--refine-utterances", 8)[1]
     status, said = search(exp, *options)

@@ -31,7 +31,7 @@ def test_the_pool_grows_until_nothing_better_follows(make_model, make_data):
     """With sums that are worth nothing the pool ends with every proposal, or at its limit; with the true order it does not grow."""
     speech = Speech(make_model(num_layers=5), make_data(4))
     everything = [PruningProposal.from_layers(layers, 5) for layers in itertools.combinations(range(1, 6), 2)]
-    true = output_changes(speech, everything, "kl")
+    true = output_changes(speech, everything, KINDS[0])
     best = min(true, key=true.get)
     wrong = np.full((6, 6), 5.0)
     for block in range(5):
@@ -43,7 +43,7 @@ def test_the_pool_grows_until_nothing_better_follows(make_model, make_data):
     assert best not in [c.proposal for c in coarse_searches(BlockMatrix(wrong, is_cost=True), [2], 5)[2]]
     single = np.ones((6, 6))
     for proposal in (PruningProposal.from_layers([layer], 5) for layer in range(1, 6)):
-        single[proposal.blocks[0][0] - 1, proposal.blocks[0][1]] = output_changes(speech, [proposal], "kl")[proposal]
+        single[proposal.blocks[0][0] - 1, proposal.blocks[0][1]] = output_changes(speech, [proposal], KINDS[0])[proposal]
     right = BlockMatrix(np.minimum(single, single.T), is_cost=True)
     assert Refinement(2, 4, seed=0).search(speech, right, [1], 1)[1].pool == 2
 

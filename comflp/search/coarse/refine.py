@@ -23,8 +23,8 @@ from comflp.search.baselines.fixed import num_sets
 NUM_UTTERANCES = 64
 """Utterances that candidates are run on."""
 
-KINDS = ("kl", "ctc")
-"""What candidates can be judged by without labels, the default first: names of ``comflp.inference.output_change.CHANGES``."""
+KINDS = ("near+text", "kl", "ctc")
+"""What candidates of one stack can be judged by without labels, the default first: kinds of ``comflp.inference.output_change``."""
 
 MOST_GROWN = 4
 """How many times its first size the pool has at most."""
@@ -47,7 +47,7 @@ class Refinement:
 
     num_proposals: how many of the best by the matrix are run at first, if that is more than are asked for.
     num_utterances, seed: how many utterances of the probe set they are run on, and the seed for drawing them.
-    kind: what is measured, a name of ``comflp.inference.output_change.CHANGES``.
+    kind: what is measured, of :func:`comflp.inference.output_change.output_changes`.
     """
 
     num_proposals: int
