@@ -74,6 +74,7 @@ def test_joint_candidates_were_run_whole_and_every_cell_is_ranked(finished):
         for name in ("skip_kl", "dc", "top", "spaced", "greedy", "random"):
             for entry in read_json(root / cell / name / "ranked.json")["results"]:
                 assert 0 <= entry["capped_error_rate"] <= 100 and entry["ran_into_limit"] >= 0
+                assert entry["interval"][0] <= entry["error_rate"] <= entry["interval"][1]
     greedy = read_proposal(root / "prune_encoder1" / "greedy" / "proposal.json")
     coarse = read_json(root / "prune_encoder1" / "skip_kl" / "candidates.json")["candidates"][0]["proposal"]
     assert str(greedy) == coarse, "of one layer both are the cheapest one that is run whole"

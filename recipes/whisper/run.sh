@@ -39,7 +39,7 @@ measures="skip_kl dc"     # measures to search by: skip_kl (docs/measures.md), d
 reverse_measures=         # measures whose worst candidates are decoded too
 dc_opts=                  # options of dc, such as "--batch-size 32 --num-batch 16"
 skip_kl_opts="--num-utterances 8 --max-block 3" # options of skip_kl
-num_prune="encoder=0:2+decoder=0:3" # layers to remove of each stack: numbers, lists 1,3 or ranges 0:2, in every combination
+num_prune="encoder=0:1+decoder=0:2" # layers to remove of each stack: numbers, lists 1,3 or ranges 0:2, in every combination
 target=                   # instead of num_prune and finetune_prune, what the pruned model is to be: params=50%, speedup=1.5, ... (docs/targets.md)
 search=exact              # coarse search: exact, or beam as in the paper
 beam_size=3               # K, candidates of the coarse search
@@ -53,7 +53,7 @@ max_seconds=600           # seconds of audio in a batch of stages 1 to 4 and 6, 
 # repair, decoding, report (stages 5 to 7)
 repair=48                 # utterances of data/probe that pruned models are repaired with; 0: off (docs/repair.md)
 repair_candidates=false   # stage 4 repairs all candidates as well, before it decodes them
-finetune_prune="encoder=1 decoder=2 encoder=1+decoder=2" # what of num_prune is pruned and repaired, one or several
+finetune_prune="decoder=1 encoder=1 encoder=1+decoder=1" # what of num_prune is pruned and repaired, one or several
 proposals="skip_kl_fine top" # whose proposals: skip_kl_fine dc_coarse greedy top random encoder=3+decoder=2 ...
 distill=none              # also learn from the deep model where models are trained: none, or ctc, its posteriors of tokens; only: from these alone, without texts
 finetune_opts=            # "--number_of_epochs 2" trains the repaired models, which they are not otherwise; other changes to conf/finetune.yaml, as "--key value ..."

@@ -111,7 +111,7 @@ class FineSearchResult:
         errors = evaluation.error_rate(proposal)
         return {
             "error_rate": errors.rate,
-            "interval": list(rate_interval(evaluation.ranking_counts(proposal), self.seed, evaluation.speakers)),
+            "interval": list(rate_interval(evaluation.counts[proposal], self.seed, evaluation.speakers)),
             "capped_error_rate": evaluation.capped_error_rate(proposal).rate,
             "ran_into_limit": evaluation.ran_into_limit[proposal],
             "substitutions": errors.substitutions,
