@@ -181,5 +181,6 @@ def _rise_of_loss(deep: Output, labels: Sequence[torch.Tensor], blank: int) -> C
 
 
 _LEAST = 0.001
+"""What is added to a kind of change that most good proposals have none of, so that the other kind still orders them."""
 CHANGES = {"kl": divergence, "near": nearest, "text": distance, "ctc": own_path, "ctc_labelled": own_text}
 """Kinds of change by name: function(model, batch, deep output) -> function(pruned output) -> (sum, number summed over)."""

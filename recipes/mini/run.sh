@@ -2,7 +2,7 @@
 # Layer pruning with nothing to download: synthetic Mandarin commands spoken by espeak-ng.
 #
 # Trains a 12-layer CTC model, finds which layers can go (CoMFLP), fine-tunes
-# what is left, decodes and reports. About 8 minutes on two CPU cores.
+# what is left, decodes and reports. About 16 minutes on two CPU cores.
 #
 #   ./run.sh                                   all stages
 #   ./run.sh --stage 3 --stop-stage 4          the two searches again
