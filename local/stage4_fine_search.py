@@ -87,10 +87,17 @@ def search(options, ranks):
     files = {entry: RankedFiles(layout, entry, options.metric, settings, inputs, options.force) for entry in lists}
     done = ranks.decide(lambda: [files[entry].up_to_date() for entry in lists])
     left = [entry for entry, is_done in zip(lists, done) if not is_done]
-    if not left:
-        if ranks.is_main:
-            print(f"{options.exp}: fine search of {len(lists)} lists is up to date")
-        return
+    if left:
+        decode(left, files, deep, data, quality, options, ranks)
+    elif ranks.is_main:
+        print(f"{options.exp}: fine search of {len(lists)} lists is up to date")
+    if ranks.is_main:  # of lists that are up to date too: a run that was killed may have ended before this
+        measured_costs(layout, deep, batch_size=None, ranks=ALONE)
+        shutil.rmtree(work_directory(options), ignore_errors=True)
+
+
+def decode(left, files, deep, data, quality, options, ranks):
+    """Rank the lists that are not there yet, and write them."""
     walked, decoding = [entry for entry in left if entry.find], [entry for entry in left if not entry.find]
     # What runs models imports torch, which takes seconds; lists that are up to date need none of it.
     from comflp.search.fine.evaluate import evaluate
@@ -105,9 +112,6 @@ def search(options, ranks):
         for entry, result in zip(entries, results):
             if ranks.is_main:
                 print(files[entry].write(replace(result, deep=whole)))
-    if ranks.is_main:
-        measured_costs(layout, deep, batch_size=None, ranks=ALONE)
-        shutil.rmtree(work_directory(options), ignore_errors=True)
 
 
 def first_matrices(layout, measures):

@@ -115,7 +115,13 @@ def test_stage4_writes_rankings_proposals_and_baselines(recipe):
     assert not (recipe / "exp" / ".stage4").exists()
 
     before = {path: path.read_bytes() for path in prune.rglob("*.json")}
+    costs = {path: path.read_bytes() for path in (recipe / "exp" / "costs.json", recipe / "exp" / "costs.record.json")}
+    for path in costs:  # as of a run that was killed after its last list
+        path.unlink()
+    (recipe / "exp" / ".stage4").mkdir()
     assert "up to date" in stage4(recipe, "--baselines", "top random reverse uniform glp linear_probe")
+    assert costs[recipe / "exp" / "costs.json"] == (recipe / "exp" / "costs.json").read_bytes() and all(path.exists() for path in costs)
+    assert not (recipe / "exp" / ".stage4").exists()
     stage4(recipe, "--baselines", "bottom")
     assert {path: path.read_bytes() for path in before} == before, "another baseline leaves the others as they were"
 
