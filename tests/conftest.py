@@ -27,6 +27,11 @@ def pytest_addoption(parser):
     parser.addoption("--campaign", action="store_true", help="the kill campaign with 100 kills instead of 8")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    torch.set_num_threads(1)  # whatever the test before has called: sums of two threads differ from those of one
+
+
 @pytest.fixture(scope="session", autouse=True)
 def temporary_files(tmp_path_factory):
     """What other programs put into the system's temporary directory, torchrun above all, goes where pytest cleans up."""

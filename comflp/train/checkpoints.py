@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping
 
 import torch
-from speechbrain.utils.checkpoints import Checkpoint, Checkpointer, average_checkpoints
+from speechbrain.utils.checkpoints import METAFNAME, Checkpoint, Checkpointer, average_checkpoints
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
 from comflp.artifacts import check_file, disk_faults_of
@@ -95,8 +95,11 @@ class AtomicCheckpointer(Checkpointer):
             try:
                 for path in directory.iterdir():
                     check_file(path)
+                if not (directory / METAFNAME).read_bytes().endswith(b"\n"):
+                    raise EOFError(f"{METAFNAME} ends within a line")
                 (checkpoint,) = Checkpointer._construct_checkpoint_objects([directory])
                 training_order(checkpoint)
+                checkpoint.meta["unixtime"]  # SpeechBrain's, and the last key: where it is there, so are all others
             except Exception as error:  # the YAML reader raises anything
                 raise _removed(directory, error) from error
             found.append(checkpoint)

@@ -89,3 +89,15 @@ def test_a_damaged_checkpoint_is_removed_and_the_next_run_goes_on_from_the_one_b
         train(make_model(), data, tmp_path / "out", average=2)
     again = train(make_model(seed=5), data, tmp_path / "out", average=2)
     assert losses(again) == losses(whole)
+
+
+def test_what_a_checkpoint_says_of_itself_is_cut_off_anywhere(make_model, tmp_path):
+    saver = AtomicCheckpointer(tmp_path, {"model": make_model(1)})
+    meta = saver.save_checkpoint(meta={"epoch": 12, "step": 345, "error_rate": 1.0, "log": ["one"]}).path / "CKPT.yaml"
+    content = meta.read_bytes()
+    assert len(saver.list_checkpoints()) == 1
+    for length in range(len(content)):
+        meta.parent.mkdir(exist_ok=True)
+        meta.write_bytes(content[:length])
+        with pytest.raises(ComflpError, match="epoch0012 was damaged and has been removed"):
+            saver.list_checkpoints()
