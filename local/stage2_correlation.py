@@ -31,7 +31,7 @@ MEASURE_OPTIONS = {
     "share": (option_types.share, "share of the sum of singular values that is kept (svcca_released)"),
     "debiased": (true_or_false, "use the unbiased estimate (cka): true or false"),
     "num_utterances": (option_types.positive, "utterances of the probe set that the model runs on (skip measures)"),
-    "max_block": (option_types.positive, "layers of the longest block that is measured (skip measures)"),
+    "max_block": (option_types.positive, "layers of the longest block that is measured; longer ones are put together from these (skip measures)"),
 }
 
 

@@ -4,8 +4,9 @@ One deep pass gives H_0..H_L and the deep model's output. For every end j and ev
 on H_i. That is L(L^2 - 1)/6 layer runs a batch besides the deep ones, 24 encoder passes at L=12, and no decoding.
 
 All measures here share their options. num_utterances: how many are drawn from the probe set; all of it where it has fewer.
-max_block: layers of the longest block that is measured, for deep models; longer ones, the block of all layers, and those with
-a layer that must stay cost infinity.
+max_block: layers of the longest block that is measured, for deep models: B makes it about L^2 B / 2 layer runs. A longer block
+costs what its first B layers cost, and each further layer what it adds to the B - 1 layers before it (the single layers' costs
+added up, where B is 1). The block of all layers, and those with a layer that must stay, cost infinity.
 """
 
 from __future__ import annotations
@@ -71,4 +72,9 @@ def skip_costs(
     for proposal, cost in output_changes(speech, list(blocks), kind).items():
         start, end = blocks[proposal]
         matrix[start, end] = matrix[end, start] = cost
+    for start in range(num_layers):
+        for end in range(start + longest + 1, num_layers + (start > 0)):
+            if must_stay.isdisjoint(range(start + 1, end + 1)):
+                added = matrix[end - longest, end] - matrix[end - longest, end - 1]
+                matrix[start, end] = matrix[end, start] = matrix[start, end - 1] + max(added, 0.0)
     return matrix

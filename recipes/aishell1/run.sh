@@ -40,7 +40,7 @@ padded_mean=              # true: average over padded frames too, as the release
 measures=                 # measures to search by: dc and svcca as in the paper, skip_kl (docs/measures.md), ...
 reverse_measures=         # measures whose worst candidates are decoded too (rev. of Fig. 2)
 dc_opts=                  # options of dc; "--batch-size 32 --num-batch 16" is its steadier setting (benchmarks/README.md)
-skip_kl_opts=             # options of skip_kl, such as "--num-utterances 32 --max-block 6"
+skip_kl_opts=             # options of skip_kl, such as "--num-utterances 32 --max-block 2"
 num_prune=1:8             # N, layers to remove: a number, a list 4,6,8 or a range 1:8
 target=                   # instead of num_prune and finetune_prune, what the pruned model is to be: params=50%, speedup=1.5, ... (docs/targets.md)
 search=                   # coarse search: beam as in the paper, or exact

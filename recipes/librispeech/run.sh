@@ -37,7 +37,7 @@ trust_hyperparams=false   # allow a SpeechBrain model's hyperparams.yaml, which 
 measures="dc svcca skip_kl" # measures to search by: dc and svcca as in the paper, skip_kl (docs/measures.md), ...
 reverse_measures="dc svcca" # measures whose worst candidates are decoded too (rev. of Fig. 2)
 dc_opts=                  # options of dc; "--batch-size 32 --num-batch 16" is its steadier setting (benchmarks/README.md)
-skip_kl_opts=             # options of skip_kl, such as "--num-utterances 32 --max-block 6"
+skip_kl_opts=             # options of skip_kl, such as "--num-utterances 32 --max-block 2"
 num_prune=1:8             # N, layers to remove: a number, a list 4,6,8 or a range 1:8
 target=                   # instead of num_prune and finetune_prune, what the pruned model is to be: params=50%, speedup=1.5, ... (docs/targets.md)
 search=exact              # coarse search: exact, or beam as in the paper

@@ -17,7 +17,6 @@ from comflp.errors import ComflpError
 from comflp.measures import COST, MEASURES, MODEL, Speech, correlation_matrix, skip_matrix
 from comflp.inference.output_change import output_changes
 from comflp.proposal import PruningProposal
-from comflp.search import BlockMatrix, coarse_search
 
 
 def log_posteriors(model, data):
@@ -135,17 +134,32 @@ def test_layer_runs_are_those_that_the_module_states(make_model, make_data):
     assert len(runs) == len(batches) * (6 + 6 * (6**2 - 1) // 6)
 
 
-def test_utterances_are_drawn_with_the_seed_and_long_blocks_can_be_left_out(make_model, make_data):
+def test_utterances_are_drawn_with_the_seed(make_model, make_data):
     model, data = make_model(num_layers=4), make_data(12)
     drawn = skip_matrix(Speech(model, data), "skip_kl", seed=3, num_utterances=5)
     same = skip_matrix(Speech(model, subset(data, 5, 3)), "skip_kl")
     np.testing.assert_allclose(drawn[np.isfinite(drawn)], same[np.isfinite(same)], rtol=1e-5)
     assert not np.allclose(drawn[0, 1], skip_matrix(Speech(model, data), "skip_kl", seed=4, num_utterances=5)[0, 1])
-    short = skip_matrix(Speech(model, data), "skip_kl", num_utterances=5, max_block=2)
-    start, end = np.indices(short.shape)
-    assert np.array_equal(np.isinf(short), abs(end - start) > 2)
-    found = coarse_search(BlockMatrix(short, is_cost=True), 3, 2)
-    assert all(max(end - start + 1 for start, end in c.proposal.blocks) <= 2 for c in found)
+
+
+@pytest.mark.parametrize("longest", [1, 2, 3])
+def test_a_block_longer_than_those_measured_costs_what_each_layer_adds_to_those_before(make_model, make_data, longest):
+    model, data = make_model(num_layers=5), make_data(5)
+    runs = []
+    model.features.register_forward_hook(lambda *_: runs.append(1))
+    for layer in model.layer_modules:
+        layer.register_forward_hook(lambda *_: runs.append(1))
+    whole, whole_runs = skip_matrix(Speech(model, data)), len(runs)
+    short = skip_matrix(Speech(model, data), max_block=longest)
+    assert len(runs) - whole_runs < whole_runs
+    for start, end in itertools.combinations(range(6), 2):
+        expected = whole[start, min(end, start + longest)]
+        for last in range(start + longest + 1, end + 1):
+            expected += max(whole[last - longest, last] - whole[last - longest, last - 1], 0)
+        expected = np.inf if (start, end) == (0, 5) else expected
+        assert short[start, end] == short[end, start] == pytest.approx(expected, rel=1e-5)
+    if longest == 1:
+        assert short[1, 4] == pytest.approx(sum(whole[layer, layer + 1] for layer in (1, 2, 3)), rel=1e-5)
 
 
 def test_a_killed_run_goes_on_from_its_batches(make_model, make_data, tmp_path):

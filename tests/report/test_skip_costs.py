@@ -16,10 +16,12 @@ from fixtures.experiment import make_deep_model, make_tones
 
 @pytest.fixture(scope="module")
 def with_costs(exp, tmp_path_factory):
-    """The experiment, and S of blocks of up to two layers."""
+    """The experiment, and S in which blocks of three layers and more are forbidden."""
     folder = tmp_path_factory.mktemp("costs")
     copied = shutil.copytree(exp, folder / "small", symlinks=True)
     matrix = skip_matrix(Speech(make_deep_model(), make_tones(folder / "data", 6)), "skip_kl", max_block=2)
+    start, end = np.indices(matrix.shape)
+    matrix[abs(end - start) > 2] = np.inf
     np.save(copied / "correlation" / "skip_kl.npy", matrix)
     write_json(copied / "correlation" / "skip_kl.json", {"measure": "skip_kl", "kind": "cost", "options": {"max_block": 2, "seed": None}})
     return report.collect(copied), matrix
