@@ -78,7 +78,7 @@ def mean_of_random(bench, num_prune):
 
 def sizes(bench):
     """One proposal with 16 to 2,048 utterances, as far as there are so many."""
-    proposal = bench.chosen(6, bench.options.choices[0])
+    proposal = bench.half()
     known = [size for size in (16, 32, 64, 128, 256, 512, 1024, 2048) if size <= len(bench.probe)]
     rows = [bench.repaired_row(proposal, size) for size in known]
     return [
@@ -89,7 +89,7 @@ def sizes(bench):
 
 def draws(bench):
     """One proposal with five draws of 256 utterances, and repaired a second time on the first draw."""
-    proposal, utterances = bench.chosen(6, bench.options.choices[0]), 256
+    proposal, utterances = bench.half(), 256
     rows = [{"draw": f"{seed}", "repaired": percent(bench.repaired_row(proposal, utterances, seed))} for seed in range(5)]
 
     def twice():
@@ -102,7 +102,7 @@ def draws(bench):
 
 def maps(bench):
     """Each family of maps alone: the judge refuses all others."""
-    proposal, utterances = bench.chosen(6, bench.options.choices[0]), 256
+    proposal, utterances = bench.half(), 256
     rows = [{"refitted": "nothing", "CER": percent(bench.pruned_row(proposal))}]
     for family, endings in FAMILIES.items():
 
@@ -126,7 +126,7 @@ def harm(bench):
     """Twenty random proposals, each repaired with 16 utterances of its own draw."""
     rows = []
     for number in range(20):
-        num_prune = (4, 6, 8)[number % 3]
+        num_prune = bench.deep.num_layers * (2 + number % 3) // 6
         proposal = bench.chosen(num_prune, f"random{number}")
         row = {"N": num_prune, "removed": str(proposal), "pruned": percent(bench.pruned_row(proposal))}
         rows.append({**row, "repaired, 16": percent(bench.repaired_row(proposal, 16, number))})
@@ -136,7 +136,7 @@ def harm(bench):
 
 def cost(bench):
     """A repair in passes of the deep model over the same utterances, and the peak of the memory of a process of its own."""
-    proposal = str(bench.chosen(6, bench.options.choices[0]))
+    proposal = str(bench.half())
     return [{"what": what, **measured(_cost, bench.options, proposal, what)} for what in ("load", "pass", "repair")]
 
 

@@ -69,6 +69,10 @@ class Bench:
 
         return self.rows.of(f"{proposal} repaired {utterances} {seed} {self.options.probe} {self.options.test}", measure)
 
+    def half(self):
+        """What the first of the choices removes for half of the layers."""
+        return self.chosen(self.deep.num_layers // 2, self.options.choices[0])
+
     def chosen(self, num_prune, name):
         """The proposal of a name: of a rule, ``random0``, ``random1``... (drawn), or the first of a search of stage 3."""
         if name in FIXED:

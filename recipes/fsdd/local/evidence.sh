@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# The tables of docs/evidence.md that are made on this corpus: deeper models, and noise. About two hours on two CPU cores,
+# most of it the training of the deep models; a run that was killed goes on from where it was.
+#
+#   local/evidence.sh --corpus DIR                      all parts
+#   local/evidence.sh --corpus DIR --parts noise        one of them
+set -euo pipefail
+called_from=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# options
+corpus=               # [path] copy of the dataset, as run.sh takes it
+parts="depth noise"   # which tables
+models="transformer12 deep24 deep48" # of depth; the others than run.sh's own have a conf/<model>.conf
+snr=0                 # of noise: the lowest signal-to-noise ratio in dB
+snr_to=20             # and the highest
+# end of options
+. utils/parse_options.sh
+. ./path.sh
+
+deep() { # MODEL: stage 0
+  local options=(--corpus "$corpus" --stop-stage 0)
+  if [ -e "conf/$1.conf" ]; then options+=(--config "conf/$1.conf"); fi
+  ./run.sh "${options[@]}"
+}
+
+for part in $parts; do
+  case $part in
+    depth)
+      folders=()
+      for model in $models; do
+        deep "$model"
+        folders+=("exp/$model/depth")
+        python ../../benchmarks/depth.py run --model "exp/$model/deep" --out "exp/$model/depth"
+      done
+      python ../../benchmarks/depth.py table "${folders[@]}"
+      ;;
+    noise)
+      deep transformer12
+      ./run.sh --corpus "$corpus" --stage 1 --stop-stage 3
+      for set in probe valid test; do
+        if [ ! -e "data/noise/$set" ]; then
+          python utils/add_noise.py --data "data/$set" --snr "$snr" --snr-to "$snr_to" --sample-rate 8000 --out "data/noise/$set"
+        fi
+      done
+      weak=exp/transformer12/noise/searches repaired=exp/transformer12/noise/repair.jsonl
+      python ../../benchmarks/weak_models.py run --model exp/transformer12/deep --data data/noise --out "$weak"
+      python ../../benchmarks/weak_models.py table "$weak"
+      for probe in probe noise/probe; do
+        python ../../benchmarks/repair.py states --exp exp/transformer12 --test noise/test --probe "$probe" --sizes 256 \
+          --choices skip_kl top --out "$repaired"
+      done
+      ;;
+    *)
+      printf 'evidence.sh: there is no part %s; the parts are depth and noise\n' "$part" >&2
+      exit 2
+      ;;
+  esac
+done
