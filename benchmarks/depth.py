@@ -4,6 +4,7 @@
     cd recipes/fsdd && . ./path.sh && ./run.sh --config conf/deep24.conf --corpus DIR --stop-stage 0
     python ../../benchmarks/depth.py run --model exp/deep24/deep --out exp/deep24/depth
     python ../../benchmarks/depth.py table exp/deep24/depth exp/deep48/depth
+    python ../../benchmarks/depth.py figure exp/deep24/depth exp/deep48/depth --out depth.png
 
 ``run`` prunes to a half, a quarter and an eighth of the layers: measures with what they cost, their rank correlation with the
 error rates of random proposals, their ten best decoded, refinement, GLP, rules, repaired winners, and the beam against the
@@ -15,6 +16,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullFormatter
 from measuring import table as markdown
 from scipy import stats
 from tqdm import tqdm
@@ -40,6 +43,9 @@ K = 10
 SKIP = {"skip_kl": None, **{f"skip_kl, blocks of {size}": size for size in (1, 2, 4)}}
 REFINED = {"refined": "skip_kl", "blocks of 2, refined": "skip_kl, blocks of 2"}
 RULES = ("top", "uniform")
+DRAWN = (("uniform", "first", "evenly spaced", "s:C7"), ("top", "first", "top dropped", "v:C3"), ("glp", "first", "GLP, with labels", "^:C1"),
+         ("blocks of 2, refined", "first", "skip_kl, refined", "o:C0"), ("top", "repaired", "top dropped, repaired", "v-C3"),
+         ("blocks of 2, refined", "repaired", "skip_kl, refined, repaired", "o-C0"))
 REPAIRED = ("dc", "skip_kl", *REFINED, "glp", *RULES, "random")
 
 
@@ -114,8 +120,9 @@ class Case:
         return found
 
     def greedy(self):
-        steps = glp(self.model, max(self.nums), self.valid, progress=tqdm)
-        share = len(self.valid) / steps[0].evaluation.num_batches / self.layers
+        heard = Speech(self.model, self.valid).drawn(self.options.greedy, self.options.seed).data
+        steps = glp(self.model, max(self.nums), heard, progress=tqdm)
+        share = len(heard) / steps[0].evaluation.num_batches / self.layers
         return {n: {"best": [str(steps[n - 1].best.proposal)], "passes": steps[n - 1].search_cost["layer_runs"] * share} for n in self.nums}
 
     def lists(self):
@@ -184,7 +191,8 @@ def run(options):
             rows[name] = {
                 "passes": entry["passes"], "spearman": costs and float(stats.spearmanr(costs, rates).statistic),
                 "ten": float(np.mean([on_valid[text] for text in entry["best"]])), "first": on_test[firsts[n][name]],
-                "winner": on_test[winners[n][name]], "repaired": repaired.get(firsts[n][name]), "layers": firsts[n][name],
+                "winner": on_test[winners[n][name]], "repaired": repaired[firsts[n][name]] if name in REPAIRED else None,
+                "layers": firsts[n][name],
             }
         exact = {n: coarse_search(case.matrix("dc"), n, K)}
         beam = beam_against_exact(case.matrix("dc"), exact, "exact", K)[n]["found_by_beam"]
@@ -194,17 +202,43 @@ def run(options):
 
 
 def table(options):
-    for folder in options.folders:
-        found = read_json(Path(folder) / "summary.json")
-        print(f"{found['layers']} layers, {found['parameters'] / 1e6:.1f} M parameters; CER {found['valid']:.2f} on valid, {found['test']:.2f} on test\n")
-        for n, case in found["by_num"].items():
-            print(f"N={n}; random proposals {case['random'][1]:.1f} ({case['random'][0]:.1f} to {case['random'][2]:.1f}) on valid; "
-                  f"the beam finds {case['beam']} of dc's true {K}\n")
-            print(markdown([
-                {"layers by": name, "passes": f"{row['passes']:,.0f}", "Spearman": "" if row["spearman"] is None else f"{row['spearman']:.2f}",
-                 **{key: "" if row[key] is None else f"{row[key]:.1f}" for key in ("ten", "first", "winner", "repaired")}}
-                for name, row in case["rows"].items()
-            ]), end="\n\n")
+    for summary in (read_json(Path(folder) / "summary.json") for folder in options.folders):
+        cases = summary["by_num"]
+        print(f"{summary['layers']} layers, {summary['parameters'] / 1e6:.1f} M parameters; CER {summary['valid']:.2f} on valid, "
+              f"{summary['test']:.2f} on test. Random proposals {over(cases, lambda case: case['random'][1])} on valid; the beam finds "
+              f"{' / '.join(str(case['beam']) for case in cases.values())} of DC's true {K}. Figures at N={' / '.join(cases)}:\n")
+        print(markdown([
+            {"layers by": name, "passes": over(cases, lambda case, name=name: case["rows"][name]["passes"], "{:,.0f}"),
+             **{head: over(cases, lambda case, name=name, key=key: case["rows"][name][key], form) for head, key, form in (
+                 ("Spearman", "spearman", "{:.2f}"), ("ten best, valid", "ten", "{:.1f}"), ("first", "first", "{:.1f}"),
+                 ("winner", "winner", "{:.1f}"), ("first, repaired", "repaired", "{:.1f}"))}}
+            for name in next(iter(cases.values()))["rows"]
+        ]), end="\n\n")
+
+
+def over(cases, value, form="{:.1f}"):
+    """A value of each N as one text; empty where there is none, one number where all are the same."""
+    texts = ["" if value(case) is None else form.format(value(case)) for case in cases.values()]
+    return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
+
+
+def figure(options):
+    summaries = [read_json(Path(folder) / "summary.json") for folder in options.folders]
+    drawing = Figure(figsize=(3.2 * len(summaries), 3.6), layout="constrained")
+    for panel, summary in zip(drawing.subplots(1, len(summaries), squeeze=False, sharey=True)[0], summaries):
+        layers = [summary["layers"] - int(n) for n in summary["by_num"]]
+        for name, key, label, style in DRAWN:
+            rates = [case["rows"][name][key] for case in summary["by_num"].values()]
+            panel.plot([summary["layers"], *layers], [summary["test"], *rates], style, label=label, markersize=4)
+        panel.set(title=f"{summary['layers']} layers", xlabel="layers that stay", xscale="log", yscale="log")
+        for axis, ticks in ((panel.xaxis, [summary["layers"], *layers]), (panel.yaxis, [1, 2, 5, 10, 20, 50])):
+            axis.set_major_locator(FixedLocator(ticks))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
+        panel.invert_xaxis()
+    drawing.axes[0].set_ylabel("CER on test (%)")
+    drawing.legend(*drawing.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
+    drawing.savefig(options.out, dpi=100)
 
 
 def main():
@@ -217,13 +251,18 @@ def main():
     one.add_argument("--random", type=int, default=60, help="random proposals that measures are compared on")
     one.add_argument("--utterances", type=int, default=32, help="utterances that refinement runs on")
     one.add_argument("--hidden", type=int, default=640, help="utterances of svcca")
-    one.add_argument("--valid", type=int, default=96, help="utterances that random proposals, GLP and fine search decode")
+    one.add_argument("--valid", type=int, default=96, help="utterances that random proposals and fine search decode")
+    one.add_argument("--greedy", type=int, default=96, help="of these, those that GLP decodes at every step")
     one.add_argument("--test", type=int, default=200, help="utterances that first proposals and winners decode")
     one.add_argument("--seed", type=int, default=0, help="for random proposals and utterances")
     one.set_defaults(function=run)
     several = commands.add_parser("table", help="Markdown tables of several deep models")
     several.add_argument("folders", nargs="+")
     several.set_defaults(function=table)
+    drawn = commands.add_parser("figure", help="error rates against the layers that stay")
+    drawn.add_argument("folders", nargs="+")
+    drawn.add_argument("--out", required=True, help="picture to write")
+    drawn.set_defaults(function=figure)
     options = parser.parse_args()
     options.function(options)
 

@@ -65,4 +65,6 @@ def test_deeper_models(recipe):
     (recipe / "depth" / "summary.json").unlink()
     benchmark(recipe, "depth.py", "run", *words)
     assert json.loads((recipe / "depth" / "summary.json").read_text()) == summary
-    assert "N=6" in benchmark(recipe, "depth.py", "table", "depth")
+    assert "N=4 / 6 / 7" in benchmark(recipe, "depth.py", "table", "depth")
+    benchmark(recipe, "depth.py", "figure", "depth", "depth", "--out", "depth.png")
+    assert (recipe / "depth.png").stat().st_size > 10000

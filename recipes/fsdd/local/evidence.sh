@@ -12,6 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 corpus=               # [path] copy of the dataset, as run.sh takes it
 parts="depth noise"   # which tables
 models="transformer12 deep24 deep48" # of depth; the others than run.sh's own have a conf/<model>.conf
+greedy=96             # utterances that GLP decodes at every step; its time grows with the cube of the layers
 snr=0                 # of noise: the lowest signal-to-noise ratio in dB
 snr_to=20             # and the highest
 # end of options
@@ -31,9 +32,10 @@ for part in $parts; do
       for model in $models; do
         deep "$model"
         folders+=("exp/$model/depth")
-        python ../../benchmarks/depth.py run --model "exp/$model/deep" --out "exp/$model/depth"
+        python ../../benchmarks/depth.py run --model "exp/$model/deep" --out "exp/$model/depth" --greedy "$greedy"
       done
       python ../../benchmarks/depth.py table "${folders[@]}"
+      python ../../benchmarks/depth.py figure "${folders[@]}" --out exp/depth.png
       ;;
     noise)
       deep transformer12
