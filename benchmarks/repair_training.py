@@ -30,7 +30,6 @@ from comflp.train.fit import fit
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "local"))
 import hparams
 
-TIMES = (1, 3, 10)
 LEARNING_RATES = (1e-4, 5e-4, 2e-3)
 
 
@@ -63,12 +62,12 @@ def finetune(bench):
 
 
 def distillation(bench):
-    """A repair against distillation of the same utterances, for 1, 3 and 10 times the processor seconds of the repair."""
+    """A repair against distillation of the same utterances, for --times the processor seconds of the repair."""
     dev, rows = read_data_dir(bench.options.data / "dev"), []
     for num_prune in bench.options.num_prune:
         proposal = bench.chosen(num_prune, bench.options.choices[0])
         row = bench.rows.of(f"{proposal} equal time", partial(equal_time, bench, proposal, dev))
-        chosen = {times: min((row[f"{times} {lr}"] for lr in LEARNING_RATES), key=lambda one: one["dev"]) for times in TIMES}
+        chosen = {times: min((row[f"{times} {lr}"] for lr in LEARNING_RATES), key=lambda one: one["dev"]) for times in bench.options.times}
         rows.append({"N": num_prune, "removed": str(proposal), "pruned": percent(bench.pruned_row(proposal)),
                      "repaired": f"{percent(row['repaired'])} in {row['seconds']:.0f} s"}
                     | {f"distilled, {times}x": f"{percent(one)}, lr {one['lr']:g}, {one['steps']} steps" for times, one in chosen.items()})
@@ -85,7 +84,7 @@ def equal_time(bench, proposal, dev):
     for lr in LEARNING_RATES:
         model, spent, steps = bench.deep.prune(proposal), 0.0, 0
         optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
-        for times in TIMES:
+        for times in bench.options.times:
             while spent < times * seconds:
                 took, done = epoch(model, speech, optimizer, times * seconds - spent, seed=steps)
                 spent, steps = spent + took, steps + done
@@ -122,6 +121,7 @@ def main():
     arguments = options_of(TABLES, __doc__)
     arguments.add_argument("--config", default="conf/finetune.yaml", help="configuration of the fine-tuning")
     arguments.add_argument("--epochs", type=int, nargs="+", default=[1, 3], help="epochs of fine-tuning")
+    arguments.add_argument("--times", type=int, nargs="+", default=[1, 3, 10], help="processor seconds of distillation, in those of the repair")
     options = arguments.parse_args()
     print(table(TABLES[options.table](Bench(options))))
 
