@@ -21,7 +21,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter
 from measuring import table as markdown
 from scipy import stats
 from tqdm import tqdm
-from weak_models import FORBIDDEN, kept, rate
+from weak_models import FORBIDDEN, keep_options, kept, rate
 
 import comflp.models
 from comflp.artifacts import read_json
@@ -101,13 +101,13 @@ class Case:
         return baselines.random(self.layers, num_prune, self.options.seed, self.options.random)
 
     def random_changes(self):
-        """N -> random proposal -> its change of the output, as refinement orders by."""
+        """Random proposal, of every N -> its change of the output, as refinement orders by."""
         heard = self.probe.drawn(self.options.utterances, self.options.seed)
         changes = output_changes(heard, [p for n in self.nums for p in self.drawn(n)], Refinement.kind)
         return {str(proposal): float(change) for proposal, change in changes.items()}
 
     def refined(self):
-        """Refined list -> N -> its ten best, the size of the pool, and what it cost, the matrix's cost with it."""
+        """Refined list -> N -> its ten best, the size of the pool, and what running the pool cost."""
         found = {}
         for name, measure in REFINED.items():
             found[name] = {}
@@ -145,6 +145,7 @@ class Case:
 
     def rates(self, name, proposals, data):
         """Proposal -> error rate in percent, of the deep model too."""
+
         def make():
             found = evaluate(self.model, [self.model.nothing, *map(self.proposal, sorted(proposals))], data, progress=tqdm)
             return {str(proposal): rate(counts.tolist()) for proposal, counts in found.counts.items()}
@@ -164,9 +165,7 @@ class Case:
 
 def run(options):
     case = Case(options)
-    settings = {key: value for key, value in vars(options).items() if key not in ("function", "out")}
-    if case.kept("options", lambda: settings) != settings:
-        raise SystemExit(f"{case.out} holds results of other options; take another --out")
+    keep_options(case.out, options)
     lists, changes = case.lists(), case.kept("random", case.random_changes)
     listed = {text for by_name in lists.values() for entry in by_name.values() for text in entry["best"]}
     on_valid = case.rates("valid", listed | set(changes), case.valid)
@@ -185,7 +184,8 @@ def run(options):
         for name, entry in by_name.items():
             costs = None
             if name in matrices:
-                costs = [-case.matrix(name).quality(case.proposal(text)) for text in drawn]
+                matrix = case.matrix(name)
+                costs = [-matrix.quality(case.proposal(text)) for text in drawn]
             elif name == "refined":
                 costs = [changes[text] for text in drawn]
             rows[name] = {
@@ -194,8 +194,9 @@ def run(options):
                 "winner": on_test[winners[n][name]], "repaired": repaired[firsts[n][name]] if name in REPAIRED else None,
                 "layers": firsts[n][name],
             }
-        exact = {n: coarse_search(case.matrix("dc"), n, K)}
-        beam = beam_against_exact(case.matrix("dc"), exact, "exact", K)[n]["found_by_beam"]
+        dc = case.matrix("dc")
+        exact = {n: coarse_search(dc, n, K)}
+        beam = beam_against_exact(dc, exact, "exact", K)[n]["found_by_beam"]
         summary["by_num"][n] = {"random": [min(rates), float(np.mean(rates)), max(rates)], "beam": beam, "rows": rows}
     (case.out / "summary.json").unlink(missing_ok=True)
     case.kept("summary", lambda: summary)

@@ -50,6 +50,13 @@ def kept(path, make):
     return read_json(path)
 
 
+def keep_options(out, options):
+    """Note the options of a run in its folder; a run with others ends here."""
+    settings = {key: value for key, value in vars(options).items() if key not in ("function", "out")}
+    if kept(out / "options.json", lambda: settings) != settings:
+        raise SystemExit(f"{out} holds results of other options; take another --out")
+
+
 def scores_of(speech, proposals):
     """Proposal -> criterion -> its sum over all utterances, and for what is a mean, over what."""
     model = speech.model
@@ -117,9 +124,7 @@ def scored(options, speech, matrix, num_prune):
 def run(options):
     out, data = Path(options.out), Path(options.data)
     out.mkdir(parents=True, exist_ok=True)
-    settings = {key: value for key, value in vars(options).items() if key not in ("function", "out")}
-    if kept(out / "options.json", lambda: settings) != settings:
-        raise SystemExit(f"{out} holds results of other options; take another --out")
+    keep_options(out, options)
     model = comflp.models.load(options.model)
     how = {"progress": tqdm, "work": out / "work"}
     speech = Speech(model, read_data_dir(data / "probe"), **how)

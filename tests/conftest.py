@@ -20,7 +20,6 @@ from comflp.data.data_dir import Utterance, read_data_dir, write_data_dir
 SAMPLE_RATE = 8000
 
 LazyModule.__file__ = None  # hypothesis asks every loaded module for its file; these would import k2 and others to tell
-torch.set_num_threads(1)  # small matrices: more threads only wait for one another, and for those of other workers
 
 
 def pytest_addoption(parser):
@@ -29,7 +28,8 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
-    torch.set_num_threads(1)  # whatever the test before has called: sums of two threads differ from those of one
+    """One thread, whatever the test before has called: on small matrices more only wait for one another, and they sum otherwise."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,27 +1,18 @@
 """The benchmarks of coarse search and of the measures run, on the smallest cases that they have."""
 
 import json
-import subprocess
 import sys
-from pathlib import Path
 
 import kaldiio
 import numpy as np
 import pytest
+from fixtures.benchmarks import BENCHMARKS, benchmark
 
 from comflp.data.data_dir import read_data_dir
 from comflp.inference.hidden_states import collect
 from comflp.inference.output_change import output_changes
 from comflp.measures import Speech, correlation_matrix
 from comflp.proposal import PruningProposal
-
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-
-
-def benchmark(name, *options):
-    done = subprocess.run([sys.executable, str(BENCHMARKS / name), *map(str, options)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_coarse_search(tmp_path):

@@ -1,17 +1,14 @@
 """The benchmarks of repair and of deeper models run, on the smallest cases that they have, and go on from what they kept."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
+from fixtures.benchmarks import BENCHMARKS, benchmark
 
 import comflp.models
 from comflp.data.data_dir import read_data_dir
 from comflp.measures import Speech, skip_matrix
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -23,35 +20,32 @@ def recipe(tmp_path, make_model, make_data):
     return tmp_path
 
 
-def benchmark(recipe, name, *options):
-    done = subprocess.run([sys.executable, str(ROOT / "benchmarks" / name), *map(str, options)], cwd=recipe, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.parametrize("table", ["states", "sizes", "maps", "cost"])
 def test_repair(recipe, table):
+    run = partial(benchmark, cwd=recipe)
     words = ("repair.py", table, "--exp", "exp", "--num-prune", 6, "--choices", "top", "--sizes", 8, "--random", 2)
-    said = benchmark(recipe, *words)
+    said = run(*words)
     rows = said.splitlines()[2:]
     assert len(rows) == {"states": 2, "sizes": 2, "maps": 7, "cost": 3}[table]
     if table == "cost":
         return
     kept = (recipe / "repair.jsonl").read_text()
-    assert benchmark(recipe, *words) == said
+    assert run(*words) == said
     assert (recipe / "repair.jsonl").read_text() == kept
 
 
 @pytest.mark.parametrize(("table", "columns"), [("finetune", "1 epoch from repaired"), ("distillation", "distilled, 1x")])
 def test_training(recipe, table, columns):
-    said = benchmark(recipe, "repair_training.py", table, "--exp", "exp", "--num-prune", 6, "--choices", "top", "--epochs", 1, "--times", 1,
-                     "--config", ROOT / "recipes" / "mini" / "conf" / "finetune.yaml")
+    run = partial(benchmark, cwd=recipe)
+    said = run("repair_training.py", table, "--exp", "exp", "--num-prune", 6, "--choices", "top", "--epochs", 1, "--times", 1,
+                     "--config", BENCHMARKS.parent / "recipes" / "mini" / "conf" / "finetune.yaml")
     assert columns in said and "6" in said.splitlines()[2]
 
 
 def test_deeper_models(recipe):
+    run = partial(benchmark, cwd=recipe)
     words = ("--model", "exp/deep", "--out", "depth", "--random", 4, "--utterances", 4, "--hidden", 20, "--valid", 4, "--test", 4)
-    benchmark(recipe, "depth.py", "run", *words)
+    run("depth.py", "run", *words)
     summary = json.loads((recipe / "depth" / "summary.json").read_text())
     assert set(summary["by_num"]) == {"4", "6", "7"}
     rows = summary["by_num"]["4"]["rows"]
@@ -63,8 +57,8 @@ def test_deeper_models(recipe):
     kept = json.loads((recipe / "depth" / "matrices.json").read_text())["skip_kl, blocks of 2"]["values"]
     assert kept[1][4] == pytest.approx(whole[1, 4], rel=1e-5)
     (recipe / "depth" / "summary.json").unlink()
-    benchmark(recipe, "depth.py", "run", *words)
+    run("depth.py", "run", *words)
     assert json.loads((recipe / "depth" / "summary.json").read_text()) == summary
-    assert "N=4 / 6 / 7" in benchmark(recipe, "depth.py", "table", "depth")
-    benchmark(recipe, "depth.py", "figure", "depth", "depth", "--out", "depth.png")
+    assert "N=4 / 6 / 7" in run("depth.py", "table", "depth")
+    run("depth.py", "figure", "depth", "depth", "--out", "depth.png")
     assert (recipe / "depth.png").stat().st_size > 10000
