@@ -75,6 +75,11 @@ def train_deep(options, configuration, ranks):
     from comflp.train.fit import batch_limits, fit
 
     values = configuration.values
+
+    def keep(model, epoch) -> None:
+        with atomic_directory(training / f"epoch{epoch}", MODEL, force=True) as temporary:
+            model.save(temporary)
+
     torch.manual_seed(values["seed"])
     tokenizer = SentencePieceTokenizer.train((utterance.text for utterance in train), values["unit"], values["vocab_size"])
     model = TransformerCTC(tokenizer, values["architecture"], origin={"source": "trained by local/train_deep.py"})
@@ -95,6 +100,7 @@ def train_deep(options, configuration, ranks):
         check_own=partial(stage.check_own, training),
         allow_pipes=options.allow_pipes,
         extends=extends,
+        take_snapshot=keep,
     )
     if ranks.is_main:
         stage.check_own(training)
