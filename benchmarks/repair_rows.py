@@ -9,8 +9,9 @@ import numpy as np
 import comflp.models
 from comflp.artifacts import read_json
 from comflp.data.data_dir import read_data_dir
+from comflp.inference.hypotheses import on_own_hypotheses, own_hypotheses
 from comflp.inference.speech import Speech
-from comflp.proposal import PruningProposal
+from comflp.proposal import NOTHING, PruningProposal
 from comflp.repair import Calibration
 from comflp.search.baselines import FIXED
 from comflp.search.fine.evaluate import evaluate
@@ -41,18 +42,21 @@ class Bench:
         self.deep = comflp.models.load(options.exp / "deep")
         self.test, self.probe = (read_data_dir(options.data / name) for name in (options.test, options.probe))
         self.rows = Rows(options.out)
-        self._calibrations = {}
+        self._calibrations, self._hypotheses = {}, None
 
     def score(self, model, data=None):
         """Errors and reference length of every utterance, of the test set where nothing else is said."""
-        nothing = PruningProposal(model.num_layers, ())
-        counts = evaluate(model, [nothing], data or self.test).counts[nothing]
+        nothing, how = proposal_of(NOTHING, model), {}
+        if len(model.stacks) > 1 and not data:  # the searches of a model that writes token by token end soon after the deep one's
+            self._hypotheses = self._hypotheses or own_hypotheses(Speech(self.deep, self.test))
+            how["hypotheses"] = self._hypotheses
+        counts = evaluate(model, [nothing], data or self.test, self.options.metric, self.options.normaliser, **how).counts[nothing]
         return {"errors": counts[:, :3].sum(axis=1).tolist(), "lengths": (counts[:, 0] + counts[:, 1] + counts[:, 3]).tolist()}
 
     def calibration(self, utterances, seed=0):
         key = utterances, seed
         if key not in self._calibrations:
-            self._calibrations = {key: Calibration(Speech(self.deep, self.probe).drawn(utterances, seed), seed)}
+            self._calibrations = {key: Calibration(on_own_hypotheses(Speech(self.deep, self.probe).drawn(utterances, seed)), seed)}
         return self._calibrations[key]
 
     def deep_row(self):
@@ -74,7 +78,9 @@ class Bench:
         return self.chosen(self.deep.num_layers // 2, self.options.choices[0])
 
     def chosen(self, num_prune, name):
-        """The proposal of a name: of a rule, ``random0``, ``random1``... (drawn), or the first of a search of stage 3."""
+        """The proposal of a name: a written one, of a rule, ``random0``, ``random1``... (drawn), or the first of a search of stage 3."""
+        if is_written(name):
+            return proposal_of(name, self.deep)
         if name in FIXED:
             return FIXED[name](self.deep.num_layers, num_prune, {})[0]
         if not name.startswith("random"):
@@ -83,6 +89,16 @@ class Bench:
         generator = np.random.default_rng([num_prune, int(name.removeprefix("random"))])
         removed = 1 + generator.choice(self.deep.num_layers, num_prune, replace=False)
         return PruningProposal.from_layers(removed.tolist(), self.deep.num_layers)
+
+
+def is_written(name):
+    """Whether the name of a choice is a proposal, such as ``4,7-8`` or ``encoder=6+decoder=4``."""
+    return name[0].isdigit() or "=" in name
+
+
+def proposal_of(text, model):
+    """A written proposal for ``model``, of as many stacks as it has."""
+    return PruningProposal.parse(text, {name: stack.num_layers for name, stack in model.stacks.items()})
 
 
 def rate(row):
@@ -109,6 +125,9 @@ def options_of(tables, description):
     arguments.add_argument("--out", type=Path, default="repair.jsonl", help="file of the rows measured so far")
     arguments.add_argument("--num-prune", type=int, nargs="+", default=[4, 6, 8], help="N, layers to remove")
     arguments.add_argument("--choices", nargs="+", default=["skip_kl", "dc", "top", "uniform"],
-                           help="searches of the experiment (dc, skip_kl, ...), top, bottom, middle, uniform, or random0, random1...")
+                           help="searches of the experiment (dc, skip_kl, ...), top, bottom, middle, uniform, random0, random1..., "
+                           "or proposals (4,7-8, encoder=6+decoder=4), which stand for themselves at every N")
+    arguments.add_argument("--metric", default="cer", choices=["cer", "wer"], help="error rate")
+    arguments.add_argument("--normaliser", default="none", choices=["none", "basic", "english"], help="of texts, before errors are counted")
     arguments.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1024], help="utterances to repair with")
     return arguments

@@ -21,9 +21,19 @@ SAMPLE_RATE = 8000
 
 LazyModule.__file__ = None  # hypothesis asks every loaded module for its file; these would import k2 and others to tell
 
+LONGEST = (
+    "test_run_interrupted.py", "test_recipes_published.py", "test_recipe_run.py", "test_new_corpus.py", "test_bad_inputs.py", "test_recipe_whisper.py",
+    "test_stages_training.py", "test_export.py", "test_stages_inference.py", "test_shared_passes.py", "test_quickstart.py",
+)  # minutes each, the longest first
+
 
 def pytest_addoption(parser):
     parser.addoption("--campaign", action="store_true", help="the kill campaign with 100 kills instead of 8")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that two processes end at the same time; the others, and the tests of a file, in random order."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -40,14 +50,16 @@ def temporary_files(tmp_path_factory):
 
 @pytest.fixture
 def make_model():
-    """``make_model(num_layers=4, seed=0)``: a TransformerCTC of random weights whose layers all change its output."""
+    """``make_model(num_layers=4, seed=0, norm_first=True)``: a TransformerCTC of random weights whose layers all change its output."""
     from comflp.models.own.tokenizer import SentencePieceTokenizer
     from comflp.models.own.transformer_ctc import Architecture, TransformerCTC
 
-    def make(num_layers=4, seed=0):
+    def make(num_layers=4, seed=0, norm_first=True):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            architecture = Architecture(sample_rate=SAMPLE_RATE, n_mels=20, d_model=16, nhead=2, d_ffn=32, num_layers=num_layers)
+            architecture = Architecture(
+                sample_rate=SAMPLE_RATE, n_mels=20, d_model=16, nhead=2, d_ffn=32, num_layers=num_layers, norm_first=norm_first
+            )
             model = TransformerCTC(SentencePieceTokenizer.train(["abc de"]), architecture)
             for layer in model.layer_modules:
                 layer.linear2.weight.data.mul_(3)

@@ -11,6 +11,7 @@ import comflp.models
 from comflp.errors import ComflpError
 from comflp.models.own.tokenizer import SentencePieceTokenizer
 from comflp.models.own.transformer_ctc import Architecture, TransformerCTC
+from comflp.proposal import PruningProposal
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +50,23 @@ def refusal(directory):
     ({"nhead": 3}, "d_model is 8 and has to be divisible by nhead, which is 3"),
     ({"dropout": 1}, "dropout is 1 and has to be a number from 0 to below 1"),
     ({"dropout": [0.1]}, "dropout is [0.1]"),
+    ({"norm_first": 1}, "norm_first is 1 and has to be true or false"),
 ])  # fmt: skip
 def test_a_configuration_that_cannot_be(directory, values, said):
     path = directory / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
     assert said in refusal(directory)
+
+
+def test_post_norm_models_stay_post_norm_and_a_directory_that_does_not_say_is_pre_norm(make_model, directory, tmp_path):
+    model = make_model(norm_first=False)
+    model.prune(PruningProposal.parse("2", 4)).save(tmp_path / "pruned")
+    assert not any(layer.norm_first for layer in comflp.models.load(tmp_path / "pruned").layer_modules)
+    path = directory / "config.json"
+    config = json.loads(path.read_text())
+    del config["norm_first"]
+    path.write_text(json.dumps(config))
+    assert comflp.models.load(directory).architecture.norm_first
 
 
 def test_a_key_that_is_missing_is_named(directory):

@@ -178,8 +178,9 @@ def test_what_stands_between_layers_and_moves_ends_no_gap():
     assert [end_of_gap(steps, here, number, deep) for number in (0, 1, 3, 4)] == [0, 1, 2, 6]
 
 
-def test_held_out_divergence_never_rises(make_model, make_data):
-    calibration = Calibration(Speech(make_model(5), make_data(8)))
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_held_out_divergence_never_rises(make_model, make_data, norm_first):
+    calibration = Calibration(Speech(make_model(5, norm_first=norm_first), make_data(8)))
     for removed in ("1", "3", "2-4", "1,3,5"):
         before, after = done(calibration.repair(calibration.deep.prune(PruningProposal.parse(removed, 5))))["divergence"]
         assert after <= before

@@ -9,4 +9,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 COMFLP_EXTRAS="test" # beside what the recipes need
 . utils/setup_env.sh
 export PYTHONUTF8=1 OMP_NUM_THREADS=1
-exec python -m pytest -n 2 --dist loadfile "$@"
+exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"

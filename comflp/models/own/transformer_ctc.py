@@ -1,4 +1,4 @@
-"""The recipes' own model: a pre-norm transformer CTC encoder small enough to train on two CPU cores."""
+"""The recipes' own model: a transformer CTC encoder small enough to train on two CPU cores."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Architecture:
     """Sizes of a TransformerCTC, as conf/deep.yaml names them.
 
     sample_rate in Hz; one frame a 10 ms hop, a quarter of them after the convolutions.
+    norm_first: whether layers normalise what their branches read (pre-norm) or the stream behind them (post-norm, as wav2vec2-base).
 
     Raises ComflpError for a value of another type or outside its range.
     """
@@ -43,6 +44,7 @@ class Architecture:
     d_ffn: int = 512
     num_layers: int = 12
     dropout: float = 0.05
+    norm_first: bool = True
 
     def __post_init__(self) -> None:
         ranges = {"sample_rate": SAMPLE_RATES, "num_layers": range(1, MOST_LAYERS + 1)}
@@ -51,6 +53,10 @@ class Architecture:
             if field.name == "dropout":
                 if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
                     raise ComflpError(f"dropout is {value!r} and has to be a number from 0 to below 1")
+                continue
+            if field.name == "norm_first":
+                if not isinstance(value, bool):
+                    raise ComflpError(f"norm_first is {value!r} and has to be true or false")
                 continue
             allowed = ranges.get(field.name, range(1, LARGEST_SIZE + 1))
             if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
@@ -186,6 +192,7 @@ class TransformerCTC(LayeredModel):
         """
         directory = Path(directory)
         file, config = directory / "config.json", read_json(directory / "config.json")
+        config.setdefault("norm_first", True)  # which directories of earlier versions do not say
         sizes = {field.name: config[field.name] for field in dataclasses.fields(Architecture)}
         try:
             architecture = Architecture(**sizes)
@@ -217,7 +224,7 @@ def _shape(shape: list[int] | None) -> str:
 
 def _encoder_layer(a: Architecture) -> torch.nn.TransformerEncoderLayer:
     layer = torch.nn.TransformerEncoderLayer(
-        a.d_model, a.nhead, a.d_ffn, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        a.d_model, a.nhead, a.d_ffn, dropout=0.0, activation="gelu", batch_first=True, norm_first=a.norm_first
     )
     for name in ("dropout", "dropout1", "dropout2"):
         setattr(layer, name, SharedDropout(a.dropout))
