@@ -26,6 +26,7 @@ rdzv_endpoint=            # HOST:PORT where the nodes meet: node 0 and a free po
 corpus=                   # [path] the dataset's folder, with recordings/ in it; empty: downloaded to downloads/
 num_train=5000            # strings of 3 to 7 digits that are made for training
 num_short=2000            # strings of 1 to 3 digits, which training starts with
+unseen_speakers=          # dev and test are of these speakers alone, as "theo yweweler", and train is of the others
 valid_from=dev            # set that the fine search's utterances come from: dev, or test as in the paper
 num_valid=320             # utterances of the fine search
 num_probe=1024            # training utterances that the layers are compared on
@@ -72,7 +73,8 @@ begin_experiment
 
 if in_stage 0 "data preparation and the deep model"; then
   lock_data
-  on_first_node local/prepare.sh --force "$force" --corpus "$corpus" --num-train "$num_train" --num-short "$num_short" --seed "$data_seed"
+  on_first_node local/prepare.sh --force "$force" --corpus "$corpus" --num-train "$num_train" --num-short "$num_short" \
+    --unseen-speakers "$unseen_speakers" --seed "$data_seed"
   on_first_node python steps/select_subsets.py ${forced[@]+"${forced[@]}"} --valid-from "$valid_from" \
     --num-valid "$num_valid" --num-probe "$num_probe" --seed "$data_seed"
   unlock_data

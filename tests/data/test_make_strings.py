@@ -107,6 +107,18 @@ def test_an_incomplete_corpus_is_explained(corpus, script, tmp_path):
     assert "no wav files at all" in make(script, copy, check=False).stderr
 
 
+def test_unseen_speakers_are_in_dev_and_test_alone(corpus, script, tmp_path, monkeypatch):
+    make(script, corpus, "--unseen-speakers", "bert")
+    monkeypatch.chdir(tmp_path)
+    speakers = {name: {utterance.speaker for utterance in read_data_dir(f"data/{name}")} for name in ("train", "dev", "test")}
+    assert speakers == {"train": {"anna"}, "dev": {"bert"}, "test": {"bert"}}
+    changed = make(script, corpus, check=False)
+    assert changed.returncode == 1 and "unseen speakers" in changed.stderr
+    for named, said in (("bert carl", "there is no speaker carl among anna, bert"), ("anna bert", "names all 2 speakers")):
+        failed = make(script, corpus, "--unseen-speakers", named, check=False)
+        assert failed.returncode == 1 and said in failed.stderr
+
+
 def test_an_unreadable_recording_is_named_and_leaves_no_set(corpus, script, tmp_path):
     copy = shutil.copytree(corpus, tmp_path / "copy")
     (copy / "recordings" / "3_anna_5.wav").write_bytes(b"RIFF")

@@ -2,7 +2,8 @@
 """Stage 0: strings of 3 to 7 spoken digits from the Free Spoken Digit Dataset become data/train, data/dev and data/test.
 
 Reads CORPUS/recordings/{digit}_{speaker}_{take}.wav. Takes 5 to 49 (the official training takes) make train, takes 0
-and 1 make dev, takes 2 to 4 make test: no recording is in two of the sets. A string is recordings of one speaker with
+and 1 make dev, takes 2 to 4 make test: no recording is in two of the sets. With --unseen-speakers dev and test are of
+these speakers alone, and train of the others. A string is recordings of one speaker with
 random gaps, a random level and low noise, written as DATA/strings/<set>/<speaker>/<utterance>.wav (8 kHz, 16 bit). Its
 text is the English words; a digit that was said too fast to be spelled in frames of 40 ms is followed by silence. The
 train set also has short strings of 1 to 3 digits: a CTC model that meets those first aligns minutes earlier.
@@ -80,14 +81,23 @@ def join_digits(waveforms, words, rng):
     return np.clip(string + rng.standard_normal(len(string), dtype=np.float32) * loudness, -1, 1)
 
 
-def make_set(name, count, num_short, recordings, target, seed, force):
+def speakers_of_sets(recordings, unseen):
+    """{set: sorted speakers}: all of them in each, or those of ``unseen`` in dev and test and the others in train."""
+    speakers = {speaker for speaker, _, _ in recordings}
+    if unknown := sorted(set(unseen) - speakers):
+        raise DataError(f"--unseen-speakers: there is no speaker {unknown[0]} among {', '.join(sorted(speakers))}")
+    if speakers == set(unseen):
+        raise DataError(f"--unseen-speakers names all {len(speakers)} speakers; who is left is for training")
+    return {name: sorted(speakers - set(unseen)) if name == "train" else sorted(set(unseen) or speakers) for name in TAKES}
+
+
+def make_set(name, speakers, count, num_short, recordings, target, seed, force):
     """Write ``count`` strings of one set and ``num_short`` short ones under ``target`` (whole or not at all); returns the utterances."""
     rng = np.random.default_rng([seed, SEED_OF_SET[name]])
     takes = defaultdict(list)
     for (speaker, digit, take), path in recordings.items():
         if take in TAKES[name]:
             takes[speaker, digit].append(read_audio(path, SAMPLE_RATE))
-    speakers = sorted({speaker for speaker, _ in takes})
     utterances = []
     with atomic_directory(target, STRINGS, force) as temporary:
         for number in progress(range(count + num_short), desc=f"strings of {name}", total=count + num_short):
@@ -113,14 +123,18 @@ def main():
     options.add_argument("--num-short", type=option_types.whole(0, MOST), default=2000, help="short strings for training, besides")
     options.add_argument("--num-dev", type=option_types.whole(1, MOST), default=400, help="strings of the dev set; 320 of them are data/valid")
     options.add_argument("--num-test", type=option_types.whole(1, MOST), default=600, help="strings of the test set")
+    options.add_argument("--unseen-speakers", type=option_types.names, default="", help="dev and test are of these alone, train of the others")
     options.add_argument("--seed", type=option_types.seed, default=1, help="seed for drawing the strings")
     args = options.parse_args()
 
     check_apart(args.data / "strings", args.corpus)
     recordings = find_recordings(args.corpus)
+    unseen = args.unseen_speakers.split()
+    speakers = speakers_of_sets(recordings, unseen)
     sizes = {"train": args.num_train, "dev": args.num_dev, "test": args.num_test}
     directories = [args.data / name for name in sizes]
-    stage = Stage(args.data / "prepare.record.json", "stage 0, make_strings", {**sizes, "short": args.num_short, "seed": args.seed},
+    settings = {**sizes, "short": args.num_short, "seed": args.seed, **({"unseen speakers": sorted(unseen)} if unseen else {})}
+    stage = Stage(args.data / "prepare.record.json", "stage 0, make_strings", settings,
                   {"recordings": fingerprint_value([[path.name, path.stat().st_size] for path in recordings.values()])},
                   force=args.force)
     if up_to_date(stage, *directories):
@@ -129,7 +143,7 @@ def main():
     print(f"{args.corpus}: {len(recordings):,} recordings of {len({speaker for speaker, _, _ in recordings})} speakers")
     for name, directory in zip(sizes, directories):
         num_short = args.num_short if name == "train" else 0
-        utterances = make_set(name, sizes[name], num_short, recordings, args.data / "strings" / name, args.seed, args.force)
+        utterances = make_set(name, speakers[name], sizes[name], num_short, recordings, args.data / "strings" / name, args.seed, args.force)
         data = DataDir(directory, utterances)
         write_data_dir(directory, data, args.force)
         print(describe(data))

@@ -9,6 +9,7 @@ num_train=5000        # digit strings of 3 to 7 digits for training
 num_short=2000        # and of 1 to 3 digits, which training starts with
 num_dev=400           # digit strings of the dev set
 num_test=600          # digit strings of the test set
+unseen_speakers=      # dev and test are of these speakers alone, train of the others; empty: all speakers are in all sets
 seed=1                # seed of the strings
 force=false           # make again what was made with other options
 # end of options
@@ -22,4 +23,4 @@ if [ -z "$corpus" ]; then
   corpus=downloads/free-spoken-digit-dataset
 fi
 python local/make_strings.py ${forced[@]+"${forced[@]}"} --corpus "$corpus" --data data --num-train "$num_train" \
-  --num-short "$num_short" --num-dev "$num_dev" --num-test "$num_test" --seed "$seed"
+  --num-short "$num_short" --num-dev "$num_dev" --num-test "$num_test" --unseen-speakers "$unseen_speakers" --seed "$seed"
