@@ -13,6 +13,7 @@ from comflp.artifacts import fingerprint_model, require
 from comflp.data import MAX_SECONDS
 from comflp.data.data_dir import read_data_dir
 from comflp.experiment import Layout, hypotheses_directory
+from comflp.locks import locked
 from comflp.measures import Speech
 from comflp.processes import ALONE
 from comflp.record import Stage
@@ -77,14 +78,16 @@ def hypotheses_of(directory, speech, load=None):
     stage = Stage(out / "record.json", "own_hypotheses", {}, inputs)
     path, ranks = out / "hypotheses.json", speech.ranks
     if not ranks.decide(stage.up_to_date):
-        speech = replace(speech, model=load() if load else speech.model, work=out / ".partial")
-        found = own_hypotheses(speech)
-        if ranks.is_main:
-            write_hypotheses(path, found, speech.model.most_tokens)
-            shutil.rmtree(speech.work, ignore_errors=True)
-            stage.finish([path], precision=speech.precision)
-            print(f"wrote {path}: {len(found)} hypotheses")
-        ranks.barrier()
+        with locked(out, wait=True) if ranks.is_main else contextlib.nullcontext():  # another run of the recipe may be at it
+            if not ranks.decide(stage.up_to_date):
+                speech = replace(speech, model=load() if load else speech.model, work=out / ".partial")
+                found = own_hypotheses(speech)
+                if ranks.is_main:
+                    write_hypotheses(path, found, speech.model.most_tokens)
+                    shutil.rmtree(speech.work, ignore_errors=True)
+                    stage.finish([path], precision=speech.precision)
+                    print(f"wrote {path}: {len(found)} hypotheses")
+                ranks.barrier()
     return read_hypotheses(path)
 
 

@@ -1,5 +1,8 @@
 """Two stacks through measures, searches and decoding: what the shared walk says is what each pruned model says by itself."""
 
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -9,6 +12,7 @@ from fixtures.whisper import SAMPLE_RATE, make_whisper
 import comflp.models
 from comflp.data.data_dir import DataDir, Utterance
 from comflp.errors import ComflpError
+from comflp.experiment import hypotheses_directory
 from comflp.inference.decode import decode
 from comflp.inference.device import evaluation
 from comflp.inference.hidden_states import average
@@ -16,6 +20,7 @@ from comflp.inference.hypotheses import on_own_hypotheses, read_hypotheses, writ
 from comflp.inference.loop import load_batches
 from comflp.inference.output_change import output_changes
 from comflp.inference.speech import Speech
+from comflp.locks import locked
 from comflp.measures.skip import skip_costs
 from comflp.proposal import PruningProposal
 from comflp.search.coarse.block_matrix import BlockMatrix
@@ -23,6 +28,7 @@ from comflp.search.coarse.joint import joint_searches
 from comflp.search.fine.evaluate import evaluate
 from comflp.target import layer_counts
 
+LOCAL = Path(__file__).resolve().parents[1] / "local"
 DEPTHS = {"encoder": 3, "decoder": 3}
 HYPOTHESES = {"u0": (0, 1, 2), "u1": (3,), "u2": (4, 4, 1, 0)}
 
@@ -113,6 +119,22 @@ def test_hypotheses_are_kept_in_a_file_and_endless_ones_left_out_from_there(mode
     (tmp_path / "hypotheses.json").write_text("{}")
     with pytest.raises(ComflpError, match="hypotheses.json has no key .utterances."):
         read_hypotheses(tmp_path / "hypotheses.json")
+
+
+def test_a_run_waits_for_one_that_writes_the_same_hypotheses(data, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(LOCAL))
+    from inference_options import hypotheses_of
+
+    directory = make_whisper(tmp_path / "deep", encoder_layers=1, decoder_layers=1, seed=6)
+    speech = Speech(comflp.models.load(directory, language="it"), data)
+    out = hypotheses_directory(directory, data.path.name)
+    with locked(out):
+        waiting = threading.Thread(target=hypotheses_of, args=(directory, speech))
+        waiting.start()
+        waiting.join(timeout=2)
+        assert waiting.is_alive() and not out.exists()
+    waiting.join()
+    assert read_hypotheses(out / "hypotheses.json") == hypotheses_of(directory, speech)
 
 
 def test_hidden_states_of_a_decoder_are_means_over_its_own_tokens(model, data):
