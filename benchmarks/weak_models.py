@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """What each label-free score of proposals is worth for one deep model, and what a search by it ends with.
 
-    python ../../benchmarks/weak_models.py run --model exp/m/train_deep/epoch5 --out results/seed1_epoch5    # in a recipe
-    python ../../benchmarks/weak_models.py table results/seed1_epoch5 results/seed2_epoch5                  # Markdown
+    python ../../benchmarks/weak_models.py --model exp/transformer12/train_deep/epoch5 --out exp/weak/epoch5    # in a recipe
+    python ../../benchmarks/weak_tables.py table exp/weak/*
 
-``run`` scores random proposals and the best by skip_kl's sum by every criterion in one pass (criteria.py), lets the pool grow
+It scores random proposals and the best by skip_kl's sum by every criterion in one pass (criteria.py), lets the pool grow
 while a criterion's choice lies at its end, runs GLP, and decodes random proposals, lists and winners. Each part is kept in
 ``--out``; a run that was stopped goes on.
 """
@@ -13,7 +13,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from measuring import mean_and_deviation
 from scipy import stats
 from tqdm import tqdm
 
@@ -186,45 +185,20 @@ def summary(case, lists, winners, greedy, matrices, on_valid, on_test, layers):
     return result
 
 
-def table(options):
-    results = [read_json(Path(folder) / "summary.json") for folder in options.folders]
-    deep = [result["deep"]["test"] for result in results]
-    print(f"{len(results)} deep models, test CER {mean_and_deviation(deep)}\n")
-    for n in (key for key in results[0] if key != "deep"):
-        cases = [result[n] for result in results]
-        print(f"N={n}; random proposals {np.mean([case['random'][1] for case in cases]):.1f} on valid; "
-              f"GLP {mean_and_deviation([case['glp']['test'] for case in cases])} on test\n")
-        print("| method | Spearman | first | ten best | winner | winner less GLP | last rank |\n|---|---:|---:|---:|---:|---:|---:|")
-        for name in cases[0]["methods"]:
-            rows = [case["methods"][name] for case in cases]
-            figures = [mean_and_deviation([row[key] for row in rows]) for key in ("spearman", "first", "ten", "winner")]
-            interval = ", ".join(f"{row['winner_less_glp'][0]:+.1f} to {row['winner_less_glp'][1]:+.1f}" for row in rows)
-            ranks = ", ".join(f"{row.get('last_rank', '')}/{case['pool']}" for row, case in zip(rows, cases))
-            print(f"| {name} | {' | '.join(figures)} | {interval} | {ranks} |")
-        print()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True)
-    one = commands.add_parser("run", help="measure one deep model")
-    one.add_argument("--model", required=True, help="directory of the deep model; train_deep/epoch<E> will do")
-    one.add_argument("--data", default="data", help="folder with the data directories probe, valid and test")
-    one.add_argument("--out", required=True, help="folder for results; what is there already is not made again")
-    one.add_argument("--num-prune", type=int, nargs="+", default=[4, 6, 8], help="N, layers to remove")
-    one.add_argument("--random", type=int, default=60, help="random proposals that scores are compared on")
-    one.add_argument("--pool", type=int, default=60, help="best proposals by skip_kl's sum that are run at first")
-    one.add_argument("--most", type=int, default=240, help="size at which the pool stops growing")
-    one.add_argument("--utterances", type=int, default=32, help="utterances that criteria are measured on")
-    one.add_argument("--valid", type=int, default=96, help="utterances that random proposals, GLP and fine search decode")
-    one.add_argument("--test", type=int, default=96, help="utterances that winners are compared with GLP on")
-    one.add_argument("--seed", type=int, default=0, help="for random proposals and utterances")
-    one.set_defaults(function=run)
-    several = commands.add_parser("table", help="Markdown tables over the results of several deep models")
-    several.add_argument("folders", nargs="+")
-    several.set_defaults(function=table)
-    options = parser.parse_args()
-    options.function(options)
+    parser.add_argument("--model", required=True, help="directory of the deep model; train_deep/epoch<E> will do")
+    parser.add_argument("--data", default="data", help="folder with the data directories probe, valid and test")
+    parser.add_argument("--out", required=True, help="folder for results; what is there already is not made again")
+    parser.add_argument("--num-prune", type=int, nargs="+", default=[4, 6, 8], help="N, layers to remove")
+    parser.add_argument("--random", type=int, default=60, help="random proposals that scores are compared on")
+    parser.add_argument("--pool", type=int, default=60, help="best proposals by skip_kl's sum that are run at first")
+    parser.add_argument("--most", type=int, default=240, help="size at which the pool stops growing")
+    parser.add_argument("--utterances", type=int, default=32, help="utterances that criteria are measured on")
+    parser.add_argument("--valid", type=int, default=96, help="utterances that random proposals, GLP and fine search decode")
+    parser.add_argument("--test", type=int, default=96, help="utterances that winners are compared with GLP on")
+    parser.add_argument("--seed", type=int, default=0, help="for random proposals and utterances")
+    run(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The benchmarks of coarse search and of the measures run, on the smallest cases that they have."""
 
+import csv
 import json
 import sys
 
@@ -83,7 +84,7 @@ def test_weak_models(tmp_path, make_model, make_data):
     model.save(tmp_path / "deep")
     for number, name in ((40, "probe"), (6, "valid"), (6, "test")):
         make_data(number, name=f"data/{name}")
-    options = ("weak_models.py", "run", "--model", tmp_path / "deep", "--data", tmp_path / "data", "--out", tmp_path / "out",
+    options = ("weak_models.py", "--model", tmp_path / "deep", "--data", tmp_path / "data", "--out", tmp_path / "out",
                "--num-prune", 2, "--random", 5, "--pool", 4, "--most", 8, "--utterances", 4)
     benchmark(*options)
     scores = json.loads((tmp_path / "out" / "scores2.json").read_text())
@@ -95,8 +96,17 @@ def test_weak_models(tmp_path, make_model, make_data):
     assert len(scores["pool"]) in (4, 8) and len(scores["random"]) == 5
     (tmp_path / "out" / "summary.json").unlink()
     benchmark(*options)
-    said = benchmark("weak_models.py", "table", tmp_path / "out", tmp_path / "out")
-    assert "| kl + sampled |" in said and "+- 0.00" in said and "N=2" in said
+    said = benchmark("weak_tables.py", "table", tmp_path / "out", tmp_path / "out")
+    deep, two = json.loads((tmp_path / "out" / "summary.json").read_text()).values()
+    row = next(line for line in said.splitlines() if line.startswith("| kl + sampled |")).split(" | ")
+    assert "2 deep models" in said and float(row[5]) == pytest.approx(two["methods"]["kl + sampled"]["ten"], abs=0.05)
+    benchmark("weak_tables.py", "csv", tmp_path / "out", "--out", tmp_path / "points.csv")
+    with open(tmp_path / "points.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["score"] for row in rows] == list(two["methods"])
+    assert all(float(row["deep, test"]) == pytest.approx(deep["test"], rel=1e-3) for row in rows)
+    benchmark("weak_tables.py", "figure", tmp_path / "out", "--out", tmp_path / "points.png")
+    assert (tmp_path / "points.png").stat().st_size > 10000
 
 
 @pytest.mark.parametrize(("model", "passes"), [("mini", ["dump", "skip_kl", "fine", "decode"]), ("wav2vec2", ["decode"])])

@@ -46,8 +46,8 @@ for part in $parts; do
         fi
       done
       weak=exp/transformer12/noise/searches repaired=exp/transformer12/noise/repair.jsonl
-      python ../../benchmarks/weak_models.py run --model exp/transformer12/deep --data data/noise --out "$weak"
-      python ../../benchmarks/weak_models.py table "$weak"
+      python ../../benchmarks/weak_models.py --model exp/transformer12/deep --data data/noise --out "$weak"
+      python ../../benchmarks/weak_tables.py table "$weak"
       for probe in probe noise/probe; do
         python ../../benchmarks/repair.py states --exp exp/transformer12 --test noise/test --probe "$probe" --sizes 256 \
           --choices skip_kl top --out "$repaired"

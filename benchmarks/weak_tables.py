@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""What weak_models.py measured of several deep models, as a table, a csv file and a figure.
+
+    python ../../benchmarks/weak_tables.py table exp/weak/*                          Markdown, means over the deep models
+    python ../../benchmarks/weak_tables.py csv exp/weak/* --out measures.csv         a line for each deep model, N and score
+    python ../../benchmarks/weak_tables.py figure exp/weak/* --out measures.png      rank correlation against the deep model's CER
+
+A deep model is named after its folder.
+"""
+
+import argparse
+import csv as comma_separated
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from measuring import table as markdown
+
+from comflp.artifacts import read_json
+
+PLAIN = "skip_kl"
+DRAWN = {"dc": "^", "skip_kl": "s", "near+text": "o"}
+
+
+def points_of(folders):
+    """A dict for each deep model, N and score: what was measured of it, and of the score by which no proposal is run whole."""
+    found = []
+    for folder in map(Path, folders):
+        summary = read_json(folder / "summary.json")
+        deep = summary.pop("deep")
+        for num_prune, case in summary.items():
+            for name, row in case["methods"].items():
+                found.append({
+                    "deep model": folder.name, "deep, valid": deep["valid"], "deep, test": deep["test"], "N": int(num_prune), "score": name,
+                    "spearman": row["spearman"], "above plain": row["spearman"] - case["methods"][PLAIN]["spearman"],
+                    "first": row["first"], "ten": row["ten"], "random": case["random"][1], "winner": row["winner"],
+                    "glp": case["glp"]["test"], "winner less glp, low": row["winner_less_glp"][0],
+                    "winner less glp, high": row["winner_less_glp"][1], "pool": case["pool"], "last rank": row.get("last_rank", ""),
+                })
+    return found
+
+
+def table(options):
+    points = points_of(options.folders)
+    nums = sorted({point["N"] for point in points})
+    print(f"{len(options.folders)} deep models, {min(p['deep, valid'] for p in points):.1f} to {max(p['deep, valid'] for p in points):.1f}% CER on "
+          f"valid; figures are means at N={' / '.join(map(str, nums))}\n")
+    rows = []
+    for name in dict.fromkeys(point["score"] for point in points):
+        of_name = [point for point in points if point["score"] == name]
+
+        def means(key, form, of_name=of_name):
+            return " / ".join(format(np.mean([point[key] for point in of_name if point["N"] == num]), form) for num in nums)
+
+        spearman = [point["spearman"] for point in of_name]
+        rows.append({
+            "score": name, "Spearman": means("spearman", ".2f"), "mean (lowest)": f"{np.mean(spearman):.3f} ({min(spearman):.2f})",
+            "below plain skip_kl's": sum(point["above plain"] < 0 for point in of_name),
+            "first": means("first", ".1f"), "ten best": means("ten", ".1f"), "winner, test": means("winner", ".1f"),
+            "winner worse than GLP's, better": f"{sum(point['winner less glp, low'] > 0 for point in of_name)}, "
+                                               f"{sum(point['winner less glp, high'] < 0 for point in of_name)}",
+        })
+    of_one = [point for point in points if point["score"] == PLAIN]
+    for key, into in (("random", "ten best"), ("glp", "winner, test")):
+        means = " / ".join(f"{np.mean([point[key] for point in of_one if point['N'] == num]):.1f}" for num in nums)
+        rows.append({column: {"score": key, into: means}.get(column, "") for column in rows[0]})
+    print(markdown(rows))
+
+
+def csv(options):
+    points = points_of(options.folders)
+    with open(options.out, "w", encoding="utf-8", newline="") as file:
+        writer = comma_separated.DictWriter(file, list(points[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: f"{value:.4g}" if isinstance(value, float) else value for key, value in point.items()} for point in points)
+
+
+def figure(options):
+    points = points_of(options.folders)
+    nums = sorted({point["N"] for point in points})
+    drawing = Figure(figsize=(3.2 * len(nums), 3.2), layout="constrained")
+    for panel, num in zip(drawing.subplots(1, len(nums), squeeze=False, sharey=True)[0], nums):
+        for name, marker in DRAWN.items():
+            of_name = [point for point in points if (point["N"], point["score"]) == (num, name)]
+            panel.plot([point["deep, valid"] for point in of_name], [point["spearman"] for point in of_name], marker, label=name, markersize=5)
+        panel.set(title=f"N={num}", xlabel="CER of the deep model (%)", xscale="log", ylim=(0, 1.02))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.grid(alpha=0.3)
+    drawing.axes[0].set_ylabel("rank correlation with CER")
+    drawing.axes[0].legend(fontsize=8, loc="lower left")
+    drawing.savefig(options.out, dpi=100)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    for function, what in ((table, "Markdown"), (csv, "every figure"), (figure, "rank correlation against the deep model's CER")):
+        command = commands.add_parser(function.__name__, help=what)
+        command.add_argument("folders", nargs="+", help="--out folders of weak_models.py run")
+        if function is not table:
+            command.add_argument("--out", required=True, help="file to write")
+        command.set_defaults(function=function)
+    options = parser.parse_args()
+    options.function(options)
+
+
+if __name__ == "__main__":
+    main()
