@@ -36,11 +36,13 @@ from comflp.proposal import PruningProposal
 from comflp.search import BlockMatrix, baselines, coarse_search
 from comflp.search.fine.evaluate import evaluate
 from comflp.search.baselines.greedy import glp
-from comflp.search.coarse.refine import NUM_UTTERANCES as REFINE_UTTERANCES
+from comflp.search.coarse.refine import KINDS, NUM_UTTERANCES as REFINE_UTTERANCES
 
 K = 10
 NAMES = ("dc", "svcca", "skip_kl", "skip_ctc", "skip_ctc_labelled")
-SCORES = (*NAMES, "skip_kl, pairs", "dc + skip_kl, ranks", "skip_kl, refined by kl", "skip_kl, refined by ctc")
+BY_BLOCKS = (*NAMES, "skip_kl, pairs", "dc + skip_kl, ranks")
+REFINED = {f"skip_kl, refined by {kind}": kind for kind in KINDS}
+SCORES = (*BY_BLOCKS, *REFINED)
 METHODS = (*SCORES, "uniform", "top", "random", "glp")
 
 
@@ -100,18 +102,18 @@ def search(model, num_prune):
     """Method -> {"proposals": its ten best, "runs": layers run to find them}, and random proposals with every score."""
     layers, probe = model.num_layers, len(model.speech.data)
     everything = [PruningProposal.from_layers(s, layers) for s in itertools.combinations(range(1, layers + 1), num_prune)]
-    scores = {name: dict(zip(everything, model.score_of(name, everything))) for name in SCORES[:-2]}
+    scores = {name: dict(zip(everything, model.score_of(name, everything))) for name in BY_BLOCKS}
     matrix_runs = model.layer_runs([PruningProposal(layers, ()), *model.blocks()], probe)
     runs = {"dc": layers * 40, "svcca": layers * model.num_hidden, **dict.fromkeys(NAMES[2:], matrix_runs),
             "skip_kl, pairs": matrix_runs + model.pair_runs, "dc + skip_kl, ranks": matrix_runs + layers * 40}
     lists = {}
-    for name in SCORES[:-2]:
+    for name in BY_BLOCKS:
         best = sorted(everything, key=lambda p: (-scores[name][p], p.removed))[:K]
         lists[name] = {"proposals": best, "runs": runs[name]}
     exact = coarse_search(BlockMatrix(model.matrices["skip_kl"], is_cost=True), num_prune, model.num_refined)
     wanted = [candidate.proposal for candidate in exact]
     drawn = baselines.random(layers, num_prune, model.seed, model.num_random)
-    for name, kind in (("skip_kl, refined by kl", "kl"), ("skip_kl, refined by ctc", "ctc")):
+    for name, kind in REFINED.items():
         true = output_changes(model.to_refine, [*wanted, *drawn], kind)
         lists[name] = {
             "proposals": sorted(wanted, key=lambda p: (true[p], p.removed))[:K],
@@ -191,7 +193,7 @@ def table(options):
 
 def figure(options):
     result = read_json(options.file)
-    names, cases = ("dc", "svcca", "skip_kl", "skip_kl, refined by kl"), result["by_num_prune"]
+    names, cases = ("dc", "svcca", "skip_kl", f"skip_kl, refined by {KINDS[0]}"), result["by_num_prune"]
     drawing = Figure(figsize=(3.2 * len(names), 2.6 * len(cases)), layout="constrained")
     axes = drawing.subplots(len(cases), len(names), squeeze=False, sharey="row")
     for row, (n, case) in zip(axes, cases.items()):
