@@ -9,7 +9,9 @@ recognise the same utterances one at a time, in one process and in turns
 (A B C, A B C, ...), so that a change of the machine's pace meets all of them;
 the median of the rounds counts. Peak memory is taken in a process for each.
 Each model's speed-up over the deep one in the same format stands beside its
-ceiling, the speed-up that its multiply-adds alone would give.
+ceiling, the speed-up that its multiply-adds alone would give, and in PyTorch
+the share of the time that its layers take: what stands before and after them
+stays when layers go.
 Writes EXP/deploy/deploy.json, which stage 7 shows.
 """
 
@@ -17,6 +19,7 @@ import argparse
 import platform
 import statistics
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -54,6 +57,7 @@ def main():
     directories = find(exp, options.models.split())
     seconds = sum(utterance.duration for utterance in data)
     times = {count: measure(directories, data, count, options.runs) for count in threads}
+    torch.set_num_threads(threads[0])
     rows = []
     for directory in directories:
         recognizer = recognition.load(directory)
@@ -65,6 +69,7 @@ def main():
             "runtime": recognizer.runtime,
             "peak_megabytes": measure_alone(directory, speech(recognizer, data), threads[:1]).peak_megabytes,
             "multiply_adds_per_second": multiply_adds_a_second(recognizer, data, seconds),
+            "layer_share": layer_share(recognizer, data),
             "rtf": {str(count): times[count][directory] / seconds for count in threads},
         })
     add_speed_ups(rows, str(threads[0]))
@@ -125,6 +130,20 @@ def multiply_adds_a_second(recognizer, data, seconds):
     return multiply_adds(lambda: [recognizer.text(waveform) for waveform in waveforms])[1] / seconds
 
 
+def layer_share(recognizer, data):
+    """How much of the time of a recognition the layers take, 0 to 1; None where the model is no float PyTorch one."""
+    if recognizer.format != "torch":
+        return None
+    spent, began = [], []
+    layers = [layer for stack in recognizer.model.stacks.values() for layer in stack.layers]
+    hooks = [layer.register_forward_pre_hook(lambda *_: began.append(time.perf_counter())) for layer in layers]
+    hooks += [layer.register_forward_hook(lambda *_: spent.append(time.perf_counter() - began.pop())) for layer in layers]
+    _, seconds = recognise(recognizer, list(speech(recognizer, data).values()))
+    for hook in hooks:
+        hook.remove()
+    return sum(spent) / seconds
+
+
 def add_speed_ups(rows, threads):
     """Give each row its speed-up over the first model's in the same format, and the ceiling by multiply-adds; None without one."""
     counted = {row["path"]: row["multiply_adds_per_second"] for row in rows if row["format"] == "torch"}
@@ -150,6 +169,8 @@ def table(rows, threads):
     for row in rows:
         rtf = "  ".join(f"RTF({count}) {row['rtf'][str(count)]:.4f}" for count in threads)
         gain = "" if row["speed_up"] is None else f"  {row['speed_up']:.2f} times {rows[0]['path']}, ceiling {row['ceiling']:.2f}"
+        if row["layer_share"] is not None:
+            gain += f", {row['layer_share']:.0%} of the time in layers"
         lines.append(f"{row['path'] + ' ' + row['format']:50s} {row['num_layers']} layers {row['num_parameters']:12,d} parameters "
                      f"{row['megabytes']:8.2f} MB, peak {row['peak_megabytes']:6.0f} MB  {rtf}{gain}")
     return "\n".join(lines)

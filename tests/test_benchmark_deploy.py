@@ -35,6 +35,7 @@ def test_every_number_of_the_deep_model_is_measured(make_model, make_data, tmp_p
     assert row["peak_megabytes"] > 50 and content["baseline_megabytes"] > 50 and row["rtf"]["1"] > 0
     # at least the 4 d^2 of attention and 4 d^2 of the feed-forward part a frame, 25 frames a second, with d = 16
     assert row["multiply_adds_per_second"] > 3 * 8 * 16**2 * 25
+    assert 0.2 < row["layer_share"] < 1 and f"{row['layer_share']:.0%} of the time in layers" in done.stdout
     section = next(part for part in report.build(report.collect(tmp_path / "exp")).sections if part.key == "deployment")
     assert section.every(Table)[0].rows[0][:3] == ("Deep model", "PyTorch", 1.0)
 
