@@ -155,9 +155,18 @@ def undisturbed_run(folder, log):
         log.write_text(done.stdout + done.stderr)
         if done.returncode != 0:
             raise RuntimeError(f"the undisturbed run failed in stage {stage}:\n{done.stderr[-3000:]}")
-        commands.append([json.loads(line) for line in recorded.read_text().splitlines()])
+        commands.append([launched(json.loads(line)) for line in recorded.read_text().splitlines()])
         states.append(copy(recipe, folder / f"state{stage + 1}"))
     return states, commands
+
+
+def launched(words):
+    """The command that launch.py becomes where it starts one process; it would leave this process and what counts its writes."""
+    if Path(words[0]).name != "launch.py":
+        return words
+    if words[1:3] != ["--nproc-per-node", "1"]:
+        raise RuntimeError(f"one process was to be launched: {' '.join(words)}")
+    return words[3:]
 
 
 def copy(recipe, target):
@@ -171,6 +180,8 @@ def measured(states, commands, work, log):
     for stage in STAGES:
         copy(states[stage], work)
         stages.append([must_succeed(words, work, log) for words in commands[stage]])
+        if not sum(command.writes for command in stages[-1]):
+            raise RuntimeError(f"no write of stage {stage} was seen, so that no kill can meet one")
         wrong = differences(work, states[stage + 1])
         if wrong:
             raise RuntimeError(f"stage {stage} is not reproducible:\n  " + "\n  ".join(wrong))
