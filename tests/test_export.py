@@ -100,6 +100,15 @@ def test_weights_beside_a_graph_stay_with_it(traced, make_data, tmp_path, monkey
     assert size["int8"] < size["onnx"]
 
 
+def test_int8_weights_are_of_7_bits(traced, tmp_path):
+    """Sums of two products of 8 bits overflow the 16 bits that processors without VNNI have for them."""
+    onnx = pytest.importorskip("onnx")
+    weights.convert(traced[1], tmp_path / "int8", "onnx_int8", "int8")
+    graph = onnx.load(str(tmp_path / "int8" / "model.onnx")).graph
+    held = [onnx.numpy_helper.to_array(one) for one in graph.initializer if one.data_type == onnx.TensorProto.INT8 and one.dims]
+    assert held and 32 < max(abs(values.astype(int)).max() for values in held) <= 64
+
+
 def test_sherpa_onnx_reads_a_model_of_another_rate(traced, tmp_path):
     """sherpa-onnx brings 8 kHz to 16, and the graph brings them back."""
     pytest.importorskip("sherpa_onnx", reason="sherpa_onnx is not installed; pip install 'comflp[runtimes]' brings it")
