@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from fixtures.recipe import MODEL, REPOSITORY, environment, run, small_recipe
 
+import comflp.models
 from comflp import report
 from comflp.artifacts import read_json
 from comflp.report.document import Commands
@@ -181,12 +182,14 @@ def test_seeds_make_a_table(finished, own):
 
 
 def test_two_processes_train(finished, own):
-    """The deep model by a schedule that goes by steps, and a pruned one with layerdrop."""
+    """The deep model by a schedule that goes by steps, kept after its first epoch too, and a pruned one with layerdrop."""
     corpus = finished[0].parent.parent / "corpus"
-    done = run(own, first=0, last=0, model="two", train_nj=2, corpus=corpus)
+    done = run(own, first=0, last=0, model="two", train_nj=2, corpus=corpus, deep_opts="--snapshot_epochs [1]")
     assert done.returncode == 0, done.stderr[-3000:]
     deep = own / "exp" / "two"
-    assert done.stdout.count("epoch 2:") == 1 and (deep / "deep" / "model.safetensors").exists()
+    assert done.stdout.count("epoch 2:") == 1
+    first, trained = (comflp.models.load(deep / name).output.weight for name in ("train_deep/epoch1", "deep"))
+    assert not first.equal(trained)
     last = (deep / "train_deep" / "train_log.csv").read_text().splitlines()[-1]
     assert float(last.split(",")[1]) < 2e-5, "the schedule has to come near its end, from 1e-3"
     done = run(own, first=5, last=5, model="two", train_nj=2, proposals="1,3", corpus=corpus)
