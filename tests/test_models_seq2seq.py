@@ -1,11 +1,13 @@
-"""Whisper as two stacks: the pieces compute what the library does, whole and pruned, teacher-forced and generating."""
+"""Whisper, Moonshine and speech_to_text as two stacks: the pieces compute what the library does, whole and pruned, teacher-forced and generating."""
 
 import json
 
 import pytest
 import torch
+from fixtures.moonshine import make_moonshine
+from fixtures.speech_to_text import make_speech_to_text
 from fixtures.whisper import SAMPLE_RATE, WINDOW, make_whisper
-from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, WhisperForConditionalGeneration, pipeline
+from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, pipeline
 
 import comflp.models
 from comflp.data.batching import AudioBatch
@@ -24,6 +26,12 @@ def model(tmp_path_factory):
     return comflp.models.load(make_whisper(tmp_path_factory.mktemp("whisper")), language="it")
 
 
+@pytest.fixture(scope="module", params=[make_whisper, make_moonshine, make_speech_to_text])
+def each(request, model, tmp_path_factory):
+    """A model of each family."""
+    return model if request.param is make_whisper else comflp.models.load(request.param(tmp_path_factory.mktemp("model")))
+
+
 def batch(lengths=(0.5, 1.0, 0.731), tokens=((0, 1, 2), (3,), (4, 4, 1, 0))):
     return noise_batch(SAMPLE_RATE, lengths).with_targets(tokens[: len(lengths)])
 
@@ -37,8 +45,8 @@ def at_the_end_of_the_encoder(model, audio, proposal=None):
 
 def by_hand(model, proposal):
     """The library's own model whose layers were taken out by hand."""
-    library_model = comflp.models.load(model.directory, language="it").model
-    for stack, key in (("encoder", "encoder_layers"), ("decoder", "decoder_layers")):
+    library_model = comflp.models.load(model.directory).model
+    for stack, key in model.parts.counts.items():
         owner = library_model.get_submodule(f"model.{stack}")
         owner.layers = torch.nn.ModuleList(owner.layers[layer - 1] for layer in proposal.of(stack).kept)
         setattr(library_model.config, key, len(owner.layers))
@@ -51,47 +59,45 @@ def library_rows(model, library_model, audio):
     """Rows of logits of each utterance alone, by the library's own forward pass."""
     rows = []
     for waveform, samples, targets, length in zip(audio.waveforms, audio.num_samples, audio.targets, audio.num_targets):
-        features = model.processor.feature_extractor(
-            waveform[:samples].numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt"
-        )["input_features"]
+        inputs = model.processor.feature_extractor(waveform[:samples].numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt")
         tokens = torch.tensor([[*model.tokenizer.prompt, *targets[:length].tolist()]])
         with torch.no_grad():
-            logits = library_model(input_features=features, decoder_input_ids=tokens, use_cache=False).logits[0]
+            logits = library_model(**inputs, decoder_input_ids=tokens, use_cache=False).logits[0]
         rows.append(logits[len(model.tokenizer.prompt) - 1 :])
     return rows
 
 
-def test_two_stacks_in_their_order(model):
-    assert {name: stack.num_layers for name, stack in model.stacks.items()} == DEPTHS
-    path = [str(step.stack)[0] + str(step.layer) for step in model.path()]
+def test_two_stacks_in_their_order(each):
+    assert {name: stack.num_layers for name, stack in each.stacks.items()} == DEPTHS
+    path = [str(step.stack)[0] + str(step.layer) for step in each.path()]
     assert path == ["e1", "e2", "e3", "e4", "d0", "d1", "d2", "d3", "d4"]
 
 
 @pytest.mark.parametrize("removed", ["none", "encoder=1", "decoder=1-2", "encoder=2-3+decoder=4"])
-def test_every_utterance_gets_what_the_library_gives_it_alone(model, tmp_path, removed):
+def test_every_utterance_gets_what_the_library_gives_it_alone(each, tmp_path, removed):
     proposal = PruningProposal.parse(removed, DEPTHS)
-    model.save(tmp_path / "deep")
-    model.directory = tmp_path / "deep"
-    expected = library_rows(model, by_hand(model, proposal), batch())
+    each.save(tmp_path / "deep")
+    each.directory = tmp_path / "deep"
+    expected = library_rows(each, by_hand(each, proposal), batch())
     with torch.no_grad():
-        state = model.begin(batch())
-        for step in model.path(proposal):
-            state = model.run(state, step)
-        for output in (model.finish(state), model.prune(proposal)(batch())):
+        state = each.begin(batch())
+        for step in each.path(proposal):
+            state = each.run(state, step)
+        for output in (each.finish(state), each.prune(proposal)(batch())):
             assert output.num_frames.tolist() == [4, 2, 5]
             for ours, frames, theirs in zip(output.logits, output.num_frames, expected):
                 torch.testing.assert_close(ours[:frames], theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("removed", ["none", "decoder=1", "decoder=2-3", "encoder=2+decoder=4"])
-def test_generation_with_a_cache_is_the_librarys_own_of_the_pruned_directory(model, tmp_path, removed):
+def test_generation_with_a_cache_is_the_librarys_own_of_the_pruned_directory(each, tmp_path, removed):
     """Teacher-forced logits would not notice a wrong index of a decoder layer's cache; generation does."""
     proposal = PruningProposal.parse(removed, DEPTHS)
     audio = noise_batch(SAMPLE_RATE, (0.5, 1.0))
     with torch.no_grad():
-        in_search = model.spell(at_the_end_of_the_encoder(model, audio, proposal), proposal, most_tokens=12)
-        again = model.spell(at_the_end_of_the_encoder(model, audio), most_tokens=12)
-    pruned = model.prune(proposal)
+        in_search = each.spell(at_the_end_of_the_encoder(each, audio, proposal), proposal, most_tokens=12)
+        again = each.spell(at_the_end_of_the_encoder(each, audio), most_tokens=12)
+    pruned = each.prune(proposal)
     pruned.save(tmp_path / "pruned")
     verify_saved(pruned, tmp_path / "pruned")
     library_model = AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path / "pruned").eval()
@@ -99,10 +105,10 @@ def test_generation_with_a_cache_is_the_librarys_own_of_the_pruned_directory(mod
     for waveform, samples, found in zip(audio.waveforms, audio.num_samples, in_search):
         inputs = processor(waveform[:samples].numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt")
         tokens = library_model.generate(**inputs, max_new_tokens=12, num_beams=1)
-        assert model.tokenizer.between(tokens[0].tolist()) == found
+        assert each.tokenizer.between(tokens[0].tolist()) == found
     if removed == "none":
         assert in_search == again
-    assert model.model.config.decoder_layers == 4 and len(model.decoder.layers) == 4, "the deep model is as it was"
+    assert getattr(each.model.config, each.parts.counts["decoder"]) == 4 and len(each.decoder.layers) == 4, "the deep model is as it was"
 
 
 def test_special_tokens_among_the_written_do_not_end_a_search(model, monkeypatch):
@@ -192,12 +198,12 @@ def test_at_least_one_layer_stays_in_each_stack():
         PruningProposal.parse("decoder=1-4", DEPTHS)
 
 
-def test_gradients_reach_both_stacks_and_the_front_end(model, tmp_path):
-    model.save(tmp_path / "deep")
+def test_gradients_reach_both_stacks_and_the_front_end(each, tmp_path):
+    each.save(tmp_path / "deep")
     trained = comflp.models.load(tmp_path / "deep").train()
     trained(batch()).logits.square().mean().backward()
-    library_model: WhisperForConditionalGeneration = trained.model
-    for module in (library_model.model.encoder.conv1, trained.stacks["encoder"].layers[0], trained.stacks["decoder"].layers[0]):
+    front = trained.split.base.get_submodule(trained.split.family.front[0])
+    for module in (front, trained.stacks["encoder"].layers[0], trained.stacks["decoder"].layers[0]):
         gradient = next(module.parameters()).grad
         assert gradient is not None and gradient.abs().sum() > 0
 

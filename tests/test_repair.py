@@ -8,7 +8,9 @@ import pytest
 import soundfile
 import torch
 from fixtures.models import SAMPLE_RATE, make_model as make_library_model
+from fixtures.moonshine import make_moonshine
 from fixtures.own_forward import alone, own_forward
+from fixtures.speech_to_text import make_speech_to_text
 from fixtures.variants import VARIANTS
 from fixtures.whisper import make_whisper
 from transformers import AutoFeatureExtractor, AutoModelForCTC
@@ -267,8 +269,9 @@ def test_repaired_models_of_every_family_load_in_their_library(tmp_path, noise_d
 
 @pytest.mark.filterwarnings("ignore:.*utterances would do")
 @pytest.mark.parametrize("removed", ["encoder=2", "decoder=3", "encoder=2-3+decoder=1"])
-def test_both_stacks_of_whisper_are_repaired(tmp_path, noise_data, removed):
-    deep = comflp.models.load(make_whisper(tmp_path / "deep"), language="en")
+@pytest.mark.parametrize(("make", "writer"), [(make_whisper, "fc2"), (make_moonshine, "mlp.fc2"), (make_speech_to_text, "fc2")])
+def test_both_stacks_are_repaired(tmp_path, noise_data, make, writer, removed):
+    deep = comflp.models.load(make(tmp_path / "deep"), language="en" if make is make_whisper else None)
     hypotheses = {utterance.utt_id: tuple(row) for utterance, row in zip(noise_data, deep.example_targets(10))}
     speech = Speech(deep, noise_data, hypotheses=hypotheses)
     depths = {name: stack.num_layers for name, stack in deep.stacks.items()}
@@ -277,8 +280,8 @@ def test_both_stacks_of_whisper_are_repaired(tmp_path, noise_data, removed):
     tried = [*done(repaired)["refitted"], *done(repaired)["kept"]]
     assert after < before and "output" not in tried, "the projection is the embedding too, and stays"
     if removed.startswith("encoder"):
-        assert {"encoder.1.fc2", "decoder.2.encoder_attn.k_proj", "decoder.2.encoder_attn.v_proj"} <= set(tried)
+        assert {f"encoder.1.{writer}", "decoder.2.encoder_attn.k_proj", "decoder.2.encoder_attn.v_proj"} <= set(tried)
     else:
-        assert not [name for name in tried if name.startswith("encoder")] and "decoder.2.fc2" in tried
+        assert not [name for name in tried if name.startswith("encoder")] and f"decoder.2.{writer}" in tried
     repaired.save(tmp_path / "repaired")
     verify_saved(repaired, tmp_path / "repaired")

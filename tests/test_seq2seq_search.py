@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from fixtures.moonshine import make_moonshine
+from fixtures.speech_to_text import make_speech_to_text
 from fixtures.whisper import SAMPLE_RATE, make_whisper
 
 import comflp.models
@@ -39,6 +41,14 @@ def model(tmp_path_factory):
     return comflp.models.load(directory, language="it")
 
 
+@pytest.fixture(scope="module", params=[make_whisper, make_moonshine, make_speech_to_text])
+def each(request, model, tmp_path_factory):
+    """A model of each family."""
+    if request.param is make_whisper:
+        return model
+    return comflp.models.load(request.param(tmp_path_factory.mktemp("model"), encoder_layers=3, decoder_layers=3, seed=6))
+
+
 @pytest.fixture
 def data(tmp_path):
     rng, utterances = np.random.default_rng(0), []
@@ -60,35 +70,35 @@ def log_posteriors(model, data):
     return found
 
 
-def test_divergence_is_that_of_each_pruned_model_by_itself(model, data):
+def test_divergence_is_that_of_each_pruned_model_by_itself(each, data):
     texts = ("encoder=2", "decoder=1", "decoder=2-3", "encoder=1+decoder=3")
     proposals = [PruningProposal.parse(text, DEPTHS) for text in texts]
-    found = output_changes(Speech(model, data, hypotheses=HYPOTHESES), proposals, "kl")
-    deep = log_posteriors(model, data)
+    found = output_changes(Speech(each, data, hypotheses=HYPOTHESES), proposals, "kl")
+    deep = log_posteriors(each, data)
     for proposal in proposals:
-        pruned = log_posteriors(model.prune(proposal), data)
+        pruned = log_posteriors(each.prune(proposal), data)
         total = sum(float((rows.exp() * (rows - pruned[key])).sum()) for key, rows in deep.items())
         assert found[proposal] == pytest.approx(total / sum(map(len, deep.values())), rel=1e-3)
 
 
-def test_what_a_layer_makes_of_the_encoders_output_is_made_once_for_all_pruned_decoders(model, data):
+def test_what_a_layer_makes_of_the_encoders_output_is_made_once_for_all_pruned_decoders(each, data):
     """A complete decoder, and one without each of its layers: each layer but the first runs twice or more for a batch."""
     runs = []
     hooks = [layer.encoder_attn.k_proj.register_forward_hook(lambda *_, number=number: runs.append(number))
-             for number, layer in enumerate(model.decoder.layers)]
-    output_changes(Speech(model, data, hypotheses=HYPOTHESES), [PruningProposal.parse(f"decoder={layer}", DEPTHS) for layer in (1, 2, 3)], "kl")
+             for number, layer in enumerate(each.decoder.layers)]
+    output_changes(Speech(each, data, hypotheses=HYPOTHESES), [PruningProposal.parse(f"decoder={layer}", DEPTHS) for layer in (1, 2, 3)], "kl")
     for hook in hooks:
         hook.remove()
     assert len(runs) == 3 * runs.count(0) and set(runs) == {0, 1, 2}
 
 
-def test_texts_are_those_of_each_pruned_model_by_itself(model, data):
-    proposals = [model.nothing, *(PruningProposal.parse(text, DEPTHS) for text in ("encoder=2", "decoder=1", "encoder=2+decoder=3"))]
-    found = evaluate(model, proposals, data, metric="wer", hypotheses=HYPOTHESES)
+def test_texts_are_those_of_each_pruned_model_by_itself(each, data):
+    proposals = [each.nothing, *(PruningProposal.parse(text, DEPTHS) for text in ("encoder=2", "decoder=1", "encoder=2+decoder=3"))]
+    found = evaluate(each, proposals, data, metric="wer", hypotheses=HYPOTHESES)
     assert found.layer_runs == found.num_batches * (3 + 1), "the encoder's layers once a distinct prefix, no decoder layer"
-    assert len({str(texts) for texts in found.texts.values()}) > 1 and any(found.texts[model.nothing].values())
+    assert len({str(texts) for texts in found.texts.values()}) > 1 and any(found.texts[each.nothing].values())
     for proposal in proposals:
-        assert found.texts[proposal] == decode(model.prune(proposal), data, hypotheses=HYPOTHESES)
+        assert found.texts[proposal] == decode(each.prune(proposal), data, hypotheses=HYPOTHESES)
 
 
 def test_a_search_that_does_not_end_is_cut_off_at_twice_the_deep_models_tokens(model, data):
@@ -137,17 +147,17 @@ def test_a_run_waits_for_one_that_writes_the_same_hypotheses(data, tmp_path, mon
     assert read_hypotheses(out / "hypotheses.json") == hypotheses_of(directory, speech)
 
 
-def test_hidden_states_of_a_decoder_are_means_over_its_own_tokens(model, data):
+def test_hidden_states_of_a_decoder_are_means_over_its_own_tokens(each, data):
     """By hand: of each utterance alone, the rows from the prompt's last on."""
-    batch = next(iter(load_batches(model, [list(data)]))).with_targets([HYPOTHESES[u.utt_id] for u in data])
+    batch = next(iter(load_batches(each, [list(data)]))).with_targets([HYPOTHESES[u.utt_id] for u in data])
     with torch.no_grad():
-        found = average(model, batch)["decoder"].means
+        found = average(each, batch)["decoder"].means
         for row, utterance in enumerate(data):
-            alone = next(iter(load_batches(model, [[utterance]]))).with_targets([HYPOTHESES[utterance.utt_id]])
-            state = model.begin(alone)
-            for step in model.path():
-                state = model.run(state, step)
-            own = state.hidden[0, len(model.tokenizer.prompt) - 1 :]
+            alone = next(iter(load_batches(each, [[utterance]]))).with_targets([HYPOTHESES[utterance.utt_id]])
+            state = each.begin(alone)
+            for step in each.path():
+                state = each.run(state, step)
+            own = state.hidden[0, len(each.tokenizer.prompt) - 1 :]
             assert len(own) == len(HYPOTHESES[utterance.utt_id]) + 1
             torch.testing.assert_close(torch.from_numpy(found[row, -1]), own.mean(dim=0), rtol=1e-4, atol=1e-4)
 

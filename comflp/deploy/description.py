@@ -36,7 +36,7 @@ def describe(model: LayeredModel, form: str, **more: Any) -> dict[str, Any]:
         "origin": model.origin,
     }
     if len(depths) > 1:
-        about["window_seconds"] = model.processor.feature_extractor.n_samples / model.sample_rate
+        about["window_seconds"] = model.window
     else:
         about |= {
             "samples_per_frame": samples_per_frame(model),

@@ -68,8 +68,8 @@ def formats_of(runtimes: Iterable[str], precisions: Iterable[str] = ()) -> list[
 
 
 def reads(model: LayeredModel) -> str:
-    """What a model's first module reads: ``waveforms``, ``log-mel features`` or, with a decoder, ``a window``."""
-    if len(model.stacks) > 1:
+    """What a model's first module reads: ``waveforms``, ``log-mel features`` or, where every utterance is padded to one, ``a window``."""
+    if model.window is not None:
         return "a window"
     split = getattr(model, "split", None)
     return "waveforms" if split is None or split.family.feature_frames is None else "log-mel features"
@@ -88,6 +88,8 @@ def _reason(model: LayeredModel, form: Format) -> str | None:
         return None if kind == "a window" else "CTranslate2 reads encoder-decoder models such as Whisper; take onnx or sherpa-onnx"
     if form.runtime == "torch":
         return None
+    if len(model.stacks) > 1 and kind != "a window":
+        return "of encoder-decoder models these runtimes read Whisper; transformers reads the model directory as it is"
     if kind == "a window":
         return None if form.precision in ("float32", "int8") else "encoder-decoder models are exported in float32 and int8"
     if kind == "log-mel features":

@@ -160,8 +160,7 @@ def of_model(model: LayeredModel, form: str = "torch") -> Recognizer:
     common = (model.sample_rate, form, f"torch {torch.__version__}", model.num_layers, parameters, model)
     if isinstance(model, TransformersSeq2Seq):
         depths = {name: stack.num_layers for name, stack in model.stacks.items()}
-        window = model.processor.feature_extractor.n_samples / model.sample_rate
-        return TextRecognizer(*common[:3], depths, *common[4:], lambda waveform: _spelled(model, waveform), window)
+        return TextRecognizer(*common[:3], depths, *common[4:], lambda waveform: _spelled(model, waveform), model.window)
 
     def logits(waveform: np.ndarray) -> torch.Tensor:
         with evaluation(model):

@@ -72,7 +72,7 @@ _FAST_CONFORMER = (
     _attention("self_attn", "o_proj", after="norm_conv"),
 )
 _TORCH = dict(readers=("self_attn.in_proj",), writer="self_attn.out_proj", opaque="self_attn")
-_WHISPER_FEED_FORWARD = SubBlock(("fc1",), "fc2")
+_WHISPER_FEED_FORWARD, _MOONSHINE_FEED_FORWARD = SubBlock(("fc1",), "fc2"), SubBlock(("mlp.fc1",), "mlp.fc2")
 
 LAYERS: dict[str, tuple[SubBlock, ...]] = {
     "TransformerEncoderLayer": (SubBlock(**_TORCH, after="norm2"), SubBlock(("linear1",), "linear2")),
@@ -100,11 +100,20 @@ LAYERS: dict[str, tuple[SubBlock, ...]] = {
     "GraniteSpeech5EncoderBlock": _conformer(
         *_FAST_CONFORMER[:3], ("conv.pointwise_lin1", "conv.pointwise_lin2"), _FAST_CONFORMER[4]
     ),
-    "WhisperEncoderLayer": (_attention("self_attn", after="final_layer_norm"), _WHISPER_FEED_FORWARD),
-    "WhisperDecoderLayer": (
-        _attention("self_attn", after="encoder_attn_layer_norm"),
-        _attention("encoder_attn", after="final_layer_norm", memory=("encoder_attn.k_proj", "encoder_attn.v_proj")),
-        _WHISPER_FEED_FORWARD,
+    **{f"{family}EncoderLayer": (_attention("self_attn", after="final_layer_norm"), _WHISPER_FEED_FORWARD) for family in ("Whisper", "Speech2Text")},
+    **{
+        f"{family}DecoderLayer": (
+            _attention("self_attn", after="encoder_attn_layer_norm"),
+            _attention("encoder_attn", after="final_layer_norm", memory=("encoder_attn.k_proj", "encoder_attn.v_proj")),
+            _WHISPER_FEED_FORWARD,
+        )
+        for family in ("Whisper", "Speech2Text")
+    },
+    "MoonshineEncoderLayer": (_attention("self_attn", "o_proj", after="post_attention_layernorm"), _MOONSHINE_FEED_FORWARD),
+    "MoonshineDecoderLayer": (
+        _attention("self_attn", "o_proj", after="post_attention_layernorm"),
+        _attention("encoder_attn", "o_proj", after="final_layernorm", memory=("encoder_attn.k_proj", "encoder_attn.v_proj")),
+        _MOONSHINE_FEED_FORWARD,
     ),
 }
 """Class of a layer -> its sub-blocks in order."""

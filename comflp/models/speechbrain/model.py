@@ -31,7 +31,7 @@ from comflp.models.published import published
 from comflp.models.speechbrain.tokenizer import SpeechBrainTokenizer
 from comflp.models.transformers.families import FAMILIES
 from comflp.models.transformers.logging import quiet
-from comflp.models.transformers.model import refuse_too_short
+from comflp.models.transformers.processor import refuse_too_short
 from comflp.models.verify import refuse_unless_equal_to_library
 
 _ENCODER_DIRECTORY = "wav2vec2"

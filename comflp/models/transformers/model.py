@@ -11,12 +11,11 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from comflp.artifacts import atomic_directory
 from comflp.data.batching import AudioBatch
-from comflp.errors import ComflpError
 from comflp.models.layered import LayeredModel, Output, Stack, State, Step
 from comflp.models.model_card import model_card
 from comflp.models.transformers import head as normed_head
 from comflp.models.transformers.logging import quiet
-from comflp.models.transformers.processor import ProcessorTokenizer, normalised_waveforms
+from comflp.models.transformers.processor import ProcessorTokenizer, input_lengths, normalised_waveforms, refuse_too_short
 from comflp.models.transformers.split import Split, module_at
 
 
@@ -66,9 +65,7 @@ class TransformersCTC(LayeredModel):
         return self.split.logit_frames(self._input_lengths(num_samples))
 
     def _input_lengths(self, num_samples: torch.Tensor) -> torch.Tensor:
-        """(B,) samples, or frames of features for models that read these."""
-        frames = self.split.family.feature_frames
-        return num_samples if frames is None else frames(self.processor.feature_extractor, num_samples)
+        return input_lengths(self.split.family, self.processor.feature_extractor, num_samples)
 
     def begin(self, batch: AudioBatch) -> State:
         lengths = self._input_lengths(batch.num_samples)
@@ -139,15 +136,3 @@ class TransformersCTC(LayeredModel):
             self.processor.save_pretrained(temporary)
             self.processor.feature_extractor.save_pretrained(temporary)  # the file that transformers 4 reads
             (temporary / "README.md").write_text(model_card(self), encoding="utf-8")
-
-
-def refuse_too_short(batch: AudioBatch, frames: torch.Tensor, sample_rate: int) -> None:
-    """ComflpError names an utterance that is too short to have one of its (B,) ``frames``."""
-    if not batch.utterances:
-        return
-    for utterance, length, samples in zip(batch.utterances, frames.tolist(), batch.num_samples.tolist()):
-        if length < 1:
-            raise ComflpError(
-                f"utterance {utterance.utt_id} has only {samples} samples at {sample_rate} Hz, too few for one frame of "
-                f"this model; remove it from the data directory"
-            )

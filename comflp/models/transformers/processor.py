@@ -8,6 +8,7 @@ from typing import Callable, Sequence
 
 import torch
 from transformers import (
+    FeatureExtractionMixin,
     PreTrainedTokenizerBase,
     Wav2Vec2CTCTokenizer,
     Wav2Vec2FeatureExtractor,
@@ -16,6 +17,7 @@ from transformers import (
 
 from comflp.data.batching import AudioBatch
 from comflp.errors import ComflpError
+from comflp.models.transformers.split import Family
 from comflp.text import case_of_vocabulary, plain_text
 
 
@@ -35,6 +37,23 @@ def normalised_waveforms(batch: AudioBatch, extractor: Wav2Vec2FeatureExtractor)
     if extractor.do_normalize:
         rows = [(row - row.mean()) / torch.sqrt(row.var(unbiased=False) + 1e-7) for row in rows]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=extractor.padding_value)
+
+
+def input_lengths(family: Family, extractor: FeatureExtractionMixin, num_samples: torch.Tensor) -> torch.Tensor:
+    """(B,) samples, or frames of features for models that read these."""
+    return num_samples if family.feature_frames is None else family.feature_frames(extractor, num_samples)
+
+
+def refuse_too_short(batch: AudioBatch, frames: torch.Tensor, sample_rate: int) -> None:
+    """ComflpError names an utterance that is too short to have one of its (B,) ``frames``."""
+    if not batch.utterances:
+        return
+    for utterance, length, samples in zip(batch.utterances, frames.tolist(), batch.num_samples.tolist()):
+        if length < 1:
+            raise ComflpError(
+                f"utterance {utterance.utt_id} has only {samples} samples at {sample_rate} Hz, too few for one frame of "
+                f"this model; remove it from the data directory"
+            )
 
 
 class ProcessorTokenizer:

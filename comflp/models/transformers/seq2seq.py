@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel, ProcessorMixin
-from transformers.modeling_outputs import BaseModelOutput
 
 from comflp.artifacts import atomic_directory
 from comflp.data.batching import AudioBatch, refuse_too_long
@@ -22,6 +21,7 @@ from comflp.models.layered import ENTER, LayeredModel, Output, Stack, State, Ste
 from comflp.models.model_card import model_card
 from comflp.models.transformers.catching import catch, without_random_skipping
 from comflp.models.transformers.logging import quiet
+from comflp.models.transformers.processor import input_lengths, normalised_waveforms, refuse_too_short
 from comflp.models.transformers.prompt import TokenTokenizer
 from comflp.models.transformers.split import Family, Split, module_at
 from comflp.proposal import Proposal
@@ -31,19 +31,21 @@ from comflp.proposal import Proposal
 class Seq2SeqFamily:
     """Where the parts of an encoder-decoder family are. Paths start from the whole model.
 
-    encoder: the encoder. family: how it is cut at its layers. decoder: the module that owns the decoder's layers.
+    encoder: the encoder. family, split: how it is cut at its layers. decoder: the module that owns the decoder's layers.
     tail: what follows the last decoder layer, up to the head. head: what makes logits.
-    counts: stack -> the key of the configuration that counts its layers.
-    frames: (feature extractor, samples (B,)) -> frames (B,) of the encoder that the utterances fill.
+    counts: stack -> the key of the configuration that counts its layers. positions: the key that bounds the decoder's tokens.
+    encoded: (end of the encoder (B, T, D), its own frames (B, T) or None) -> the library's arguments for it.
     """
 
     encoder: str
     family: Family
+    split: type[Split]
     decoder: str
     tail: tuple[str, ...]
     head: str
     counts: Mapping[str, str]
-    frames: Callable[[Any, torch.Tensor], torch.Tensor]
+    positions: str
+    encoded: Callable[[torch.Tensor, torch.Tensor | None], dict[str, Any]]
 
 
 class _Unkept(DynamicCache):
@@ -73,10 +75,11 @@ class TransformersSeq2Seq(LayeredModel):
         self.parts = family
         self.family = model.config.model_type
         self.origin = dict(origin)
-        self.split = Split(module_at(model, family.encoder), family.family)
+        self.split = family.split(module_at(model, family.encoder), family.family)
         self.tokenizer = TokenTokenizer(processor.tokenizer, model, language)
         self.sample_rate = processor.feature_extractor.sampling_rate
-        self.window = processor.feature_extractor.n_samples / self.sample_rate
+        if hasattr(processor.feature_extractor, "n_samples"):
+            self.window = processor.feature_extractor.n_samples / self.sample_rate
 
     library_name = "transformers"
 
@@ -98,23 +101,30 @@ class TransformersSeq2Seq(LayeredModel):
 
     def num_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
         """(B,) int64 frames of the encoder that utterances of ``num_samples`` samples fill."""
-        return self.parts.frames(self.processor.feature_extractor, num_samples)
+        return self.split.layer_frames(self._input_lengths(num_samples))
+
+    def _input_lengths(self, num_samples: torch.Tensor) -> torch.Tensor:
+        return input_lengths(self.split.family, self.processor.feature_extractor, num_samples)
 
     def begin(self, batch: AudioBatch) -> State:
         for utterance, samples in zip(batch.utterances, batch.num_samples.tolist()):
             refuse_too_long(utterance, samples / self.sample_rate, self.window)
+        lengths = self._input_lengths(batch.num_samples)
+        refuse_too_short(batch, self.split.layer_frames(lengths), self.sample_rate)
+        with without_random_skipping(self.model.config):
+            state = self.split.begin(self._inputs(batch), lengths, lengths)
+        return replace(state, context={**state.context, "targets": batch.targets, "num_targets": batch.num_targets})
+
+    def _inputs(self, batch: AudioBatch) -> dict[str, torch.Tensor]:
+        """The library's arguments for the encoder: waveforms, or features of each."""
+        extractor = self.processor.feature_extractor
+        if self.split.family.feature_frames is None:
+            return {"input_values": normalised_waveforms(batch, extractor)}
         rows = [
-            self.processor.feature_extractor(
-                row[:samples].cpu().numpy(), sampling_rate=self.sample_rate, return_tensors="pt"
-            )["input_features"][0]
+            extractor(row[:samples].cpu().numpy(), sampling_rate=self.sample_rate, return_tensors="pt")["input_features"][0]
             for row, samples in zip(batch.waveforms, batch.num_samples.tolist())
         ]
-        features = torch.stack(rows).to(self.device)
-        with without_random_skipping(self.model.config):
-            caught = catch(lambda: self.split.base(features), self.split.owner, "layers")
-        args, kwargs = self.split.arguments(caught, caught.hidden)
-        context = {"args": args, "kwargs": kwargs, "own": None, "targets": batch.targets, "num_targets": batch.num_targets}
-        return State(caught.hidden, self.num_frames(batch.num_samples).clamp_max(caught.hidden.shape[1]), context)
+        return {"input_features": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.device)}
 
     def run(self, state: State, step: Step) -> State:
         if step == Step("decoder", ENTER):
@@ -131,16 +141,18 @@ class TransformersSeq2Seq(LayeredModel):
             raise ComflpError("a teacher-forced pass of an encoder-decoder model needs hypotheses: batches with targets")
         prompt = torch.tensor(self.tokenizer.prompt, device=self.device)
         tokens = torch.cat([prompt.expand(len(targets), -1), targets.to(self.device)], dim=1)
-        encoded = BaseModelOutput(self.split.tail(state))
+        encoded = self._encoded(state)
         with without_random_skipping(self.model.config):
-            caught = catch(
-                lambda: self.model(encoder_outputs=encoded, decoder_input_ids=tokens, use_cache=False), self.decoder, "layers"
-            )
+            caught = catch(lambda: self.model(**encoded, decoder_input_ids=tokens, use_cache=False), self.decoder, "layers")
         # Keys and values of the encoder's frames are most of a pass over a few tokens, and the same for every pruned decoder.
         cache = {"past_key_values": EncoderDecoderCache(_Unkept(), DynamicCache())} if state.revisited else {}
         # A row says what follows it: the prompt's last the first token, and the last token that the text ends.
         context = {"args": caught.args, "kwargs": {**caught.kwargs, **cache}, "own": None}
         return State(caught.hidden, len(prompt) + num_targets.to(self.device), context, first=len(prompt) - 1, revisited=state.revisited)
+
+    def _encoded(self, state: State) -> dict[str, Any]:
+        """The library's arguments for what the encoder ends with."""
+        return self.parts.encoded(self.split.tail(state), state.context["own"])
 
     def finish(self, state: State) -> Output:
         hidden = state.hidden
@@ -155,7 +167,7 @@ class TransformersSeq2Seq(LayeredModel):
     @property
     def most_tokens(self) -> int:
         """Tokens of a hypothesis that the decoder's positions have room for."""
-        return self.model.config.max_target_positions - len(self.tokenizer.prompt) - 1
+        return getattr(self.model.config, self.parts.positions) - len(self.tokenizer.prompt) - 1
 
     def spell(
         self, state: State, proposal: Proposal | None = None, most_tokens: int | None = None
@@ -167,11 +179,9 @@ class TransformersSeq2Seq(LayeredModel):
         model that repeats itself for ever costs little; without targets, the last position that the decoder knows.
         """
         limits = self._limits(state) if most_tokens is None else [min(self.most_tokens, most_tokens)] * len(state.hidden)
-        encoded = BaseModelOutput(self.split.tail(state))
+        encoded = self._encoded(state)
         with self._decoder_of(proposal), quiet():
-            found = self.model.generate(
-                encoder_outputs=encoded, max_new_tokens=max(limits), num_beams=1, do_sample=False, **self._one_window
-            )
+            found = self.model.generate(**encoded, max_new_tokens=max(limits), num_beams=1, do_sample=False, **self._one_window)
         # What comes after the limit is there only because another utterance's is higher.
         return [self.tokenizer.between(row)[:limit] for row, limit in zip(found.tolist(), limits)]
 
@@ -214,12 +224,9 @@ class TransformersSeq2Seq(LayeredModel):
 
     def library_logits(self, batch: AudioBatch) -> torch.Tensor:
         """(1, U, V): the library's own teacher-forced forward pass on a batch of one utterance with targets."""
-        features = self.processor.feature_extractor(
-            batch.waveforms[0].cpu().numpy(), sampling_rate=self.sample_rate, return_tensors="pt"
-        )["input_features"].to(self.device)
         prompt = torch.tensor([self.tokenizer.prompt], device=self.device)
         tokens = torch.cat([prompt, batch.targets.to(self.device)], dim=1)
-        return self.model(input_features=features, decoder_input_ids=tokens, use_cache=False).logits[:, prompt.shape[1] - 1 :]
+        return self.model(**self._inputs(batch), decoder_input_ids=tokens, use_cache=False).logits[:, prompt.shape[1] - 1 :]
 
     def example_targets(self, size: int, length: int = 6, seed: int = 0) -> list[list[int]]:
         """``size`` lists of ``length`` tokens drawn at random, for a comparison of models."""

@@ -1,22 +1,108 @@
-"""The encoder-decoder families of transformers, as data."""
+"""The encoder-decoder families of transformers: data, and what their encoders do differently."""
 
 from __future__ import annotations
 
+from typing import Any, Mapping
+
+import torch
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.moonshine.modeling_moonshine import MoonshineEncoderModelOutput
+
+from comflp.data.batching import own_frames
+from comflp.models.layered import State
+from comflp.models.transformers.catching import Caught
 from comflp.models.transformers.seq2seq import Seq2SeqFamily
-from comflp.models.transformers.split import Family
+from comflp.models.transformers.split import Family, Split
+
+
+class WindowSplit(Split):
+    """Whisper's encoder: every utterance is padded to one window, and none of the padding is masked."""
+
+    def convolved_frames(self, lengths: torch.Tensor) -> torch.Tensor:
+        return (lengths + 1) // 2
+
+    def begin(self, inputs: Mapping[str, torch.Tensor], lengths: torch.Tensor, alone: torch.Tensor) -> State:
+        caught = self._catch(inputs)
+        args, kwargs = self.arguments(caught, caught.hidden)
+        return State(caught.hidden, self.layer_frames(lengths).clamp_max(caught.hidden.shape[1]), {"args": args, "kwargs": kwargs, "own": None})
+
+
+class MoonshineSplit(Split):
+    """Moonshine's encoder: three convolutions over the waveform, one of them before a norm over all of it."""
+
+    def convolved_frames(self, lengths: torch.Tensor) -> torch.Tensor:
+        for name in self.family.front:
+            convolution = getattr(self.base, name)
+            lengths = (lengths - convolution.kernel_size[0]) // convolution.stride[0] + 1
+        return lengths
+
+
+class Speech2TextSplit(Split):
+    """speech_to_text's encoder: convolutions over features whose padding they read."""
+
+    def convolved_frames(self, lengths: torch.Tensor) -> torch.Tensor:
+        return self.base._get_feat_extract_output_lengths(lengths)
+
+    def batched(self, caught: Caught, hidden: torch.Tensor, own: torch.Tensor) -> Caught:
+        return caught._replace(args=(self.attention_mask(hidden, own), *caught.args[1:]))
+
+
+def _unmasked(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str, Any]:
+    return {"encoder_outputs": BaseModelOutput(hidden)}
+
+
+def _moonshine(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str, Any]:
+    return {"encoder_outputs": MoonshineEncoderModelOutput(hidden, attention_mask=None if own is None else own.int())}
+
+
+def _speech_to_text(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str, Any]:
+    if own is None:
+        return _unmasked(hidden, own)
+    features = 4 * own.sum(dim=1) - 3  # the library takes a mask over features, of which its two convolutions make these frames
+    return {**_unmasked(hidden, own), "attention_mask": own_frames(features, 4 * hidden.shape[1] - 3).long()}
+
 
 SEQ2SEQ: dict[str, Seq2SeqFamily] = {
     "whisper": Seq2SeqFamily(
         encoder="model.encoder",
         family=Family(
             layers="layers", front=("conv1", "conv2"), tail=("layer_norm",),
+            feature_frames=lambda extractor, samples: -(-samples // extractor.hop_length),
             feature_extractor="WhisperFeatureExtractor", processor="WhisperProcessor",
         ),
+        split=WindowSplit,
         decoder="model.decoder",
         tail=("model.decoder.layer_norm",),
         head="proj_out",
         counts={"encoder": "encoder_layers", "decoder": "decoder_layers"},
-        frames=lambda extractor, samples: -(-samples // (2 * extractor.hop_length)),
+        positions="max_target_positions",
+        encoded=_unmasked,
+    ),
+    "moonshine": Seq2SeqFamily(
+        encoder="model.encoder",
+        family=Family(layers="layers", front=("conv1", "conv2", "conv3"), tail=("layer_norm",), front_reads_padding=True),
+        split=MoonshineSplit,
+        decoder="model.decoder",
+        tail=("model.decoder.norm",),
+        head="proj_out",
+        counts={"encoder": "encoder_num_hidden_layers", "decoder": "decoder_num_hidden_layers"},
+        positions="max_position_embeddings",
+        encoded=_moonshine,
+    ),
+    "speech_to_text": Seq2SeqFamily(
+        encoder="model.encoder",
+        family=Family(
+            layers="layers", front=("conv",), tail=("layer_norm",), front_reads_padding=True,
+            feature_frames=lambda extractor, samples: (samples - extractor.sampling_rate // 40) // (extractor.sampling_rate // 100) + 1,
+            feature_extractor="Speech2TextFeatureExtractor", processor="Speech2TextProcessor",
+        ),
+        split=Speech2TextSplit,
+        decoder="model.decoder",
+        tail=("model.decoder.layer_norm",),
+        head="lm_head",
+        counts={"encoder": "encoder_layers", "decoder": "decoder_layers"},
+        positions="max_target_positions",
+        encoded=_speech_to_text,
     ),
 }
 """``model_type`` of config.json -> where the parts of a model of it are."""
