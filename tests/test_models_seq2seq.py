@@ -168,6 +168,10 @@ def test_languages_are_checked(tmp_path):
     with pytest.raises(ComflpError, match="does not know the language 'klingon'; it knows en, it"):
         comflp.models.load(directory, language="klingon")
     assert comflp.models.load(directory, language="Italian").model.generation_config.language == "it"
+    english = make_whisper(tmp_path / "english", multilingual=False)
+    assert len(comflp.models.load(english, language="en").tokenizer.prompt) == 2
+    with pytest.raises(ComflpError, match="recognises English alone, not 'it'"):
+        comflp.models.load(english, language="it")
 
 
 def test_a_tokenizer_that_lacks_the_token_of_the_language_is_refused(tmp_path):

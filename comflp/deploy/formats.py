@@ -85,7 +85,7 @@ def refuse(model: LayeredModel, form: Format) -> None:
 def _reason(model: LayeredModel, form: Format) -> str | None:
     kind = reads(model)
     if form.runtime == "ctranslate2":
-        return None if kind == "a window" else "CTranslate2 reads encoder-decoder models such as Whisper; take onnx or sherpa-onnx"
+        return None if kind == "a window" else "CTranslate2 reads encoder-decoder models such as Whisper"
     if form.runtime == "torch":
         return None
     if len(model.stacks) > 1 and kind != "a window":

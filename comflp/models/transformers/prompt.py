@@ -15,10 +15,11 @@ class TokenTokenizer:
 
     tokenizer: the library's. model: whose generation settings say what starts and ends a hypothesis.
     language: of a multilingual model, as a code or name that it knows; kept in the model's generation settings, so
-        that a saved directory recognises the same language. Needed where the model knows several and names none.
+        that a saved directory recognises the same language. Needed where the model knows several and names none. A
+        model that knows one language has no use for it.
 
     prompt: token ids before a hypothesis. end: the token id that ends it. vocab_size: tokens that the head tells apart.
-    Raises ComflpError for a language that the model does not know.
+    Raises ComflpError for a language that the model says it does not know.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, language: str | None):
@@ -33,8 +34,8 @@ class TokenTokenizer:
             generation.language = _code(language or getattr(generation, "language", None), known)
             generation.task = "transcribe"
             self.prompt += [self._checked(f"<|{generation.language}|>", known), self._checked("transcribe", generation.task_to_id)]
-        elif language is not None:
-            raise ComflpError(f"this model recognises one language only; leave the language {language!r} out")
+        elif getattr(generation, "is_multilingual", None) is False and (language or "en").lower() not in ("en", "english"):
+            raise ComflpError(f"this model recognises English alone, not {language!r}")
         if getattr(generation, "no_timestamps_token_id", None) is not None:
             self.prompt.append(generation.no_timestamps_token_id)
 
