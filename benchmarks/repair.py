@@ -18,7 +18,7 @@ import time
 
 import numpy as np
 from measuring import measured, table
-from repair_rows import Bench, options_of, percent, rate
+from repair_rows import Bench, made_up, options_of, percent, rate
 
 import comflp.models
 from comflp.data.data_dir import read_data_dir
@@ -53,11 +53,6 @@ def states(bench):
         if bench.options.random:
             rows.append(mean_of_random(bench, num_prune))
     return rows
-
-
-def made_up(deep, pruned, repaired):
-    """The share of the distance between the pruned and the deep model's error rates that a repair makes up."""
-    return (rate(pruned) - rate(repaired)) / (rate(pruned) - rate(deep))
 
 
 def mean_of_random(bench, num_prune):

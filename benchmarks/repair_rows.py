@@ -81,14 +81,24 @@ class Bench:
         """The proposal of a name: a written one, of a rule, ``random0``, ``random1``... (drawn), or the first of a search of stage 3."""
         if is_written(name):
             return proposal_of(name, self.deep)
-        if name in FIXED:
-            return FIXED[name](self.deep.num_layers, num_prune, {})[0]
         if not name.startswith("random"):
-            found = read_json(self.options.exp / f"prune{num_prune}" / name / "candidates.json")
-            return PruningProposal.parse(found["candidates"][0]["proposal"], self.deep.num_layers)
+            return first_of(self.options.exp, self.deep.num_layers, num_prune, name)
         generator = np.random.default_rng([num_prune, int(name.removeprefix("random"))])
         removed = 1 + generator.choice(self.deep.num_layers, num_prune, replace=False)
         return PruningProposal.from_layers(removed.tolist(), self.deep.num_layers)
+
+
+def first_of(exp, num_layers, num_prune, name):
+    """What a rule removes, or the first proposal of a search of the experiment ``exp``."""
+    if name in FIXED:
+        return FIXED[name](num_layers, num_prune, {})[0]
+    found = read_json(exp / f"prune{num_prune}" / name / "candidates.json")
+    return PruningProposal.parse(found["candidates"][0]["proposal"], num_layers)
+
+
+def made_up(deep, pruned, repaired):
+    """The share of the distance between the pruned and the deep model's error rates that a repair makes up."""
+    return (rate(pruned) - rate(repaired)) / (rate(pruned) - rate(deep))
 
 
 def is_written(name):

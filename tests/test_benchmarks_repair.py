@@ -1,6 +1,7 @@
 """The benchmarks of repair and of deeper models run, on the smallest cases that they have, and go on from what they kept."""
 
 import json
+import shutil
 from functools import partial
 
 import pytest
@@ -32,6 +33,20 @@ def test_repair(recipe, table):
     kept = (recipe / "repair.jsonl").read_text()
     assert run(*words) == said
     assert (recipe / "repair.jsonl").read_text() == kept
+
+
+def test_several_deep_models(recipe):
+    found = recipe / "exp" / "prune6" / "skip_kl" / "candidates.json"
+    found.parent.mkdir(parents=True)
+    found.write_text(json.dumps({"num_layers": 8, "candidates": [{"proposal": "2-7"}]}))
+    words = ("--num-prune", 6, "--choices", "top", "skip_kl", "--sizes", 8)
+    one = benchmark("repair.py", "states", "--exp", "exp", "--out", "exp/repair.jsonl", *words, cwd=recipe).splitlines()[2:]
+    shutil.copytree(recipe / "exp", recipe / "again")
+    several = benchmark("repair_seeds.py", "exp", "again", *words, cwd=recipe).splitlines()[4:]
+    assert len(several) == len(one) == 2
+    for line, row in zip(several, one):
+        (_, _, pruned, repaired), expected = line.split(" | "), row.split(" | ")
+        assert pruned == f"{expected[4].split()[0]} +- 0.00" and repaired.startswith(f"{expected[5].split()[0]} +- 0.00")
 
 
 @pytest.mark.parametrize(("table", "columns"), [("finetune", "1 epoch from repaired"), ("distillation", "distilled, 1x")])
