@@ -5,6 +5,8 @@ import functools
 
 import pytest
 import torch
+from fixtures.moonshine import make_moonshine
+from fixtures.speech_to_text import make_speech_to_text
 from fixtures.whisper import make_whisper
 
 import comflp.models
@@ -30,9 +32,10 @@ HPARAMS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return comflp.models.load(make_whisper(tmp_path_factory.mktemp("whisper"), encoder_layers=2, decoder_layers=3), language="it")
+@pytest.fixture(scope="module", params=[make_whisper, make_moonshine, make_speech_to_text])
+def model(request, tmp_path_factory):
+    directory = request.param(tmp_path_factory.mktemp("model"), encoder_layers=2, decoder_layers=3)
+    return comflp.models.load(directory, language="it" if request.param is make_whisper else None)
 
 
 def test_the_loss_is_the_librarys_own_of_each_utterance_alone(model, make_data):
