@@ -96,7 +96,7 @@ def main():
     commands = parser.add_subparsers(required=True)
     for function, what in ((table, "Markdown"), (csv, "every figure"), (figure, "rank correlation against the deep model's CER")):
         command = commands.add_parser(function.__name__, help=what)
-        command.add_argument("folders", nargs="+", help="--out folders of weak_models.py run")
+        command.add_argument("folders", nargs="+", help="--out folders of weak_models.py")
         if function is not table:
             command.add_argument("--out", required=True, help="file to write")
         command.set_defaults(function=function)
