@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import numpy as np
 import comflp.models
 from comflp.artifacts import read_json
 from comflp.data.data_dir import read_data_dir
-from comflp.inference.hypotheses import on_own_hypotheses, own_hypotheses
+from comflp.inference.hypotheses import own_hypotheses
 from comflp.inference.speech import Speech
-from comflp.proposal import NOTHING, PruningProposal
+from comflp.proposal import PruningProposal
 from comflp.repair import Calibration
 from comflp.search.baselines import FIXED
 from comflp.search.fine.evaluate import evaluate
+from comflp.stacks import depths_of
 
 
 class Rows:
@@ -42,21 +44,24 @@ class Bench:
         self.deep = comflp.models.load(options.exp / "deep")
         self.test, self.probe = (read_data_dir(options.data / name) for name in (options.test, options.probe))
         self.rows = Rows(options.out)
-        self._calibrations, self._hypotheses = {}, None
+        self._calibrations = {}
 
     def score(self, model, data=None):
         """Errors and reference length of every utterance, of the test set where nothing else is said."""
-        nothing, how = proposal_of(NOTHING, model), {}
-        if len(model.stacks) > 1 and not data:  # the searches of a model that writes token by token end soon after the deep one's
-            self._hypotheses = self._hypotheses or own_hypotheses(Speech(self.deep, self.test))
-            how["hypotheses"] = self._hypotheses
-        counts = evaluate(model, [nothing], data or self.test, self.options.metric, self.options.normaliser, **how).counts[nothing]
+        found = evaluate(model, [model.nothing], data or self.test, self.options.metric, self.options.normaliser,
+                         hypotheses=None if data else self._hypotheses)
+        counts = found.counts[model.nothing]
         return {"errors": counts[:, :3].sum(axis=1).tolist(), "lengths": (counts[:, 0] + counts[:, 1] + counts[:, 3]).tolist()}
+
+    @cached_property
+    def _hypotheses(self):
+        """The deep model's own on the test set, soon after which the searches of others end; None for models that do not write token by token."""
+        return own_hypotheses(Speech(self.deep, self.test)) if len(self.deep.stacks) > 1 else None
 
     def calibration(self, utterances, seed=0):
         key = utterances, seed
         if key not in self._calibrations:
-            self._calibrations = {key: Calibration(on_own_hypotheses(Speech(self.deep, self.probe).drawn(utterances, seed)), seed)}
+            self._calibrations = {key: Calibration(Speech(self.deep, self.probe).drawn(utterances, seed), seed)}
         return self._calibrations[key]
 
     def deep_row(self):
@@ -80,7 +85,7 @@ class Bench:
     def chosen(self, num_prune, name):
         """The proposal of a name: a written one, of a rule, ``random0``, ``random1``... (drawn), or the first of a search of stage 3."""
         if is_written(name):
-            return proposal_of(name, self.deep)
+            return PruningProposal.parse(name, depths_of(self.deep.stacks))
         if not name.startswith("random"):
             return first_of(self.options.exp, self.deep.num_layers, num_prune, name)
         generator = np.random.default_rng([num_prune, int(name.removeprefix("random"))])
@@ -104,11 +109,6 @@ def made_up(deep, pruned, repaired):
 def is_written(name):
     """Whether the name of a choice is a proposal, such as ``4,7-8`` or ``encoder=6+decoder=4``."""
     return name[0].isdigit() or "=" in name
-
-
-def proposal_of(text, model):
-    """A written proposal for ``model``, of as many stacks as it has."""
-    return PruningProposal.parse(text, {name: stack.num_layers for name, stack in model.stacks.items()})
 
 
 def rate(row):

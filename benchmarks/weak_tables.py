@@ -40,6 +40,12 @@ def points_of(folders):
     return found
 
 
+def means(points, key, form=".1f"):
+    """Means over the deep models at each N, as text."""
+    nums = sorted({point["N"] for point in points})
+    return " / ".join(format(np.mean([point[key] for point in points if point["N"] == num]), form) for num in nums)
+
+
 def table(options):
     points = points_of(options.folders)
     nums = sorted({point["N"] for point in points})
@@ -48,22 +54,17 @@ def table(options):
     rows = []
     for name in dict.fromkeys(point["score"] for point in points):
         of_name = [point for point in points if point["score"] == name]
-
-        def means(key, form, of_name=of_name):
-            return " / ".join(format(np.mean([point[key] for point in of_name if point["N"] == num]), form) for num in nums)
-
         spearman = [point["spearman"] for point in of_name]
         rows.append({
-            "score": name, "Spearman": means("spearman", ".2f"), "mean (lowest)": f"{np.mean(spearman):.3f} ({min(spearman):.2f})",
+            "score": name, "Spearman": means(of_name, "spearman", ".2f"), "mean (lowest)": f"{np.mean(spearman):.3f} ({min(spearman):.2f})",
             "below plain skip_kl's": sum(point["above plain"] < 0 for point in of_name),
-            "first": means("first", ".1f"), "ten best": means("ten", ".1f"), "winner, test": means("winner", ".1f"),
+            "first": means(of_name, "first"), "ten best": means(of_name, "ten"), "winner, test": means(of_name, "winner"),
             "winner worse than GLP's, better": f"{sum(point['winner less glp, low'] > 0 for point in of_name)}, "
                                                f"{sum(point['winner less glp, high'] < 0 for point in of_name)}",
         })
     of_one = [point for point in points if point["score"] == PLAIN]
     for key, into in (("random", "ten best"), ("glp", "winner, test")):
-        means = " / ".join(f"{np.mean([point[key] for point in of_one if point['N'] == num]):.1f}" for num in nums)
-        rows.append({column: {"score": key, into: means}.get(column, "") for column in rows[0]})
+        rows.append({column: {"score": key, into: means(of_one, key)}.get(column, "") for column in rows[0]})
     print(markdown(rows))
 
 

@@ -30,6 +30,15 @@ class RecordedLayers:
     must_stay: Mapping[int, str] = field(default_factory=dict)
 
 
+def depths_of(stacks: Stacks) -> dict[str, int]:
+    """Stack -> number of its layers.
+
+    >>> depths_of({"encoder": RecordedLayers(6), "decoder": RecordedLayers(4)})
+    {'encoder': 6, 'decoder': 4}
+    """
+    return {name: layers.num_layers for name, layers in stacks.items()}
+
+
 def as_json(stacks: Stacks) -> dict[str, Any]:
     """What a record keeps of the stacks of a model.
 

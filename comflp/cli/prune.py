@@ -13,6 +13,7 @@ from comflp.cli.options import add_model_options, load_model, parser
 from comflp.cli.terminal import progress
 from comflp.costs import quantity
 from comflp.errors import ComflpError
+from comflp.stacks import depths_of
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -30,7 +31,7 @@ def run(arguments: Sequence[str]) -> None:
     warnings.simplefilter("ignore", AudioWarning)  # any rate and number of channels is welcome here
     work = out.with_name(f".{out.name}.work")
     model = load_model(options)
-    targets = parse_target(options.target, {name: stack.num_layers for name, stack in model.stacks.items()}) if options.target else []
+    targets = parse_target(options.target, depths_of(model.stacks)) if options.target else []
     print(costs_of(model, timed_batch_size(targets), work / "costs.json").ceiling, flush=True)
     result = prune(
         model, options.data, options.target, options.repair, max_increase=options.max_increase, metric=options.metric, seed=options.seed,

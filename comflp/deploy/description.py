@@ -11,6 +11,7 @@ from comflp.errors import ComflpError
 from comflp.models.layered import LayeredModel
 from comflp.models.own.tokenizer import SentencePieceTokenizer
 from comflp.models.transformers.processor import ProcessorTokenizer
+from comflp.stacks import depths_of
 
 DESCRIPTION = "export.json"
 NOT_OF_THE_EXPORT = ("hyp", "record.json", "README.md")
@@ -27,7 +28,7 @@ def describe(model: LayeredModel, form: str, **more: Any) -> dict[str, Any]:
 
     Of encoder-decoder models num_layers holds the layers of each stack.
     """
-    depths = {name: stack.num_layers for name, stack in model.stacks.items()}
+    depths = depths_of(model.stacks)
     about = {
         "format": form,
         "sample_rate": model.sample_rate,

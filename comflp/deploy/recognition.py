@@ -29,6 +29,7 @@ from comflp.deploy.onnx_files import ONNX_FILE, session
 from comflp.models.directory import check_links
 from comflp.models.layered import LayeredModel, Tokenizer
 from comflp.models.transformers.seq2seq import TransformersSeq2Seq
+from comflp.stacks import depths_of
 
 CHUNK_SECONDS = 30.0
 """Audio up to this length goes through the model in one piece."""
@@ -159,8 +160,7 @@ def of_model(model: LayeredModel, form: str = "torch") -> Recognizer:
     parameters = model.num_parameters if form == "torch" else weight_count(model)
     common = (model.sample_rate, form, f"torch {torch.__version__}", model.num_layers, parameters, model)
     if isinstance(model, TransformersSeq2Seq):
-        depths = {name: stack.num_layers for name, stack in model.stacks.items()}
-        return TextRecognizer(*common[:3], depths, *common[4:], lambda waveform: _spelled(model, waveform), model.window)
+        return TextRecognizer(*common[:3], depths_of(model.stacks), *common[4:], lambda waveform: _spelled(model, waveform), model.window)
 
     def logits(waveform: np.ndarray) -> torch.Tensor:
         with evaluation(model):

@@ -67,9 +67,9 @@ def _nodes(graph: Any) -> Iterator[Any]:
                 yield from _nodes(attribute.g)
 
 
-# Weights of 7 bits, since processors without VNNI add pairs of products in 16 bits, which 8 bits of both sides overflow: whisper-base
-# repeated itself for ever.
-_FOR_ANY_PROCESSOR = {"per_channel": True, "reduce_range": True}
+# reduce_range: weights of 7 bits, since processors without VNNI add pairs of products in 16 bits, which 8 bits of both sides overflow:
+# whisper-base repeated itself for ever.
+_INT8 = {"per_channel": True, "reduce_range": True}
 
 
 def _int8(source: Path, target: Path, calibration: Sequence[Mapping[str, np.ndarray]]) -> None:
@@ -77,7 +77,7 @@ def _int8(source: Path, target: Path, calibration: Sequence[Mapping[str, np.ndar
 
     quantize_dynamic(
         source, target, weight_type=QuantType.QInt8, op_types_to_quantize=list(_PRODUCTS), nodes_to_quantize=_linear(source),
-        use_external_data_format=_is_large(source), extra_options={"DefaultTensorType": 1, "EnableSubgraph": True}, **_FOR_ANY_PROCESSOR,
+        use_external_data_format=_is_large(source), extra_options={"DefaultTensorType": 1, "EnableSubgraph": True}, **_INT8,
     )
 
 
@@ -97,7 +97,7 @@ def _int8_static(source: Path, target: Path, calibration: Sequence[Mapping[str, 
     quantize_static(
         source, target, Reader(), quant_format=QuantFormat.QDQ, weight_type=QuantType.QInt8,
         activation_type=QuantType.QUInt8, op_types_to_quantize=list(_PRODUCTS), nodes_to_quantize=_linear(source),
-        use_external_data_format=_is_large(source), extra_options={"DefaultTensorType": 1}, **_FOR_ANY_PROCESSOR,
+        use_external_data_format=_is_large(source), extra_options={"DefaultTensorType": 1}, **_INT8,
     )
 
 

@@ -21,6 +21,7 @@ from comflp.inference.device import evaluation
 from comflp.models.layered import ENTER, LayeredModel
 from comflp.models.verify import noise_batch
 from comflp.proposal import Proposal, PruningProposal, joined
+from comflp.stacks import depths_of
 
 AUDIO_SECONDS = 10.0
 """Length of the one utterance that is counted and timed."""
@@ -39,7 +40,7 @@ def measure_costs(model: LayeredModel) -> ModelCosts:
     removable = {
         name: min(stack.num_layers - len(stack.must_stay), stack.num_layers - 1) for name, stack in model.stacks.items()
     }
-    num_layers = {name: stack.num_layers for name, stack in model.stacks.items()}
+    num_layers = depths_of(model.stacks)
     layers = {name: _removable_layers(model, name) for name in model.stacks}
     counts = {name: [sum(p.numel() for p in layer.parameters()) for layer in found] for name, found in layers.items()}
     bytes_ = {name: [_bytes(layer) for layer in found] for name, found in layers.items()}

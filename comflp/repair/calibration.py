@@ -15,11 +15,12 @@ from comflp.inference.hypotheses import on_own_hypotheses
 from comflp.inference.loop import load_batches, plan_batches
 from comflp.inference.speech import Speech
 from comflp.models.layered import LayeredModel
-from comflp.proposal import NOTHING, Proposal, PruningProposal
+from comflp.proposal import Proposal, PruningProposal
 from comflp.repair.fit import PRIOR_FRAMES
 from comflp.repair.judge import Judge, own_log_probs
 from comflp.repair.refit import Refit
 from comflp.repair.states import DeepStates
+from comflp.stacks import depths_of
 
 _HELD_OUT = 0.1
 
@@ -102,12 +103,11 @@ def _batches(speech: Speech, data: DataDir) -> Iterator[AudioBatch]:
 
 def _proposal_of(deep: LayeredModel, pruned: LayeredModel) -> Proposal:
     """What was removed from the deep model to make the pruned one, from the pruned one's origin."""
-    depths, pruned_depths = ({name: stack.num_layers for name, stack in model.stacks.items()} for model in (deep, pruned))
-    if pruned_depths == depths:
-        return PruningProposal.parse(NOTHING, depths)
+    if depths_of(pruned.stacks) == depths_of(deep.stacks):
+        return deep.nothing
     steps = pruned.origin.get("pruning", [])
     if steps and steps[:-1] == deep.origin.get("pruning", []):
-        proposal = PruningProposal.parse(steps[-1]["removed"], depths)
-        if {name: len(proposal.of(name).kept) for name in depths} == pruned_depths:
+        proposal = PruningProposal.parse(steps[-1]["removed"], depths_of(deep.stacks))
+        if {name: len(proposal.of(name).kept) for name in depths_of(deep.stacks)} == depths_of(pruned.stacks):
             return proposal
     raise ComflpError("the model to repair was not made by pruning the deep model that it is to be repaired with")

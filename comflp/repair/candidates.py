@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Sequence
 
 from comflp.data.data_dir import DataDir
-from comflp.proposal import NOTHING, Proposal, PruningProposal
+from comflp.proposal import Proposal
 from comflp.repair.calibration import Calibration
 from comflp.search.fine.evaluate import Evaluation, evaluate
 
@@ -25,9 +25,8 @@ def evaluate_repaired(calibration: Calibration, proposals: Sequence[Proposal], d
     parts = {}
     for proposal in sorted(set(proposals)):
         model = calibration.repair(calibration.deep.prune(proposal))
-        nothing = PruningProposal.parse(NOTHING, {name: stack.num_layers for name, stack in model.stacks.items()})
-        part = evaluate(model, [nothing], data, **options)
-        parts[proposal] = replace(part, **{name: {proposal: getattr(part, name)[nothing]} for name in _OF_PROPOSALS})
+        part = evaluate(model, [model.nothing], data, **options)
+        parts[proposal] = replace(part, **{name: {proposal: getattr(part, name)[model.nothing]} for name in _OF_PROPOSALS})
     every = list(parts.values())
     return replace(
         every[0],

@@ -37,15 +37,15 @@ class Seq2SeqFamily:
     encoded: (end of the encoder (B, T, D), its own frames (B, T) or None) -> the library's arguments for it.
     """
 
-    encoder: str
     family: Family
     split: type[Split]
-    decoder: str
     tail: tuple[str, ...]
     head: str
     counts: Mapping[str, str]
     positions: str
     encoded: Callable[[torch.Tensor, torch.Tensor | None], dict[str, Any]]
+    encoder: str = "model.encoder"
+    decoder: str = "model.decoder"
 
 
 class _Unkept(DynamicCache):
@@ -111,8 +111,7 @@ class TransformersSeq2Seq(LayeredModel):
             refuse_too_long(utterance, samples / self.sample_rate, self.window)
         lengths = self._input_lengths(batch.num_samples)
         refuse_too_short(batch, self.split.layer_frames(lengths), self.sample_rate)
-        with without_random_skipping(self.model.config):
-            state = self.split.begin(self._inputs(batch), lengths, lengths)
+        state = self.split.begin(self._inputs(batch), lengths, lengths)
         return replace(state, context={**state.context, "targets": batch.targets, "num_targets": batch.num_targets})
 
     def _inputs(self, batch: AudioBatch) -> dict[str, torch.Tensor]:
@@ -189,7 +188,7 @@ class TransformersSeq2Seq(LayeredModel):
     def _one_window(self) -> dict[str, bool]:
         """What makes Whisper's ``generate`` end with its one window. A pruned model may write timestamps unasked, at which it would go on."""
         asked = "force_unique_generate_call"
-        return {asked: True} if asked in inspect.signature(self.model.generate).parameters else {}
+        return {asked: True} if asked in inspect.signature(type(self.model).generate).parameters else {}
 
     def _limits(self, state: State) -> list[int]:
         """The most tokens of each utterance's text."""

@@ -62,27 +62,28 @@ def _speech_to_text(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str,
     return {**_unmasked(hidden, own), "attention_mask": own_frames(features, 4 * hidden.shape[1] - 3).long()}
 
 
+_BART: dict[str, Any] = {
+    "tail": ("model.decoder.layer_norm",),
+    "counts": {"encoder": "encoder_layers", "decoder": "decoder_layers"},
+    "positions": "max_target_positions",
+}
+"""What models after BART's pattern have in common."""
+
 SEQ2SEQ: dict[str, Seq2SeqFamily] = {
     "whisper": Seq2SeqFamily(
-        encoder="model.encoder",
         family=Family(
             layers="layers", front=("conv1", "conv2"), tail=("layer_norm",),
             feature_frames=lambda extractor, samples: -(-samples // extractor.hop_length),
             feature_extractor="WhisperFeatureExtractor", processor="WhisperProcessor",
         ),
         split=WindowSplit,
-        decoder="model.decoder",
-        tail=("model.decoder.layer_norm",),
         head="proj_out",
-        counts={"encoder": "encoder_layers", "decoder": "decoder_layers"},
-        positions="max_target_positions",
         encoded=_unmasked,
+        **_BART,
     ),
     "moonshine": Seq2SeqFamily(
-        encoder="model.encoder",
         family=Family(layers="layers", front=("conv1", "conv2", "conv3"), tail=("layer_norm",), front_reads_padding=True),
         split=MoonshineSplit,
-        decoder="model.decoder",
         tail=("model.decoder.norm",),
         head="proj_out",
         counts={"encoder": "encoder_num_hidden_layers", "decoder": "decoder_num_hidden_layers"},
@@ -90,19 +91,15 @@ SEQ2SEQ: dict[str, Seq2SeqFamily] = {
         encoded=_moonshine,
     ),
     "speech_to_text": Seq2SeqFamily(
-        encoder="model.encoder",
         family=Family(
             layers="layers", front=("conv",), tail=("layer_norm",), front_reads_padding=True,
             feature_frames=lambda extractor, samples: (samples - extractor.sampling_rate // 40) // (extractor.sampling_rate // 100) + 1,
             feature_extractor="Speech2TextFeatureExtractor", processor="Speech2TextProcessor",
         ),
         split=Speech2TextSplit,
-        decoder="model.decoder",
-        tail=("model.decoder.layer_norm",),
         head="lm_head",
-        counts={"encoder": "encoder_layers", "decoder": "decoder_layers"},
-        positions="max_target_positions",
         encoded=_speech_to_text,
+        **_BART,
     ),
 }
 """``model_type`` of config.json -> where the parts of a model of it are."""
