@@ -101,6 +101,11 @@ def first_of(exp, num_layers, num_prune, name):
     return PruningProposal.parse(found["candidates"][0]["proposal"], num_layers)
 
 
+def trained_key(proposal, epoch, repaired):
+    """The key of a pruned model's row after so many epochs of fine-tuning, from the repaired model or from the pruned one."""
+    return f"{proposal} after {epoch} epochs{' from repaired' * repaired}"
+
+
 def made_up(deep, pruned, repaired):
     """The share of the distance between the pruned and the deep model's error rates that a repair makes up."""
     return (rate(pruned) - rate(repaired)) / (rate(pruned) - rate(deep))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The ``states`` of repair.py over several deep models of a recipe: means, standard deviations, and the least share that is made up.
+"""The ``states`` of repair.py, and fine-tuning from them, over several deep models of a recipe: means, standard deviations, and the least share that is made up.
 
     cd recipes/fsdd && . ./path.sh
     for m in transformer12 seed2 seed3; do python ../../benchmarks/repair.py states --exp exp/$m --out exp/$m/repair.jsonl; done
@@ -9,13 +9,25 @@ Each model's rows are those of its ``repair.jsonl``; its own searches say which 
 """
 
 import argparse
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from measuring import mean_and_deviation, table
-from repair_rows import Rows, first_of, made_up, rate
+from repair_rows import Rows, first_of, made_up, rate, trained_key
 
 from comflp.artifacts import read_json
+
+
+def of_all(rows, keys):
+    """The row that each experiment has under its key, by experiment; none where not all of them have one."""
+    found = {exp: rows[exp].get(key) for exp, key in keys.items()}
+    return {} if None in found.values() else found
+
+
+def mean_of(rows):
+    """Mean and standard deviation of error rates; nothing where there are none."""
+    return mean_and_deviation([rate(row) for row in rows.values()]) if rows else ""
 
 
 def main():
@@ -24,6 +36,7 @@ def main():
     arguments.add_argument("--num-prune", type=int, nargs="+", default=[4, 6, 8], help="N, layers to remove")
     arguments.add_argument("--choices", nargs="+", default=["skip_kl", "dc", "top", "uniform"], help="as repair.py has them")
     arguments.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1024], help="utterances that models were repaired with")
+    arguments.add_argument("--epochs", type=int, nargs="*", default=[], help="of fine-tuning (repair_training.py finetune)")
     options = arguments.parse_args()
     rows = {exp: Rows(exp / "repair.jsonl").rows for exp in options.exps}
     layers = {exp: read_json(next(exp.glob("prune*/*/candidates.json")))["num_layers"] for exp in options.exps}
@@ -33,15 +46,15 @@ def main():
         for name in options.choices:
             proposals = {exp: first_of(exp, layers[exp], num_prune, name) for exp in options.exps}
             pruned = {exp: rows[exp][f"{proposal} pruned test"] for exp, proposal in proposals.items()}
-            line = {"N": num_prune, "layers by": name, "pruned": mean_and_deviation([rate(row) for row in pruned.values()])}
+            line = {"N": num_prune, "layers by": name, "pruned": mean_of(pruned)}
             for size in options.sizes:
-                repaired = {exp: rows[exp].get(f"{proposal} repaired {size} 0 probe test") for exp, proposal in proposals.items()}
-                if None in repaired.values():
-                    line[f"repaired, {size:,}"] = ""
-                    continue
+                repaired = of_all(rows, {exp: f"{proposal} repaired {size} 0 probe test" for exp, proposal in proposals.items()})
                 shares = [made_up(rows[exp]["deep test"], pruned[exp], row) for exp, row in repaired.items()]
-                means = mean_and_deviation([rate(row) for row in repaired.values()])
-                line[f"repaired, {size:,}"] = f"{means}, {np.mean(shares):.0%} ({min(shares):.0%} at least)"
+                share = f", {np.mean(shares):.0%} ({min(shares):.0%} at least)" if shares else ""
+                line[f"repaired, {size:,}"] = mean_of(repaired) + share
+            for epoch, repaired in product(options.epochs, (False, True)):
+                keys = {exp: trained_key(proposal, epoch, repaired) for exp, proposal in proposals.items()}
+                line[f"{epoch} from {'repaired' if repaired else 'pruned'}"] = mean_of(of_all(rows, keys))
             lines.append(line)
     print(table(lines))
 

@@ -5,9 +5,9 @@
     python ../../benchmarks/repair_training.py finetune --exp exp/transformer12 --num-prune 6        epochs from pruned and from repaired
     python ../../benchmarks/repair_training.py distillation --exp exp/transformer12 --num-prune 6    the same utterances, 1, 3, 10 times the time
 
-Fine-tuning is stage 5's, by conf/finetune.yaml. Distillation trains the pruned model on the deep model's posteriors of the
-utterances that the repair reads, without their texts; its learning rate is the best of three on dev. Rows are kept in
---out as they are measured.
+Fine-tuning is stage 5's, by conf/finetune.yaml, without averaging: models are scored as they are after --epochs. Distillation
+trains the pruned model on the deep model's posteriors of the utterances that the repair reads, without their texts; its learning
+rate is the best of three on dev. Rows are kept in --out as they are measured; repair_seeds.py puts those of several deep models together.
 """
 
 import sys
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from measuring import Stopwatch, table
-from repair_rows import Bench, options_of, percent, rate
+from repair_rows import Bench, options_of, percent, rate, trained_key
 
 from comflp.data.data_dir import read_data_dir
 from comflp.inference.device import evaluation
@@ -36,15 +36,17 @@ LEARNING_RATES = (1e-4, 5e-4, 2e-3)
 def finetune(bench):
     """Epochs of fine-tuning from the pruned and from the repaired model, each with its own settings of conf/finetune.yaml."""
     train, dev = (read_data_dir(bench.options.data / name) for name in ("train", "dev"))
+    epochs = sorted(bench.options.epochs)
 
-    def trained(proposal, epochs, repaired):
-        overrides = [f"--number_of_epochs={epochs}", "--average=1", "--snapshot_epochs=[]"]
+    def fine_tune(proposal, repaired):
+        overrides = [f"--number_of_epochs={epochs[-1]}", "--average=1", f"--snapshot_epochs={epochs}"]
         configuration = hparams.load(bench.options.config, overrides, "after_repair" if repaired else None)
         start = bench.deep.prune(proposal)
         if repaired:
             start = bench.calibration(256).repair(start)
-        directory = bench.options.out.with_suffix("") / f"{proposal}_{epochs}{'_repaired' * repaired}"
-        return bench.score(fit(start, train, dev, directory, configuration.values).model)
+        directory = bench.options.out.with_suffix("") / f"{proposal}{'_repaired' * repaired}"
+        fit(start, train, dev, directory, configuration.values,
+            take_snapshot=lambda model, epoch: bench.rows.of(trained_key(proposal, epoch, repaired), lambda: bench.score(model)))
 
     rows = []
     for num_prune in bench.options.num_prune:
@@ -52,11 +54,11 @@ def finetune(bench):
             proposal = bench.chosen(num_prune, name)
             row = {"N": num_prune, "choice": name, "deep": percent(bench.deep_row()), "pruned": percent(bench.pruned_row(proposal)),
                    "repaired": percent(bench.repaired_row(proposal, 256))}
-            for epochs in bench.options.epochs:
-                for repaired in (False, True):
-                    key = f"{proposal} {epochs} epochs{' repaired' * repaired}"
-                    measured = bench.rows.of(key, partial(trained, proposal, epochs, repaired))
-                    row[f"{epochs} epoch{'s' * (epochs > 1)} from {'repaired' if repaired else 'pruned'}"] = percent(measured)
+            for repaired in (False, True):
+                keys = {epoch: trained_key(proposal, epoch, repaired) for epoch in epochs}
+                if not bench.rows.rows.keys() >= set(keys.values()):
+                    fine_tune(proposal, repaired)
+                row |= {f"{epoch} from {'repaired' if repaired else 'pruned'}": percent(bench.rows.rows[key]) for epoch, key in keys.items()}
             rows.append(row)
     return rows
 
@@ -120,7 +122,7 @@ TABLES = {"finetune": finetune, "distillation": distillation}
 def main():
     arguments = options_of(TABLES, __doc__)
     arguments.add_argument("--config", default="conf/finetune.yaml", help="configuration of the fine-tuning")
-    arguments.add_argument("--epochs", type=int, nargs="+", default=[1, 3], help="epochs of fine-tuning")
+    arguments.add_argument("--epochs", type=int, nargs="+", default=[1, 3], help="after how many epochs of fine-tuning the model is scored")
     arguments.add_argument("--times", type=int, nargs="+", default=[1, 3, 10], help="processor seconds of distillation, in those of the repair")
     options = arguments.parse_args()
     print(table(TABLES[options.table](Bench(options))))

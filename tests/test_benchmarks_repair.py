@@ -49,7 +49,7 @@ def test_several_deep_models(recipe):
         assert pruned == f"{expected[4].split()[0]} +- 0.00" and repaired.startswith(f"{expected[5].split()[0]} +- 0.00")
 
 
-@pytest.mark.parametrize(("table", "columns"), [("finetune", "1 epoch from repaired"), ("distillation", "distilled, 1x")])
+@pytest.mark.parametrize(("table", "columns"), [("finetune", "1 from repaired"), ("distillation", "distilled, 1x")])
 def test_training(recipe, table, columns):
     run = partial(benchmark, cwd=recipe)
     said = run("repair_training.py", table, "--exp", "exp", "--num-prune", 6, "--choices", "top", "--epochs", 1, "--times", 1,
