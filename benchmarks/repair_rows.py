@@ -101,9 +101,9 @@ def first_of(exp, num_layers, num_prune, name):
     return PruningProposal.parse(found["candidates"][0]["proposal"], num_layers)
 
 
-def trained_key(proposal, epoch, repaired):
-    """The key of a pruned model's row after so many epochs of fine-tuning, from the repaired model or from the pruned one."""
-    return f"{proposal} after {epoch} epochs{' from repaired' * repaired}"
+def trained_key(proposal, epoch, start):
+    """The key of a row after so many epochs of training from a start: pruned, repaired, scratch, scratch_distilled..."""
+    return f"{proposal} after {epoch} epochs from {start}"
 
 
 def made_up(deep, pruned, repaired):

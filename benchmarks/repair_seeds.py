@@ -52,9 +52,9 @@ def main():
                 shares = [made_up(rows[exp]["deep test"], pruned[exp], row) for exp, row in repaired.items()]
                 share = f", {np.mean(shares):.0%} ({min(shares):.0%} at least)" if shares else ""
                 line[f"repaired, {size:,}"] = mean_of(repaired) + share
-            for epoch, repaired in product(options.epochs, (False, True)):
-                keys = {exp: trained_key(proposal, epoch, repaired) for exp, proposal in proposals.items()}
-                line[f"{epoch} from {'repaired' if repaired else 'pruned'}"] = mean_of(of_all(rows, keys))
+            for epoch, start in product(options.epochs, ("pruned", "repaired")):
+                keys = {exp: trained_key(proposal, epoch, start) for exp, proposal in proposals.items()}
+                line[f"{epoch} from {start}"] = mean_of(of_all(rows, keys))
             lines.append(line)
     print(table(lines))
 

@@ -5,11 +5,14 @@
     python ../../benchmarks/repair_training.py finetune --exp exp/transformer12 --num-prune 6        epochs from pruned and from repaired
     python ../../benchmarks/repair_training.py distillation --exp exp/transformer12 --num-prune 6    the same utterances, 1, 3, 10 times the time
 
-Fine-tuning is stage 5's, by conf/finetune.yaml, without averaging: models are scored as they are after --epochs. Distillation
-trains the pruned model on the deep model's posteriors of the utterances that the repair reads, without their texts; its learning
-rate is the best of three on dev. Rows are kept in --out as they are measured; repair_seeds.py puts those of several deep models together.
+Fine-tuning is stage 5's, by conf/finetune.yaml, without averaging: models are scored as they are after --epochs. Its --starts
+are the pruned model, the repaired one and the small model from nothing, each also with distillation from the deep model.
+The table ``distillation`` trains the pruned model on the deep model's posteriors of the utterances that the repair reads,
+without their texts; its learning rate is the best of three on dev. Rows are kept in --out as they are measured;
+repair_seeds.py puts those of several deep models together.
 """
 
+import shutil
 import sys
 import time
 from functools import partial
@@ -24,43 +27,58 @@ from comflp.inference.device import evaluation
 from comflp.inference.loop import load_batches, plan_batches
 from comflp.inference.speech import Speech
 from comflp.repair import repair
-from comflp.train.distillation import posterior_divergence
+from comflp.train.distillation import Distillation, posterior_divergence
 from comflp.train.fit import fit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "local"))
 import hparams
 
+STARTS = [f"{start}{more}" for more in ("", "_distilled") for start in ("pruned", "repaired", "scratch")]
 LEARNING_RATES = (1e-4, 5e-4, 2e-3)
 
 
 def finetune(bench):
-    """Epochs of fine-tuning from the pruned and from the repaired model, each with its own settings of conf/finetune.yaml."""
-    train, dev = (read_data_dir(bench.options.data / name) for name in ("train", "dev"))
-    epochs = sorted(bench.options.epochs)
-
-    def fine_tune(proposal, repaired):
-        overrides = [f"--number_of_epochs={epochs[-1]}", "--average=1", f"--snapshot_epochs={epochs}"]
-        configuration = hparams.load(bench.options.config, overrides, "after_repair" if repaired else None)
-        start = bench.deep.prune(proposal)
-        if repaired:
-            start = bench.calibration(256).repair(start)
-        directory = bench.options.out.with_suffix("") / f"{proposal}{'_repaired' * repaired}"
-        fit(start, train, dev, directory, configuration.values,
-            take_snapshot=lambda model, epoch: bench.rows.of(trained_key(proposal, epoch, repaired), lambda: bench.score(model)))
-
+    """Epochs of training from each start, by conf/finetune.yaml; a row keeps the processor seconds that were spent up to its epoch."""
     rows = []
     for num_prune in bench.options.num_prune:
         for name in bench.options.choices:
             proposal = bench.chosen(num_prune, name)
             row = {"N": num_prune, "choice": name, "deep": percent(bench.deep_row()), "pruned": percent(bench.pruned_row(proposal)),
                    "repaired": percent(bench.repaired_row(proposal, 256))}
-            for repaired in (False, True):
-                keys = {epoch: trained_key(proposal, epoch, repaired) for epoch in epochs}
+            for start in bench.options.starts:
+                keys = {epoch: trained_key(proposal, epoch, start) for epoch in sorted(bench.options.epochs)}
                 if not bench.rows.rows.keys() >= set(keys.values()):
-                    fine_tune(proposal, repaired)
-                row |= {f"{epoch} from {'repaired' if repaired else 'pruned'}": percent(bench.rows.rows[key]) for epoch, key in keys.items()}
+                    train(bench, proposal, start)
+                row |= {f"{epoch} from {start}": percent(bench.rows.rows[key]) for epoch, key in keys.items()}
             rows.append(row)
     return rows
+
+
+def train(bench, proposal, start):
+    """Train from a start and keep a row after each of --epochs."""
+    kind, epochs = start.split("_")[0], sorted(bench.options.epochs)
+    overrides = [f"--number_of_epochs={epochs[-1]}", "--average=1", f"--snapshot_epochs={epochs}"]
+    values = hparams.load(bench.options.config, overrides, "after_repair" if kind == "repaired" else None).values
+    model, teacher = bench.deep.prune(proposal), None
+    if kind == "repaired":
+        model = bench.calibration(256).repair(model)
+    if kind == "scratch":
+        model.reinitialize(values["seed"], keep_frontend=False)
+    if start.endswith("_distilled"):
+        weights = {name: values[f"distill_{name}"] for name in ("ctc_weight", "hidden_weight", "temperature")}
+        teacher = Distillation.of_kind("both", bench.deep, proposal.kept, **weights)
+    directory = bench.options.out.with_suffix("") / f"{proposal}_{start}"
+    shutil.rmtree(directory, ignore_errors=True)  # a training that goes on would not know the seconds before
+    began, scoring = time.process_time(), 0.0
+
+    def keep(model, epoch):
+        nonlocal scoring
+        now = time.process_time()
+        bench.rows.of(trained_key(proposal, epoch, start), lambda: {**bench.score(model), "seconds": now - began - scoring})
+        scoring += time.process_time() - now
+
+    data = (read_data_dir(bench.options.data / name) for name in ("train", "dev"))
+    fit(model, *data, directory, values, distillation=teacher, take_snapshot=keep)
 
 
 def distillation(bench):
@@ -122,6 +140,7 @@ TABLES = {"finetune": finetune, "distillation": distillation}
 def main():
     arguments = options_of(TABLES, __doc__)
     arguments.add_argument("--config", default="conf/finetune.yaml", help="configuration of the fine-tuning")
+    arguments.add_argument("--starts", nargs="+", default=["pruned", "repaired"], choices=STARTS, help="what is trained; distilled: from the deep model too")
     arguments.add_argument("--epochs", type=int, nargs="+", default=[1, 3], help="after how many epochs of fine-tuning the model is scored")
     arguments.add_argument("--times", type=int, nargs="+", default=[1, 3, 10], help="processor seconds of distillation, in those of the repair")
     options = arguments.parse_args()
