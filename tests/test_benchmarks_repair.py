@@ -57,6 +57,14 @@ def test_training(recipe, table, columns):
     assert columns in said and "6" in said.splitlines()[2]
 
 
+@pytest.mark.parametrize("removed", ["none", "3-4"])
+def test_low_rank(recipe, removed):
+    said = benchmark("low_rank.py", "--exp", "exp", "--remove", removed, "--shares", 1.5, 0.5, cwd=recipe).splitlines()[2:]
+    whole, same, half = ([cell.strip() for cell in line.strip("| ").split("|")] for line in said)
+    assert same[0] == whole[0] and same[1] == "100%" and same[3] == whole[3]
+    assert float(half[0]) < float(whole[0]) and int(half[1].rstrip("%")) <= 50
+
+
 def test_deeper_models(recipe):
     run = partial(benchmark, cwd=recipe)
     words = ("--model", "exp/deep", "--out", "depth", "--random", 4, "--utterances", 4, "--hidden", 20, "--valid", 4, "--test", 4)
