@@ -56,7 +56,7 @@ class Bench:
     @cached_property
     def _hypotheses(self):
         """The deep model's own on the test set, soon after which the searches of others end; None for models that do not write token by token."""
-        return own_hypotheses(Speech(self.deep, self.test)) if len(self.deep.stacks) > 1 else None
+        return own_hypotheses(Speech(self.deep, self.test)) if self.deep.teacher_forced else None
 
     def calibration(self, utterances, seed=0):
         key = utterances, seed

@@ -105,7 +105,7 @@ class _Run:
             raise ComflpError(f"at least {FEWEST} utterances are needed, and there are {len(data)}; a few hundred are better")
         self.deep, self.metric, self.seed, self.directory = speech.model, metric, seed, directory
         # Models that write text as people do are scored without its capitals and punctuation.
-        self.normaliser = "basic" if len(speech.model.stacks) > 1 else "none"
+        self.normaliser = "basic" if speech.model.teacher_forced else "none"
         self.has_texts = any(utterance.text for utterance in data)
         if self.has_texts:
             check_references({utterance.utt_id: utterance.text for utterance in data}, self.deep.tokenizer, self.normaliser)

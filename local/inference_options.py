@@ -69,7 +69,7 @@ def hypotheses_of(directory, speech, load=None):
     load: gives that model, where ``speech`` has another one that was made from it. None for models that do not write
     token by token.
     """
-    if len(speech.model.stacks) == 1:
+    if not speech.model.teacher_forced:
         return None
     from comflp.inference.hypotheses import own_hypotheses, read_hypotheses, write_hypotheses
 

@@ -195,7 +195,7 @@ class Decoding:
                 )
                 shutil.rmtree(work)
                 stage.finish(paths)
-                capped = "" if len(model.stacks) == 1 else f" ({score['capped_error_rate']:.2f}% with no utterance above 100%)"
+                capped = "" if not model.teacher_forced else f" ({score['capped_error_rate']:.2f}% with no utterance above 100%)"
                 print(f"wrote {out}: {self.metric.upper()} {score['error_rate']:.2f}%{capped}, "
                       f"{len(data)} utterances, real-time factor {score['rtf']:.4f}")
 

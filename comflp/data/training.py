@@ -107,7 +107,7 @@ class LabelledDataset(Dataset):
 
 def _fits(labels: Sequence[int], utterance: Utterance, model: Any) -> bool:
     """Whether a text can be the target of an utterance."""
-    if len(model.stacks) > 1:
+    if model.teacher_forced:
         return len(labels) <= model.most_tokens
     samples = torch.tensor([round(utterance.duration * model.sample_rate)])
     return int(model.num_frames(samples)) >= len(labels) + sum(a == b for a, b in zip(labels, labels[1:]))

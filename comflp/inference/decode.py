@@ -60,7 +60,7 @@ def decode_batches(model: LayeredModel, batches: Iterable[AudioBatch], search: S
         if search is None:
             spelled = model.spell(state)
             texts, unended = model.texts({"": spelled}, batch.utterances)[""], sum(model.unended(spelled, state))
-        elif len(model.stacks) > 1:
+        elif model.teacher_forced:
             raise ComflpError("a CTC beam search reads frames, and this model writes tokens; decode it greedily")
         else:
             output = model.finish(state)

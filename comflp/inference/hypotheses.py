@@ -29,8 +29,7 @@ def own_hypotheses(speech: Speech) -> dict[str, tuple[int, ...]]:
         state = model.begin(audio)
         for step in model.recognition_path():
             state = model.run(state, step)
-        written = model.spell(state)
-        return [tokens if len(tokens) >= model.most_tokens else model.tokenizer.without_special(tokens) for tokens in written]
+        return model.own_targets(state)
 
     batches = Pass(speech, hypotheses="own")
     results = batches.run(work, "the deep model's hypotheses")
@@ -51,7 +50,7 @@ def on_own_hypotheses(speech: Speech, known: Tokens | None = None) -> Speech:
     Raises ComflpError where none is left.
     """
     model = speech.model
-    if len(model.stacks) == 1 or speech.hypotheses is not None:
+    if not model.teacher_forced or speech.hypotheses is not None:
         return speech
     found = own_hypotheses(speech) if known is None else known
     endless = {utterance.utt_id for utterance in speech.data if len(found[utterance.utt_id]) >= model.most_tokens}

@@ -124,7 +124,7 @@ def _by_parts(model: LayeredModel, cost_of: Callable, batch_size: int = 1) -> Co
     """
     # Without a name nothing refuses it for its length: an extractor with a window cuts it to that.
     batch = replace(noise_batch(model.sample_rate, (AUDIO_SECONDS,) * batch_size), utterances=())
-    if len(model.stacks) > 1:
+    if model.teacher_forced:
         batch = batch.with_targets(model.example_targets(batch_size, round(TOKENS_A_SECOND * AUDIO_SECONDS)))
     batch = batch.to(model.device)
     found: dict[str, float] = defaultdict(float)

@@ -39,7 +39,7 @@ def output_changes(speech: Speech, proposals: Sequence[Proposal], kind: str) -> 
     """
     model, data = speech.model, speech.data
     kinds = [CHANGES[name] for name in kind.split("+")]
-    if len(model.stacks) > 1 and kinds != [divergence]:
+    if model.teacher_forced and kinds != [divergence]:
         raise ComflpError(f"what {kind} compares is of frames, and this model writes tokens; compare posteriors (kl, skip_kl)")
     nothing = model.nothing
     proposals = sorted(set(proposals) - {nothing})

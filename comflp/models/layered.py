@@ -137,6 +137,7 @@ class LayeredModel(torch.nn.Module, ABC):
     origin: dict, JSON-able; how this model came to be (source, proposals applied, training).
     library_name, library_note: of the library that loads the directory, and how it does in Markdown, for the model card.
     window: seconds to which the model pads every utterance, None where it takes them as they are.
+    teacher_forced: whether passes read ``batch.targets``, what the deep model itself recognises (``own_targets(state)`` gives it).
     """
 
     family: str
@@ -146,6 +147,7 @@ class LayeredModel(torch.nn.Module, ABC):
     library_name: str = "comflp"
     library_note: str = ""
     window: float | None = None
+    teacher_forced: bool = False
 
     @property
     @abstractmethod
@@ -298,9 +300,7 @@ class LayeredModel(torch.nn.Module, ABC):
             if return_hidden and step.layer > ENTER:
                 hidden.append(state.hidden)
         output = self.finish(state)
-        if not return_hidden:
-            return output
-        return replace(output, hidden=tuple(hidden), hidden_frames=state.num_frames)
+        return replace(output, hidden=tuple(hidden), hidden_frames=state.num_frames) if return_hidden else output
 
     def _may_drop(self, step: Step) -> bool:
         return step.layer not in self.stacks[step.stack].must_stay

@@ -32,7 +32,7 @@ def model_card(model: LayeredModel) -> str:
     facts = {key: value for key, value in told.items() if value is not None}
     lines = ["---", _header(model, facts).to_yaml(), "---", ""]
     source, pruning = facts.pop("source", None), facts.pop("pruning", [])
-    kind = "CTC speech" if len(model.stacks) == 1 else "Speech"
+    kind = "Speech" if model.teacher_forced else "CTC speech"
     lines += [f"# Layer-pruned {kind} recognition model" if pruning else f"# {kind} recognition model", ""]
     depth = ", ".join(f"{stack.num_layers} {name} layers" for name, stack in model.stacks.items())
     lines += [f"{depth}, {model.num_parameters:,} parameters, {model.sample_rate} Hz audio."]
@@ -58,7 +58,7 @@ def _header(model: LayeredModel, facts: Mapping[str, Any]) -> ModelCardData:
     scores = [] if metric is None or rate is None else [
         EvalResult(_TASK, str(facts.get("scored_on", "dev")), str(facts.get("data", "dev")), metric, round(rate, 4))
     ]
-    ctc = ["ctc"] if len(model.stacks) == 1 else []
+    ctc = [] if model.teacher_forced else ["ctc"]
     return ModelCardData(
         model_name=(source or str(facts.get("source", model.family))).split("/")[-1] + ("-pruned" if "pruning" in facts else ""),
         library_name=model.library_name,

@@ -70,7 +70,7 @@ def refuse_unless_equal_to_library(model: LayeredModel, what: str, tolerance: fl
 def _example(model: LayeredModel, seconds: tuple[float, ...]) -> AudioBatch:
     """Noise of these lengths, with tokens drawn at random where a decoder reads some."""
     batch = noise_batch(model.sample_rate, seconds)
-    if len(model.stacks) > 1:
+    if model.teacher_forced:
         batch = batch.with_targets(model.example_targets(len(seconds)))
     return batch.to(model.device)
 

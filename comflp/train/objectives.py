@@ -29,7 +29,7 @@ class Objective(Protocol):
 
 def objective_of(model: LayeredModel) -> Objective:
     """The objective of a model: of tokens where it writes token by token, else of CTC."""
-    return Tokens(model) if len(model.stacks) > 1 else Frames(model)
+    return Tokens(model) if model.teacher_forced else Frames(model)
 
 
 @dataclass(frozen=True)

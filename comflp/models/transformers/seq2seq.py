@@ -82,6 +82,7 @@ class TransformersSeq2Seq(LayeredModel):
             self.window = processor.feature_extractor.n_samples / self.sample_rate
 
     library_name = "transformers"
+    teacher_forced = True
 
     @property
     def library_note(self) -> str:
@@ -183,6 +184,11 @@ class TransformersSeq2Seq(LayeredModel):
             found = self.model.generate(**encoded, max_new_tokens=max(limits), num_beams=1, do_sample=False, **self._one_window)
         # What comes after the limit is there only because another utterance's is higher.
         return [self.tokenizer.between(row)[:limit] for row, limit in zip(found.tolist(), limits)]
+
+    def own_targets(self, state: State) -> list[list[int]]:
+        """What is recognised of each utterance without special tokens, which is ``most_tokens`` tokens where the search does not end."""
+        limit = self.most_tokens
+        return [tokens if len(tokens) >= limit else self.tokenizer.without_special(tokens) for tokens in self.spell(state)]
 
     @cached_property
     def _one_window(self) -> dict[str, bool]:

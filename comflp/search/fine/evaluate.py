@@ -132,7 +132,7 @@ def evaluate(
         texts={proposal: {} for proposal in proposals},
         ran_into_limit=dict.fromkeys(proposals, 0),
         num_batches=len(batches.batches),
-        capped=len(model.stacks) > 1,
+        capped=model.teacher_forced,
         speakers=[utterance.speaker for utterance in data.utterances],
     )
     active = list(proposals)
