@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The ``states`` of repair.py, and fine-tuning from them, over several deep models of a recipe: means, standard deviations, and the least share that is made up.
+"""The ``states`` of repair.py, and fine-tuning from them, over several deep models of a recipe: means, standard deviations, the least share made up.
 
     cd recipes/fsdd && . ./path.sh
     for m in transformer12 seed2 seed3; do python ../../benchmarks/repair.py states --exp exp/$m --out exp/$m/repair.jsonl; done
