@@ -55,10 +55,11 @@ def finetune(bench):
 
 
 def train(bench, proposal, start):
-    """Train from a start and keep a row after each of --epochs."""
+    """Train from a start and keep a row after each of --epochs; the seconds of a repair count, those of scoring do not."""
     kind, epochs = start.split("_")[0], sorted(bench.options.epochs)
     overrides = [f"--number_of_epochs={epochs[-1]}", "--average=1", f"--snapshot_epochs={epochs}"]
     values = hparams.load(bench.options.config, overrides, "after_repair" if kind == "repaired" else None).values
+    began, scoring = time.process_time(), 0.0
     model, teacher = bench.deep.prune(proposal), None
     if kind == "repaired":
         model = bench.calibration(256).repair(model)
@@ -69,7 +70,6 @@ def train(bench, proposal, start):
         teacher = Distillation.of_kind("both", bench.deep, proposal.kept, **weights)
     directory = bench.options.out.with_suffix("") / f"{proposal}_{start}"
     shutil.rmtree(directory, ignore_errors=True)  # a training that goes on would not know the seconds before
-    began, scoring = time.process_time(), 0.0
 
     def keep(model, epoch):
         nonlocal scoring
@@ -141,7 +141,7 @@ def main():
     arguments = options_of(TABLES, __doc__)
     arguments.add_argument("--config", default="conf/finetune.yaml", help="configuration of the fine-tuning")
     arguments.add_argument("--starts", nargs="+", default=["pruned", "repaired"], choices=STARTS, help="what is trained; distilled: from the deep model too")
-    arguments.add_argument("--epochs", type=int, nargs="+", default=[1, 3], help="after how many epochs of fine-tuning the model is scored")
+    arguments.add_argument("--epochs", type=int, nargs="+", default=[1, 3], help="after how many epochs of fine-tuning the model is scored; 0: before any")
     arguments.add_argument("--times", type=int, nargs="+", default=[1, 3, 10], help="processor seconds of distillation, in those of the repair")
     options = arguments.parse_args()
     print(table(TABLES[options.table](Bench(options))))
