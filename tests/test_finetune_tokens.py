@@ -5,11 +5,10 @@ import functools
 
 import pytest
 import torch
-from fixtures.moonshine import make_moonshine
-from fixtures.speech_to_text import make_speech_to_text
+from fixtures.canary import make_canary
+from fixtures.encoder_decoders import MAKERS, library_features, load_small
 from fixtures.whisper import make_whisper
 
-import comflp.models
 from comflp.data.data_dir import DataDir
 from comflp.data.training import LabelledDataset
 from comflp.errors import ComflpError
@@ -32,10 +31,9 @@ HPARAMS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=[make_whisper, make_moonshine, make_speech_to_text])
+@pytest.fixture(scope="module", params=MAKERS)
 def model(request, tmp_path_factory):
-    directory = request.param(tmp_path_factory.mktemp("model"), encoder_layers=2, decoder_layers=3)
-    return comflp.models.load(directory, language="it" if request.param is make_whisper else None)
+    return load_small(request.param, tmp_path_factory.mktemp("model"), encoder_layers=2, decoder_layers=3)
 
 
 def test_the_loss_is_the_librarys_own_of_each_utterance_alone(model, make_data):
@@ -46,14 +44,14 @@ def test_the_loss_is_the_librarys_own_of_each_utterance_alone(model, make_data):
         loss, left_out = objective.loss(model(objective.taught(batch)), batch)
         alone = []
         for waveform, samples, labels, length in zip(batch.audio.waveforms, batch.audio.num_samples, batch.labels, batch.num_labels):
-            features = model.processor.feature_extractor(waveform[:samples].numpy(), sampling_rate=16000, return_tensors="pt")
+            features = library_features(model.processor, waveform[:samples].numpy())
             prompt, text = model.tokenizer.prompt, labels[:length].tolist()
             wanted = [-100] * (len(prompt) - 1) + [*text, model.tokenizer.end]  # -100: not counted
             alone.append(model.model(**features, decoder_input_ids=torch.tensor([[*prompt, *text]]), labels=torch.tensor([wanted])).loss)
     assert left_out == 0 and float(loss) == pytest.approx(float(torch.stack(alone).mean()), rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["none", "ctc"])
+@pytest.mark.parametrize(("model", "kind"), [*((make, "none") for make in MAKERS), (make_whisper, "ctc")], indirect=["model"])
 def test_a_pruned_model_learns_and_is_heard_as_it_decodes(model, make_data, tmp_path, kind):
     data, proposal = make_data(6), PruningProposal.parse("encoder=1+decoder=2", {"encoder": 2, "decoder": 3})
     student = model.prune(proposal)
@@ -64,7 +62,8 @@ def test_a_pruned_model_learns_and_is_heard_as_it_decodes(model, make_data, tmp_
     assert len(trained) == 3 and (kind != "none" or trained[-1] < trained[0])
     changed = {name for name, weight in result.model.state_dict().items() if not torch.equal(weight, before[name])}
     assert any("encoder.layers" in name for name in changed) and any("decoder.layers" in name for name in changed)
-    assert not any("conv" in name for name in changed), "the front end is frozen"
+    front = tuple(f"model.{model.parts.encoder}.{part}" for part in model.parts.family.front)
+    assert not any(name.startswith(front) for name in changed), "the front end is frozen"
     references = {utterance.utt_id: utterance.text for utterance in data}
     limits = {utterance.utt_id: model.tokenizer.encode(utterance.text) for utterance in data}
     assert result.error_rate == error_rate(references, decode(result.model, data, hypotheses=limits)).rate
@@ -86,6 +85,7 @@ def test_distillation_compares_the_rows_of_tokens(model, make_data):
     assert found == pytest.approx(2 * output_changes(Speech(model, data, hypotheses=tokens), [proposal], "kl")[proposal], rel=1e-3)
 
 
+@pytest.mark.parametrize("model", [make_whisper, make_canary], indirect=True)
 def test_distillation_alone_reads_hypotheses_and_no_text(model, make_data, tmp_path):
     """The loss that falls is the divergence on the teacher's own words; an utterance without any is left out."""
     data, proposal = make_data(6), PruningProposal.parse("decoder=2", {"encoder": 2, "decoder": 3})

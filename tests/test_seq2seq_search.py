@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from fixtures.moonshine import make_moonshine
-from fixtures.speech_to_text import make_speech_to_text
+from fixtures.encoder_decoders import MAKERS, load_small
 from fixtures.whisper import SAMPLE_RATE, make_whisper
 
 import comflp.models
@@ -41,12 +40,12 @@ def model(tmp_path_factory):
     return comflp.models.load(directory, language="it")
 
 
-@pytest.fixture(scope="module", params=[make_whisper, make_moonshine, make_speech_to_text])
+@pytest.fixture(scope="module", params=MAKERS)
 def each(request, model, tmp_path_factory):
     """A model of each family."""
     if request.param is make_whisper:
         return model
-    return comflp.models.load(request.param(tmp_path_factory.mktemp("model"), encoder_layers=3, decoder_layers=3, seed=6))
+    return load_small(request.param, tmp_path_factory.mktemp("model"), encoder_layers=3, decoder_layers=3, seed=6)
 
 
 @pytest.fixture

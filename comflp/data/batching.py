@@ -62,7 +62,6 @@ def make_batches(
     its count exceed ``max_utterances``, or its share of padding exceed ``max_padding``. An utterance longer than
     ``max_seconds`` is a batch of its own. window: seconds to which the model pads every utterance whatever its length, so
     that all count as much and none pads another. The same utterances give the same batches, in whatever order they come.
-    Raises ComflpError for an utterance beyond the window, before any work is done.
 
     >>> from comflp.data.data_dir import Utterance
     >>> lengths = {"a": 1.0, "b": 3.0, "c": 2.99, "d": 1.0, "e": 9.0}
@@ -76,7 +75,6 @@ def make_batches(
     batches: list[list[Utterance]] = []
     spoken = 0.0
     for utterance in sorted(utterances, key=lambda u: (-u.duration, u.utt_id)):
-        refuse_too_long(utterance, utterance.duration, window)
         length = max(utterance.duration, window or 0.0)
         if batches:
             batch = batches[-1]
@@ -91,10 +89,10 @@ def make_batches(
     return batches
 
 
-def refuse_too_long(utterance: Utterance, seconds: float, window: float | None) -> None:
-    """ComflpError for an utterance beyond the window to which a model would cut it; None for a model without one."""
-    if window is not None and seconds > window:
-        raise ComflpError(f"utterance {utterance.utt_id} lasts {seconds:.1f} s, and this model takes {window:g} s at a time; "
+def refuse_too_long(utterance: Utterance, seconds: float, longest: float | None) -> None:
+    """ComflpError for an utterance of more seconds than a model takes at a time; None for a model that takes any."""
+    if longest is not None and seconds > longest:
+        raise ComflpError(f"utterance {utterance.utt_id} lasts {seconds:.1f} s, and this model takes {longest:g} s at a time; "
                           "cut it (Kaldi: segments), or leave it out")
 
 

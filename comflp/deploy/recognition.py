@@ -27,7 +27,8 @@ from comflp.deploy.formats import FORMATS
 from comflp.deploy.int8_torch import load_int8, weight_count
 from comflp.deploy.onnx_files import ONNX_FILE, session
 from comflp.models.directory import check_links
-from comflp.models.layered import LayeredModel, Tokenizer
+from comflp.models.layered import LayeredModel
+from comflp.models.tokenizer import Tokenizer
 from comflp.models.transformers.seq2seq import TransformersSeq2Seq
 from comflp.stacks import depths_of
 

@@ -9,7 +9,7 @@ import torch
 from speechbrain.decoders import CTCBeamSearcher
 
 from comflp.errors import ComflpError
-from comflp.models.layered import Tokenizer
+from comflp.models.tokenizer import Tokenizer
 
 _LOGGER = logging.getLogger("speechbrain.decoders.ctc")
 _WORD_START = "▁"

@@ -14,7 +14,8 @@ from comflp.errors import ComflpError
 from comflp.models.finite import check_finite
 from comflp.inference.loop import Pass
 from comflp.inference.speech import How, Speech
-from comflp.models.layered import LayeredModel, Tokenizer
+from comflp.models.layered import LayeredModel
+from comflp.models.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

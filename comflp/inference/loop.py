@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Container, Iterable, Iterator, Sequence
 
 from comflp.artifacts import fingerprint_value
-from comflp.data.batching import AudioBatch, load_batch, make_batches
+from comflp.data.batching import AudioBatch, load_batch, make_batches, refuse_too_long
 from comflp.data.data_dir import DataDir, Utterance
 from comflp.inference.device import device_of, evaluation
 from comflp.inference.journal import Journal, work_key
@@ -66,7 +66,12 @@ class Pass:
 
 
 def plan_batches(model: LayeredModel, data: DataDir, max_seconds: float) -> list[list[Utterance]]:
-    """Batches of at most ``max_seconds`` seconds as the model pads them, utterances of similar length together."""
+    """Batches of at most ``max_seconds`` seconds as the model pads them, utterances of similar length together.
+
+    Raises ComflpError for an utterance that is longer than the model takes, before any work is done.
+    """
+    for utterance in data.utterances:
+        refuse_too_long(utterance, utterance.duration, model.longest)
     return make_batches(data.utterances, max_seconds=max_seconds, window=model.window)
 
 

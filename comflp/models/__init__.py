@@ -8,7 +8,8 @@ from typing import Any
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
 from comflp.models.directory import check_directory
-from comflp.models.layered import LayeredModel, Output, Stack, State, Step, Tokenizer
+from comflp.models.layered import LayeredModel, Output, Stack, State, Step
+from comflp.models.tokenizer import Tokenizer
 
 __all__ = ["LayeredModel", "Output", "Stack", "State", "Step", "Tokenizer", "load"]
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from comflp.models.finite import finite_rows, not_finite
-
-if TYPE_CHECKING:
-    from comflp.models.layered import Tokenizer
+from comflp.models.tokenizer import Tokenizer
 
 
 def greedy_search(logits: torch.Tensor, num_frames: torch.Tensor, tokenizer: Tokenizer) -> list[str]:

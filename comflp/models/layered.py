@@ -7,7 +7,7 @@ import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple, Protocol, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 import torch
 import torch.utils.checkpoint
@@ -17,23 +17,8 @@ from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
 from comflp.models.finite import refuse_marked
 from comflp.models.greedy import best_paths, texts_of
+from comflp.models.tokenizer import Tokenizer
 from comflp.proposal import Proposal, PruningProposal, joined
-
-
-class Tokenizer(Protocol):
-    """Text to label ids and back, in the words of the model's own processor."""
-
-    vocab_size: int
-    blank_id: int
-
-    def encode(self, text: str) -> list[int]:
-        """Label ids of ``text``, without blanks; ComflpError names a character that has none."""
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of label ids after the CTC collapse (no repeats, no blanks)."""
-
-    def save(self, directory: Path) -> None:
-        """Write the tokenizer's files into a model directory."""
 
 
 class Step(NamedTuple):
@@ -138,6 +123,7 @@ class LayeredModel(torch.nn.Module, ABC):
     library_name, library_note: of the library that loads the directory, and how it does in Markdown, for the model card.
     window: seconds to which the model pads every utterance, None where it takes them as they are.
     teacher_forced: whether passes read ``batch.targets``, what the deep model itself recognises (``own_targets(state)`` gives it).
+    longest: seconds of the longest utterance that the model takes, None where it takes any.
     """
 
     family: str
@@ -148,6 +134,7 @@ class LayeredModel(torch.nn.Module, ABC):
     library_note: str = ""
     window: float | None = None
     teacher_forced: bool = False
+    longest: float | None = None
 
     @property
     @abstractmethod

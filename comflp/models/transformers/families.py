@@ -83,12 +83,16 @@ def _wav2vec2_bert(config: PreTrainedConfig) -> Family:
     )
 
 
+PARAKEET = Family(
+    layers="layers", front=("subsampling",),
+    feature_frames=lambda extractor, samples: torch.where(samples < extractor.n_fft, 0, samples // extractor.hop_length),
+    feature_extractor="ParakeetFeatureExtractor", processor="ParakeetProcessor",
+)
+"""Parakeet's encoder, from which paths start here, and its features; several families have it."""
+
+
 def _parakeet(config: PreTrainedConfig) -> Family:
-    return Family(
-        front=("encoder.subsampling",), convolutions="encoder.subsampling", head=("ctc_head",),
-        feature_frames=lambda extractor, samples: torch.where(samples < extractor.n_fft, 0, samples // extractor.hop_length),
-        feature_extractor="ParakeetFeatureExtractor", processor="ParakeetProcessor",
-    )
+    return replace(PARAKEET, layers="encoder.layers", front=("encoder.subsampling",), convolutions="encoder.subsampling", head=("ctc_head",))
 
 
 def _lasr(config: PreTrainedConfig) -> Family:

@@ -20,8 +20,8 @@ from comflp.models.transformers.directory import check_weights
 from comflp.models.transformers.families import FAMILIES, Kind
 from comflp.models.transformers.logging import one_line, quiet
 from comflp.models.transformers.model import TransformersCTC
-from comflp.models.transformers.seq2seq import Seq2SeqFamily, TransformersSeq2Seq
-from comflp.models.transformers.seq2seq_families import SEQ2SEQ
+from comflp.models.transformers.seq2seq import TransformersSeq2Seq
+from comflp.models.transformers.seq2seq_families import SEQ2SEQ, Seq2SeqFamily
 from comflp.models.transformers.split import Family
 from comflp.models.transformers.tokenizer_files import load_tokenizer
 from comflp.models.verify import refuse_unless_equal_to_library
@@ -31,6 +31,9 @@ _SPEC_AUGMENT = ("masked_spec_embed", "mask_time_emb_vector")
 
 _MAY_BE_LEFT_OVER = ("quantizer.", "project_q.", "project_hid.", *_SPEC_AUGMENT)
 """Weights of pre-training that fine-tuned checkpoints may still carry."""
+
+_LANGUAGE_MODELS = ("granite_speech", "granite_speech_plus", "qwen3_asr", "voxtral", "voxtral_realtime")
+"""Recognisers whose decoder is a language model."""
 
 
 def load_transformers(name_or_dir: str | Path, model_type: str | None, wanted_language: str | None = None) -> LayeredModel:
@@ -59,6 +62,8 @@ def load_transformers(name_or_dir: str | Path, model_type: str | None, wanted_la
         _load_language(model, name, language, len(tokenizer.encoder))
     parts = family.family(model.config) if isinstance(family, Kind) else family.family
     processor = getattr(transformers, parts.processor)(_load_extractor(parts, name), tokenizer)
+    if tokenizer.chat_template is not None:  # a directory has one file of it for both
+        processor.chat_template = tokenizer.chat_template
     return _cut(model, processor, getattr(model.config, "comflp", None) or _origin(name), name, wanted_language)
 
 
@@ -93,6 +98,11 @@ def _family(name: str, model_type: str | None) -> tuple[Kind | Seq2SeqFamily, ty
         return FAMILIES[model_type], AutoModelForCTC
     if model_type in SEQ2SEQ:
         return SEQ2SEQ[model_type], AutoModelForSpeechSeq2Seq
+    if model_type in _LANGUAGE_MODELS:
+        raise ComflpError(
+            f"{name} is a {model_type!r} model, a language model that reads the output of an audio encoder; models with a CTC "
+            f"head and encoder-decoder models can be loaded, of these families: {', '.join([*FAMILIES, *SEQ2SEQ])}"
+        )
     raise ComflpError(
         f"{name} is a {model_type!r} model; models of these families can be loaded: {', '.join([*FAMILIES, *SEQ2SEQ])}"
     )

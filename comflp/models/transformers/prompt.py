@@ -1,11 +1,16 @@
-"""Text to tokens and back for models that write text token by token after a prompt."""
+"""Text to tokens and back for models that write text token by token after a prompt, and where each family's prompt comes from."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Sequence
+from typing import Callable, Iterable, Sequence
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+import numpy as np
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+from transformers.models.canary.processing_canary import LANGUAGE_CODE_TO_NAME as CANARY_LANGUAGES
+from transformers.models.cohere_asr.processing_cohere_asr import LANGUAGES as COHERE_LANGUAGES
+from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from comflp.errors import ComflpError
 
@@ -13,40 +18,16 @@ from comflp.errors import ComflpError
 class TokenTokenizer:
     """The tokens of an encoder-decoder model, and what its hypotheses begin with.
 
-    tokenizer: the library's. model: whose generation settings say what starts and ends a hypothesis.
-    language: of a multilingual model, as a code or name that it knows; kept in the model's generation settings, so
-        that a saved directory recognises the same language. Needed where the model knows several and names none. A
-        model that knows one language has no use for it.
+    tokenizer: the library's. model: whose generation settings say what ends a hypothesis. prompt: token ids before one.
 
-    prompt: token ids before a hypothesis. end: the token id that ends it. vocab_size: tokens that the head tells apart.
-    Raises ComflpError for a language that the model says it does not know.
+    end: the token id that ends a hypothesis. vocab_size: tokens that the head tells apart.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, language: str | None):
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, prompt: list[int]):
         self.tokenizer = tokenizer
-        generation = model.generation_config
         self.vocab_size = model.config.vocab_size
-        self.end = generation.eos_token_id
-        start = generation.decoder_start_token_id
-        self.prompt = [model.config.decoder_start_token_id if start is None else start]
-        known = getattr(generation, "lang_to_id", None)
-        if known:
-            generation.language = _code(language or getattr(generation, "language", None), known)
-            generation.task = "transcribe"
-            self.prompt += [self._checked(f"<|{generation.language}|>", known), self._checked("transcribe", generation.task_to_id)]
-        elif getattr(generation, "is_multilingual", None) is False and (language or "en").lower() not in ("en", "english"):
-            raise ComflpError(f"this model recognises English alone, not {language!r}")
-        if getattr(generation, "no_timestamps_token_id", None) is not None:
-            self.prompt.append(generation.no_timestamps_token_id)
-
-    def _checked(self, name: str, ids: dict[str, int]) -> int:
-        """The id of a token of the prompt; ComflpError where the tokenizer has another token there, or none."""
-        if name not in ids or self.tokenizer.convert_ids_to_tokens(ids[name]) != f"<|{name.strip('<|>')}|>":
-            raise ComflpError(
-                f"the tokenizer has no token {name} where the model's generation settings say it is; use the tokenizer "
-                f"that the model was trained with"
-            )
-        return ids[name]
+        self.end = model.generation_config.eos_token_id
+        self.prompt = prompt
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``, without prompt and end."""
@@ -72,14 +53,113 @@ class TokenTokenizer:
         self.tokenizer.save_pretrained(directory)
 
 
-def _code(language: str | None, known: dict[str, int]) -> str:
-    """The code of a language of the model, from a code or an English name; ComflpError lists those there are."""
-    from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
+@dataclass(frozen=True)
+class Prompt:
+    """Where the prompt of a family comes from.
 
-    codes = sorted(token.strip("<|>") for token in known)
+    tokens: (processor, model, language or None) -> the token ids that a hypothesis begins with. The language of a
+        multilingual model, a code or an English name, is kept in the model's generation settings, so that a saved
+        directory recognises the same one; ComflpError where it is unknown, or neither given nor kept.
+    request: how the library's processor is asked for a waveform's inputs, in Python, ``{language}`` in the place of the
+        language; None where the library's pipeline needs nothing asked.
+    """
+
+    tokens: Callable[[ProcessorMixin, PreTrainedModel, str | None], list[int]]
+    request: str | None = None
+
+    def example(self, generation: GenerationConfig) -> str:
+        """Lines of Python that recognise speech with the library alone, for a model card."""
+        if self.request is None:
+            return 'from transformers import pipeline\n\nrecognise = pipeline("automatic-speech-recognition", "path/to/this/directory")\n'
+        request = self.request.format(language=repr(getattr(generation, "language", None)))
+        return (
+            "from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor\n\n"
+            'processor = AutoProcessor.from_pretrained("path/to/this/directory")\n'
+            'model = AutoModelForSpeechSeq2Seq.from_pretrained("path/to/this/directory")\n'
+            f"inputs = {request}\n"
+            "text = processor.batch_decode(model.generate(**inputs), skip_special_tokens=True)\n"
+        )
+
+
+def _start(processor: ProcessorMixin, model: PreTrainedModel, language: str | None) -> list[int]:
+    """The token that starts every hypothesis, of a model of one language."""
+    start = model.generation_config.decoder_start_token_id
+    return [model.config.decoder_start_token_id if start is None else start]
+
+
+def _whisper(processor: ProcessorMixin, model: PreTrainedModel, language: str | None) -> list[int]:
+    """Start, language, task and no timestamps, as the model's generation settings know them."""
+    generation, tokenizer = model.generation_config, processor.tokenizer
+    prompt, known = _start(processor, model, language), getattr(generation, "lang_to_id", None)
+    if known:
+        language = _kept(generation, language, (token.strip("<|>") for token in known))
+        generation.task = "transcribe"
+        prompt += [_checked(tokenizer, f"<|{language}|>", known), _checked(tokenizer, "transcribe", generation.task_to_id)]
+    elif getattr(generation, "is_multilingual", None) is False and (language or "en").lower() not in ("en", "english"):
+        raise ComflpError(f"this model recognises English alone, not {language!r}")
+    if getattr(generation, "no_timestamps_token_id", None) is not None:
+        prompt.append(generation.no_timestamps_token_id)
+    return prompt
+
+
+def _checked(tokenizer: PreTrainedTokenizerBase, name: str, ids: dict[str, int]) -> int:
+    """The id of a token of the prompt; ComflpError where the tokenizer has another token there, or none."""
+    if name not in ids or tokenizer.convert_ids_to_tokens(ids[name]) != f"<|{name.strip('<|>')}|>":
+        raise ComflpError(
+            f"the tokenizer has no token {name} where the model's generation settings say it is; use the tokenizer "
+            f"that the model was trained with"
+        )
+    return ids[name]
+
+
+def _canary(processor: ProcessorMixin, model: PreTrainedModel, language: str | None) -> list[int]:
+    """What the chat template of the model's directory makes of a request to transcribe, here of a second of silence."""
+    if processor.chat_template is None:
+        raise ComflpError("the model has no chat template, of which its prompt is made; put chat_template.jinja beside its weights")
+    language = _kept(model.generation_config, language, _with_tokens(processor.tokenizer, CANARY_LANGUAGES))
+    silence = np.zeros(processor.feature_extractor.sampling_rate, dtype=np.float32)
+    asked = processor.apply_transcription_request(silence, source_language=language)["decoder_input_ids"]
+    return _begun(processor, model, asked[0].tolist())
+
+
+def _cohere_asr(processor: ProcessorMixin, model: PreTrainedModel, language: str | None) -> list[int]:
+    language = _kept(model.generation_config, language, _with_tokens(processor.tokenizer, COHERE_LANGUAGES))
+    return _begun(processor, model, processor.get_decoder_prompt_ids(language))
+
+
+def _begun(processor: ProcessorMixin, model: PreTrainedModel, asked: list[int]) -> list[int]:
+    """``asked`` after the token that the library's search puts first where it is missing; ComflpError for unknown tokens."""
+    if None in asked or processor.tokenizer.unk_token_id in asked:
+        raise ComflpError(
+            "the tokenizer lacks a token of the prompt that the model's processor makes; use the tokenizer that the model was trained with"
+        )
+    start = _start(processor, model, None)
+    return asked if asked[:1] == start or start == [None] else [*start, *asked]
+
+
+def _with_tokens(tokenizer: PreTrainedTokenizerBase, codes: Iterable[str]) -> list[str]:
+    """Those of the codes of languages that the tokenizer has a token for."""
+    vocabulary = tokenizer.get_vocab()
+    return [code for code in codes if f"<|{code}|>" in vocabulary]
+
+
+def _kept(generation: GenerationConfig, language: str | None, known: Iterable[str]) -> str:
+    """The code of a language, one of those known, kept in the generation settings from here on; that kept before where it is None."""
+    generation.language = _code(language or getattr(generation, "language", None), sorted(known))
+    return generation.language
+
+
+def _code(language: str | None, codes: Sequence[str]) -> str:
+    """The code of a language of the model, from a code or an English name; ComflpError lists those there are."""
     if language is None:
         raise ComflpError(f"this model recognises several languages; say which one with --language: {', '.join(codes)}")
     code = TO_LANGUAGE_CODE.get(language.lower(), language.lower())
     if code not in codes:
         raise ComflpError(f"this model does not know the language {language!r}; it knows {', '.join(codes)}")
     return code
+
+
+START = Prompt(_start)
+WHISPER = Prompt(_whisper)
+CANARY = Prompt(_canary, "processor.apply_transcription_request(waveform, source_language={language})")
+COHERE_ASR = Prompt(_cohere_asr, "processor(waveform, language={language}, sampling_rate=16000)")

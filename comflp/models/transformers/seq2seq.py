@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel, ProcessorMixin
@@ -23,29 +22,9 @@ from comflp.models.transformers.catching import catch, without_random_skipping
 from comflp.models.transformers.logging import quiet
 from comflp.models.transformers.processor import input_lengths, normalised_waveforms, refuse_too_short
 from comflp.models.transformers.prompt import TokenTokenizer
-from comflp.models.transformers.split import Family, Split, module_at
+from comflp.models.transformers.seq2seq_families import Seq2SeqFamily
+from comflp.models.transformers.split import module_at, place_of
 from comflp.proposal import Proposal
-
-
-@dataclass(frozen=True)
-class Seq2SeqFamily:
-    """Where the parts of an encoder-decoder family are. Paths start from the whole model.
-
-    encoder: the encoder. family, split: how it is cut at its layers. decoder: the module that owns the decoder's layers.
-    tail: what follows the last decoder layer, up to the head. head: what makes logits.
-    counts: stack -> the key of the configuration that counts its layers. positions: the key that bounds the decoder's tokens.
-    encoded: (end of the encoder (B, T, D), its own frames (B, T) or None) -> the library's arguments for it.
-    """
-
-    family: Family
-    split: type[Split]
-    tail: tuple[str, ...]
-    head: str
-    counts: Mapping[str, str]
-    positions: str
-    encoded: Callable[[torch.Tensor, torch.Tensor | None], dict[str, Any]]
-    encoder: str = "model.encoder"
-    decoder: str = "model.decoder"
 
 
 class _Unkept(DynamicCache):
@@ -76,7 +55,7 @@ class TransformersSeq2Seq(LayeredModel):
         self.family = model.config.model_type
         self.origin = dict(origin)
         self.split = family.split(module_at(model, family.encoder), family.family)
-        self.tokenizer = TokenTokenizer(processor.tokenizer, model, language)
+        self.tokenizer = TokenTokenizer(processor.tokenizer, model, family.prompt.tokens(processor, model, language))
         self.sample_rate = processor.feature_extractor.sampling_rate
         if hasattr(processor.feature_extractor, "n_samples"):
             self.window = processor.feature_extractor.n_samples / self.sample_rate
@@ -86,10 +65,11 @@ class TransformersSeq2Seq(LayeredModel):
 
     @property
     def library_note(self) -> str:
-        return (
-            "or with transformers alone:\n\n```python\nfrom transformers import pipeline\n\n"
-            'recognise = pipeline("automatic-speech-recognition", "path/to/this/directory")\n```\n'
-        )
+        return f"or with transformers alone:\n\n```python\n{self.parts.prompt.example(self.model.generation_config)}```\n"
+
+    @property
+    def longest(self) -> float | None:
+        return self.parts.longest(self.model.config, self.processor.feature_extractor)
 
     @property
     def decoder(self) -> torch.nn.Module:
@@ -109,7 +89,7 @@ class TransformersSeq2Seq(LayeredModel):
 
     def begin(self, batch: AudioBatch) -> State:
         for utterance, samples in zip(batch.utterances, batch.num_samples.tolist()):
-            refuse_too_long(utterance, samples / self.sample_rate, self.window)
+            refuse_too_long(utterance, samples / self.sample_rate, self.longest)
         lengths = self._input_lengths(batch.num_samples)
         refuse_too_short(batch, self.split.layer_frames(lengths), self.sample_rate)
         state = self.split.begin(self._inputs(batch), lengths, lengths)
@@ -117,14 +97,16 @@ class TransformersSeq2Seq(LayeredModel):
 
     def _inputs(self, batch: AudioBatch) -> dict[str, torch.Tensor]:
         """The library's arguments for the encoder: waveforms, or features of each."""
-        extractor = self.processor.feature_extractor
         if self.split.family.feature_frames is None:
-            return {"input_values": normalised_waveforms(batch, extractor)}
-        rows = [
-            extractor(row[:samples].cpu().numpy(), sampling_rate=self.sample_rate, return_tensors="pt")["input_features"][0]
-            for row, samples in zip(batch.waveforms, batch.num_samples.tolist())
-        ]
+            return {"input_values": normalised_waveforms(batch, self.processor.feature_extractor)}
+        rows = [self._features(row[:samples])["input_features"][0] for row, samples in zip(batch.waveforms, batch.num_samples.tolist())]
         return {"input_features": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.device)}
+
+    def _features(self, waveform: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The arguments that the library's feature extractor makes of one waveform (T,), masks included."""
+        extractor = self.processor.feature_extractor
+        made = extractor(waveform.cpu().numpy(), sampling_rate=self.sample_rate, return_tensors="pt")
+        return {name: made[name].to(self.device) for name in extractor.model_input_names if name in made}
 
     def run(self, state: State, step: Step) -> State:
         if step == Step("decoder", ENTER):
@@ -167,7 +149,7 @@ class TransformersSeq2Seq(LayeredModel):
     @property
     def most_tokens(self) -> int:
         """Tokens of a hypothesis that the decoder's positions have room for."""
-        return getattr(self.model.config, self.parts.positions) - len(self.tokenizer.prompt) - 1
+        return getattr(*place_of(self.model.config, self.parts.positions)) - len(self.tokenizer.prompt) - 1
 
     def spell(
         self, state: State, proposal: Proposal | None = None, most_tokens: int | None = None
@@ -181,7 +163,7 @@ class TransformersSeq2Seq(LayeredModel):
         limits = self._limits(state) if most_tokens is None else [min(self.most_tokens, most_tokens)] * len(state.hidden)
         encoded = self._encoded(state)
         with self._decoder_of(proposal), quiet():
-            found = self.model.generate(**encoded, max_new_tokens=max(limits), num_beams=1, do_sample=False, **self._one_window)
+            found = self.model.generate(**encoded, **self._begun(len(limits)), max_new_tokens=max(limits), num_beams=1, do_sample=False)
         # What comes after the limit is there only because another utterance's is higher.
         return [self.tokenizer.between(row)[:limit] for row, limit in zip(found.tolist(), limits)]
 
@@ -190,11 +172,16 @@ class TransformersSeq2Seq(LayeredModel):
         limit = self.most_tokens
         return [tokens if len(tokens) >= limit else self.tokenizer.without_special(tokens) for tokens in self.spell(state)]
 
-    @cached_property
-    def _one_window(self) -> dict[str, bool]:
-        """What makes Whisper's ``generate`` end with its one window. A pruned model may write timestamps unasked, at which it would go on."""
+    def _begun(self, size: int) -> dict[str, Any]:
+        """What the library's search of ``size`` utterances begins with: the prompt.
+
+        Whisper makes it of its generation settings, and is told to end with its one window: a pruned model may write
+        timestamps unasked, at which it would go on.
+        """
         asked = "force_unique_generate_call"
-        return {asked: True} if asked in inspect.signature(type(self.model).generate).parameters else {}
+        if asked in inspect.signature(type(self.model).generate).parameters:
+            return {asked: True}
+        return {"decoder_input_ids": torch.tensor(self.tokenizer.prompt, device=self.device).repeat(size, 1)}
 
     def _limits(self, state: State) -> list[int]:
         """The most tokens of each utterance's text."""
@@ -225,13 +212,18 @@ class TransformersSeq2Seq(LayeredModel):
             for module in layer.modules():
                 if hasattr(module, "layer_idx"):
                     module.layer_idx = index
-        setattr(self.model.config, self.parts.counts["decoder"], len(layers))
+        self._count("decoder", len(layers))
+
+    def _count(self, stack: str, number: int) -> None:
+        setattr(*place_of(self.model.config, self.parts.counts[stack]), number)
 
     def library_logits(self, batch: AudioBatch) -> torch.Tensor:
         """(1, U, V): the library's own teacher-forced forward pass on a batch of one utterance with targets."""
         prompt = torch.tensor([self.tokenizer.prompt], device=self.device)
         tokens = torch.cat([prompt, batch.targets.to(self.device)], dim=1)
-        return self.model(**self._inputs(batch), decoder_input_ids=tokens, use_cache=False).logits[:, prompt.shape[1] - 1 :]
+        waveforms = self.split.family.feature_frames is None
+        inputs = self._inputs(batch) if waveforms else self._features(batch.waveforms[0])
+        return self.model(**inputs, decoder_input_ids=tokens, use_cache=False).logits[:, prompt.shape[1] - 1 :]
 
     def example_targets(self, size: int, length: int = 6, seed: int = 0) -> list[list[int]]:
         """``size`` lists of ``length`` tokens drawn at random, for a comparison of models."""
@@ -239,9 +231,9 @@ class TransformersSeq2Seq(LayeredModel):
         return torch.randint(0, self.tokenizer.vocab_size, (size, length), generator=generator).tolist()
 
     def keep_layers(self, kept: Mapping[str, Sequence[int]]) -> None:
-        encoder, decoder = self.split.stack.layers, self.decoder.layers
-        self.split.owner.layers = torch.nn.ModuleList(encoder[layer - 1] for layer in kept["encoder"])
-        setattr(self.model.config, self.parts.counts["encoder"], len(kept["encoder"]))
+        self.split.keep_layers(kept["encoder"])
+        self._count("encoder", len(kept["encoder"]))
+        decoder = self.decoder.layers
         self._set_decoder([decoder[layer - 1] for layer in kept["decoder"]])
         generation = self.model.generation_config
         heads = getattr(generation, "alignment_heads", None)

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Mapping
 
 import torch
+from transformers import FeatureExtractionMixin, PreTrainedConfig
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.moonshine.modeling_moonshine import MoonshineEncoderModelOutput
+from transformers.models.parakeet.modeling_parakeet import ParakeetEncoderModelOutput
 
 from comflp.data.batching import own_frames
 from comflp.models.layered import State
 from comflp.models.transformers.catching import Caught
-from comflp.models.transformers.seq2seq import Seq2SeqFamily
+from comflp.models.transformers.families import PARAKEET
+from comflp.models.transformers.prompt import CANARY, COHERE_ASR, START, WHISPER, Prompt
 from comflp.models.transformers.split import Family, Split
+
+
+@dataclass(frozen=True)
+class Seq2SeqFamily:
+    """Where the parts of an encoder-decoder family are. Paths start from the whole model.
+
+    encoder: the encoder. family, split: how it is cut at its layers. decoder: the module that owns the decoder's layers.
+    tail: what follows the last decoder layer, up to the head. head: what makes logits.
+    counts: stack -> where the configuration counts its layers. positions: where it bounds the decoder's tokens; both are
+        names, after those of the configuration inside which they are, such as ``decoder_config.num_hidden_layers``.
+    encoded: (end of the encoder (B, T, D), its own frames (B, T) or None) -> the library's arguments for it.
+    prompt: where that of a hypothesis comes from.
+    longest: (configuration, feature extractor) -> seconds of the longest utterance that the model takes, None for any.
+    """
+
+    family: Family
+    split: type[Split]
+    head: str
+    counts: Mapping[str, str]
+    positions: str
+    encoded: Callable[[torch.Tensor, torch.Tensor | None], dict[str, Any]]
+    tail: tuple[str, ...] = ("model.decoder.norm",)
+    prompt: Prompt = START
+    longest: Callable[[PreTrainedConfig, FeatureExtractionMixin], float | None] = lambda config, extractor: None
+    encoder: str = "model.encoder"
+    decoder: str = "model.decoder"
 
 
 class WindowSplit(Split):
@@ -55,6 +85,10 @@ def _moonshine(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str, Any]
     return {"encoder_outputs": MoonshineEncoderModelOutput(hidden, attention_mask=None if own is None else own.int())}
 
 
+def _parakeet(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str, Any]:
+    return {"encoder_outputs": ParakeetEncoderModelOutput(hidden, attention_mask=None if own is None else own.int())}
+
+
 def _speech_to_text(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str, Any]:
     if own is None:
         return _unmasked(hidden, own)
@@ -69,6 +103,12 @@ _BART: dict[str, Any] = {
 }
 """What models after BART's pattern have in common."""
 
+def _positions_of_parakeet(config: PreTrainedConfig, extractor: FeatureExtractionMixin) -> float:
+    """Seconds that the positions of Parakeet's encoder have room for."""
+    encoder = config.encoder_config
+    return encoder.max_position_embeddings * encoder.subsampling_factor * extractor.hop_length / extractor.sampling_rate
+
+
 SEQ2SEQ: dict[str, Seq2SeqFamily] = {
     "whisper": Seq2SeqFamily(
         family=Family(
@@ -79,12 +119,13 @@ SEQ2SEQ: dict[str, Seq2SeqFamily] = {
         split=WindowSplit,
         head="proj_out",
         encoded=_unmasked,
+        prompt=WHISPER,
+        longest=lambda config, extractor: extractor.n_samples / extractor.sampling_rate,
         **_BART,
     ),
     "moonshine": Seq2SeqFamily(
         family=Family(layers="layers", front=("conv1", "conv2", "conv3"), tail=("layer_norm",), front_reads_padding=True),
         split=MoonshineSplit,
-        tail=("model.decoder.norm",),
         head="proj_out",
         counts={"encoder": "encoder_num_hidden_layers", "decoder": "decoder_num_hidden_layers"},
         positions="max_position_embeddings",
@@ -100,6 +141,27 @@ SEQ2SEQ: dict[str, Seq2SeqFamily] = {
         head="lm_head",
         encoded=_speech_to_text,
         **_BART,
+    ),
+    "canary": Seq2SeqFamily(
+        family=replace(PARAKEET, processor="CanaryProcessor"),
+        split=Split,
+        head="proj_out",
+        counts={"encoder": "encoder_config.num_hidden_layers", "decoder": "decoder_config.num_hidden_layers"},
+        positions="decoder_config.max_position_embeddings",
+        encoded=_parakeet,
+        prompt=CANARY,
+        longest=_positions_of_parakeet,
+    ),
+    "cohere_asr": Seq2SeqFamily(
+        # The extractor adds noise, drawn from the number of samples alone: the same whenever and beside whatever it runs.
+        family=replace(PARAKEET, feature_extractor="CohereAsrFeatureExtractor", processor="CohereAsrProcessor"),
+        split=Split,
+        head="proj_out",
+        counts={"encoder": "encoder_config.num_hidden_layers", "decoder": "num_hidden_layers"},
+        positions="max_position_embeddings",
+        encoded=_parakeet,
+        prompt=COHERE_ASR,
+        longest=lambda config, extractor: min(extractor.max_audio_clip_s, _positions_of_parakeet(config, extractor)),
     ),
 }
 """``model_type`` of config.json -> where the parts of a model of it are."""

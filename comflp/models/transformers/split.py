@@ -226,3 +226,11 @@ def module_at(root: torch.nn.Module, path: str) -> torch.nn.Module | None:
         if root is None:
             return None
     return root
+
+
+def place_of(config: Any, path: str) -> tuple[Any, str]:
+    """The configuration, ``config`` or one inside it, that holds the value at a dotted path, and the value's name there."""
+    *owners, name = path.split(".")
+    for owner in owners:
+        config = getattr(config, owner)
+    return config, name
