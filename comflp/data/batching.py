@@ -21,8 +21,8 @@ _ROUNDING = 1e-9
 class AudioBatch:
     """``waveforms`` (B, T) float32, zero after each utterance's end; ``num_samples`` (B,) int64; ``utterances`` of length B.
 
-    ``targets`` (B, U) int64 and ``num_targets`` (B,) int64: the tokens that a decoder reads in a teacher-forced pass,
-    padded with zeros; None where there are none.
+    ``targets`` (B, U) int64 and ``num_targets`` (B,) int64: the tokens that a decoder reads in a teacher-forced pass, or the
+    steps of a transducer's path, padded with zeros; None where there are none.
     """
 
     utterances: tuple[Utterance, ...]

@@ -88,7 +88,9 @@ def _reason(model: LayeredModel, form: Format) -> str | None:
         return None if kind == "a window" else "CTranslate2 reads encoder-decoder models such as Whisper"
     if form.runtime == "torch":
         return None
-    if len(model.stacks) > 1 and kind != "a window":
+    if model.teacher_forced and len(model.stacks) == 1:
+        return "no graph of a transducer is written yet; transformers reads the model directory as it is"
+    if model.teacher_forced and kind != "a window":
         return "of encoder-decoder models these runtimes read Whisper; transformers reads the model directory as it is"
     if kind == "a window":
         return None if form.precision in ("float32", "int8") else "encoder-decoder models are exported in float32 and int8"

@@ -36,7 +36,7 @@ class CTCBrain(sb.Brain):
         self.batch_ids = [utterance.utt_id for utterance in batch.audio.utterances]
         h = self.hparams
         if stage != sb.Stage.TRAIN:
-            return self.modules.model(h.objective.taught(batch)), batch
+            return self.modules.model(h.objective.taught(batch), return_hidden=h.objective.reads_hidden), batch
         seed = hash((h.seed, h.epoch_counter.current, self.step, sb.utils.distributed.get_rank() or 0)) & 0x7FFFFFFF
         torch.manual_seed(seed)
         random.seed(seed)
@@ -46,7 +46,7 @@ class CTCBrain(sb.Brain):
         output = self.modules.model(
             batch.audio,
             layerdrop=h.layerdrop,
-            return_hidden=h.distillation is not None and h.distillation.hidden_weight > 0,
+            return_hidden=h.objective.reads_hidden or (h.distillation is not None and h.distillation.hidden_weight > 0),
             checkpoint_layers=h.gradient_checkpointing,
             drop_generator=random.Random(seed),
         )

@@ -43,7 +43,7 @@ class Distillation:
 
         Of models that write token by token the posteriors that ``ctc`` compares are those of tokens, after the labels' tokens
         before them. ``only`` compares posteriors and reads no labels: it needs ``hypotheses``. Raises ComflpError for another
-        name, and for the hidden states of several stacks.
+        name, for the hidden states of several stacks, and for what needs the path of a transducer's labels.
         """
         if kind not in DISTILLATIONS:
             raise ComflpError(f"--distill {kind} is none of {', '.join(DISTILLATIONS)}")
@@ -51,6 +51,9 @@ class Distillation:
             return None
         if kind in ("hidden", "both") and len(teacher.stacks) > 1:
             raise ComflpError(f"--distill {kind}: hidden states are compared in models of one stack; take ctc, the posteriors")
+        if kind in ("ctc", "both") and hasattr(teacher, "label_losses"):
+            raise ComflpError(f"--distill {kind}: the labels of a transducer do not say at which frames its posteriors are compared; "
+                              f"take only, which compares them along the deep model's own paths, or hidden")
         made = cls(teacher.eval(), tuple(kept), **weights)
         if kind == "only":
             return replace(made, hidden_weight=0.0, hypotheses=hypotheses)

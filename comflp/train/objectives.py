@@ -1,4 +1,4 @@
-"""What a model learns from labels: CTC's loss of frames, or the cross entropy of tokens that its decoder reads."""
+"""What a model learns from labels: CTC's loss of frames, the cross entropy of tokens that its decoder reads, or a transducer's loss of all paths."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from comflp.models.layered import LayeredModel, Output
 
 
 class Objective(Protocol):
-    """How a kind of model is taught, and how it is heard in validation."""
+    """How a kind of model is taught, and how it is heard in validation. reads_hidden: whether the loss needs the output's hidden states."""
+
+    reads_hidden: bool
 
     def taught(self, batch: LabelledBatch) -> AudioBatch:
         """The audio as the model's forward pass takes it in training."""
@@ -28,7 +30,9 @@ class Objective(Protocol):
 
 
 def objective_of(model: LayeredModel) -> Objective:
-    """The objective of a model: of tokens where it writes token by token, else of CTC."""
+    """The objective of a model: its own loss where it has one, of tokens where it writes token by token, else of CTC."""
+    if hasattr(model, "label_losses"):
+        return Paths(model)
     return Tokens(model) if model.teacher_forced else Frames(model)
 
 
@@ -37,6 +41,7 @@ class Frames:
     """CTC."""
 
     model: LayeredModel
+    reads_hidden = False
 
     def taught(self, batch: LabelledBatch) -> AudioBatch:
         return batch.audio
@@ -53,9 +58,10 @@ class Tokens:
     """Cross entropy of the next token, the end of the text among them, after the label's tokens before it."""
 
     model: LayeredModel
+    reads_hidden = False
 
     def taught(self, batch: LabelledBatch) -> AudioBatch:
-        return batch.audio.with_targets(row[:length].tolist() for row, length in zip(batch.labels, batch.num_labels))
+        return with_labels(batch)
 
     def loss(self, output: Output, batch: LabelledBatch) -> tuple[torch.Tensor, int]:
         # An utterance without labels, which an error rate takes and a loss does not, has rows that are not counted.
@@ -70,6 +76,34 @@ class Tokens:
     def texts(self, output: Output, batch: LabelledBatch) -> list[str]:
         (decoded,) = decode_batches(self.model, [self.taught(batch)])  # cut off at twice the label's tokens and 8 more
         return decoded.texts
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The loss that a model has itself (``label_losses``), a transducer's: of all paths through frames and labels."""
+
+    model: LayeredModel
+    reads_hidden = True
+
+    def taught(self, batch: LabelledBatch) -> AudioBatch:
+        # In the place of labels there may be a teacher's paths, whose rows are compared. The loss of labels reads no row.
+        return with_labels(batch)
+
+    def loss(self, output: Output, batch: LabelledBatch) -> tuple[torch.Tensor, int]:
+        counted = batch.num_labels > 0
+        if not counted.any():
+            return output.logits.new_zeros(()), len(counted)
+        hidden, frames, labels, lengths = (each[counted] for each in (output.hidden[-1], output.hidden_frames, batch.labels, batch.num_labels))
+        return (self.model.label_losses(hidden, frames, labels, lengths) / lengths).mean(), int((~counted).sum())
+
+    def texts(self, output: Output, batch: LabelledBatch) -> list[str]:
+        (decoded,) = decode_batches(self.model, [batch.audio])
+        return decoded.texts
+
+
+def with_labels(batch: LabelledBatch) -> AudioBatch:
+    """The audio of a batch with its labels as targets."""
+    return batch.audio.with_targets(row[:length].tolist() for row, length in zip(batch.labels, batch.num_labels))
 
 
 def ctc_loss(output: Output, batch: LabelledBatch, blank_id: int) -> tuple[torch.Tensor, int]:

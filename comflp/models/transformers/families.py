@@ -230,3 +230,9 @@ FAMILIES: dict[str, Kind] = {
     "granite_speech5_ctc": Kind(_granite, GraniteSplit),
 }
 """``model_type`` of config.json -> how a model of it is cut at its layers."""
+
+TRANSDUCERS: dict[str, Kind] = {
+    "parakeet_rnnt": Kind(lambda config: replace(_parakeet(config), processor_options={"decoder_type": "rnnt"})),
+    "parakeet_tdt": Kind(lambda config: replace(_parakeet(config), processor_options={"decoder_type": "tdt"})),
+}
+"""The same of transducers, whose ``head`` is not used."""

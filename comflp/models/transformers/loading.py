@@ -8,7 +8,15 @@ from pathlib import Path
 import torch
 import transformers
 from huggingface_hub import hf_hub_download
-from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq, FeatureExtractionMixin, PreTrainedModel, ProcessorMixin
+from transformers import (
+    AutoModelForCTC,
+    AutoModelForRNNT,
+    AutoModelForSpeechSeq2Seq,
+    AutoModelForTDT,
+    FeatureExtractionMixin,
+    PreTrainedModel,
+    ProcessorMixin,
+)
 
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
@@ -17,14 +25,18 @@ from comflp.models.layered import LayeredModel
 from comflp.models.published import published
 from comflp.models.transformers import head as normed_head
 from comflp.models.transformers.directory import check_weights
-from comflp.models.transformers.families import FAMILIES, Kind
+from comflp.models.transformers.families import FAMILIES, TRANSDUCERS, Kind
 from comflp.models.transformers.logging import one_line, quiet
 from comflp.models.transformers.model import TransformersCTC
 from comflp.models.transformers.seq2seq import TransformersSeq2Seq
 from comflp.models.transformers.seq2seq_families import SEQ2SEQ, Seq2SeqFamily
 from comflp.models.transformers.split import Family
 from comflp.models.transformers.tokenizer_files import load_tokenizer
+from comflp.models.transformers.transducer import TransformersTransducer
 from comflp.models.verify import refuse_unless_equal_to_library
+
+_KNOWN = (*FAMILIES, *TRANSDUCERS, *SEQ2SEQ)
+"""The families that can be loaded, by their ``model_type``."""
 
 _SPEC_AUGMENT = ("masked_spec_embed", "mask_time_emb_vector")
 """The vector that SpecAugment puts in place of frames, under its name of today and of 2021; recognition never reads it."""
@@ -61,7 +73,7 @@ def load_transformers(name_or_dir: str | Path, model_type: str | None, wanted_la
     if language is not None:
         _load_language(model, name, language, len(tokenizer.encoder))
     parts = family.family(model.config) if isinstance(family, Kind) else family.family
-    processor = getattr(transformers, parts.processor)(_load_extractor(parts, name), tokenizer)
+    processor = getattr(transformers, parts.processor)(_load_extractor(parts, name), tokenizer, **parts.processor_options)
     if tokenizer.chat_template is not None:  # a directory has one file of it for both
         processor.chat_template = tokenizer.chat_template
     return _cut(model, processor, getattr(model.config, "comflp", None) or _origin(name), name, wanted_language)
@@ -85,7 +97,8 @@ def _cut(
 ) -> LayeredModel:
     family, _ = _family(name, model.config.model_type)
     if isinstance(family, Kind):
-        made = TransformersCTC(model, family.split(model.base_model, family.family(model.config)), processor, origin)
+        made_as = TransformersTransducer if model.config.model_type in TRANSDUCERS else TransformersCTC
+        made = made_as(model, family.split(model.base_model, family.family(model.config)), processor, origin)
     else:
         made = TransformersSeq2Seq(model, processor, family, origin, language)
     refuse_unless_equal_to_library(made.eval(), f"{name} (family {model.config.model_type})")
@@ -96,15 +109,17 @@ def _family(name: str, model_type: str | None) -> tuple[Kind | Seq2SeqFamily, ty
     """How a family is cut, and the library's class that loads it."""
     if model_type in FAMILIES:
         return FAMILIES[model_type], AutoModelForCTC
+    if model_type in TRANSDUCERS:
+        return TRANSDUCERS[model_type], AutoModelForTDT if model_type.endswith("_tdt") else AutoModelForRNNT
     if model_type in SEQ2SEQ:
         return SEQ2SEQ[model_type], AutoModelForSpeechSeq2Seq
     if model_type in _LANGUAGE_MODELS:
         raise ComflpError(
             f"{name} is a {model_type!r} model, a language model that reads the output of an audio encoder; models with a CTC "
-            f"head and encoder-decoder models can be loaded, of these families: {', '.join([*FAMILIES, *SEQ2SEQ])}"
+            f"head, transducers and encoder-decoder models can be loaded, of these families: {', '.join(_KNOWN)}"
         )
     raise ComflpError(
-        f"{name} is a {model_type!r} model; models of these families can be loaded: {', '.join([*FAMILIES, *SEQ2SEQ])}"
+        f"{name} is a {model_type!r} model; models of these families can be loaded: {', '.join(_KNOWN)}"
     )
 
 

@@ -47,12 +47,17 @@ class TransformersCTC(LayeredModel):
 
     @property
     def library_note(self) -> str:
-        lines = ["or with transformers alone:", "", "```python", "from transformers import AutoModelForCTC, AutoProcessor", ""]
-        lines += ['model = AutoModelForCTC.from_pretrained("path/to/this/directory")']
+        lines = ["or with transformers alone:", "", "```python", f"from transformers import {self.library_class}, AutoProcessor", ""]
+        lines += [f'model = {self.library_class}.from_pretrained("path/to/this/directory")']
         lines += ['processor = AutoProcessor.from_pretrained("path/to/this/directory")', "```", ""]
         if isinstance(self.model, normed_head.NormedHeadForCTC):
             lines += [normed_head.NOTE, ""]
         return "\n".join(lines)
+
+    @property
+    def library_class(self) -> str:
+        """The class of transformers that loads the directory."""
+        return "AutoModelForCTC"
 
     @property
     def stacks(self) -> Mapping[str, Stack]:
@@ -125,7 +130,7 @@ class TransformersCTC(LayeredModel):
     def save(self, directory: str | Path) -> None:
         """Write config, safetensors weights, processor and model card.
 
-        ``AutoModelForCTC.from_pretrained(directory)`` gives the same logits and
+        ``from_pretrained(directory)`` of the :attr:`library_class` gives the same logits and
         ``AutoProcessor.from_pretrained(directory)`` the same processor. Origin and
         proposals are under ``comflp`` in config.json and in README.md.
         """

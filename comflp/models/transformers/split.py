@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import torch
@@ -31,7 +31,7 @@ class Family:
         here it gets zeros there, which is what it sees at the end of an utterance alone.
     feature_frames: (feature extractor, samples (B,)) -> frames (B,) of the features that the model reads; None for a
         model that reads waveforms.
-    feature_extractor, processor: names of the library's classes.
+    feature_extractor, processor: names of the library's classes. processor_options: what the processor is made with besides.
     """
 
     layers: str = "encoder.layers"
@@ -45,6 +45,7 @@ class Family:
     feature_frames: Callable[[Any, torch.Tensor], torch.Tensor] | None = None
     feature_extractor: str = "Wav2Vec2FeatureExtractor"
     processor: str = "Wav2Vec2Processor"
+    processor_options: Mapping[str, str] = field(default_factory=dict)
 
 
 class Split:
