@@ -13,7 +13,6 @@ place of its own, which computes the same; the parameters are counted of the nar
 """
 
 import argparse
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -126,9 +125,10 @@ def main():
     for share in options.shares:
         kept = threshold_of(maps, share * whole)
         left = sum(one.size(kept) for one in maps)
+        parameters = model.num_parameters - whole + left
         found = bench.rows.of(f"{proposal} low rank {share} {options.utterances} {options.probe} {options.test}",
-                              partial(score_at, bench, model, maps, kept))
-        rows.append(row_of(model.num_parameters - whole + left, f"{left / whole:.0%}", f"{kept:.2%}", found))
+                              lambda: {**score_at(bench, model, maps, kept), "parameters": parameters})
+        rows.append(row_of(parameters, f"{left / whole:.0%}", f"{kept:.2%}", found))
     print(table(rows))
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tables of docs/evidence.md that are made on this corpus: deeper models, and noise. About two hours on two CPU cores,
-# most of it the training of the deep models; a run that was killed goes on from where it was.
+# The tables of docs/evidence.md that are made on this corpus: deeper models, noise, and what one would do instead. About
+# three hours on two CPU cores, most of it training; a run that was killed goes on from where it was.
 #
 #   local/evidence.sh --corpus DIR                      all parts
 #   local/evidence.sh --corpus DIR --parts noise        one of them
@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # options
 corpus=               # [path] copy of the dataset, as run.sh takes it
-parts="depth noise"   # which tables
+parts="depth noise instead" # which tables
 models="transformer12 deep24 deep48" # of depth; the others than run.sh's own have a conf/<model>.conf
 greedy=96             # utterances that GLP decodes at every step; its time grows with the cube of the layers
 snr=0                 # of noise: the lowest signal-to-noise ratio in dB
@@ -53,8 +53,19 @@ for part in $parts; do
           --choices skip_kl top --out "$repaired"
       done
       ;;
+    instead)
+      deep transformer12
+      ./run.sh --corpus "$corpus" --stage 1 --stop-stage 3
+      exp=exp/transformer12
+      python ../../benchmarks/repair_training.py finetune --exp "$exp" --out "$exp/repair.jsonl" --num-prune 6 --choices skip_kl \
+        --epochs 0 1 2 3 --starts pruned repaired scratch pruned_distilled repaired_distilled scratch_distilled
+      for removed in none 7-12; do
+        python ../../benchmarks/low_rank.py --exp "$exp" --out "$exp/low_rank.jsonl" --remove "$removed" --shares 0.5 0.33
+      done
+      python ../../benchmarks/instead.py --exp "$exp" --out exp/instead.png
+      ;;
     *)
-      printf 'evidence.sh: there is no part %s; the parts are depth and noise\n' "$part" >&2
+      printf 'evidence.sh: there is no part %s; the parts are depth, noise and instead\n' "$part" >&2
       exit 2
       ;;
   esac
