@@ -40,7 +40,7 @@ from comflp.repair.candidates import evaluate_repaired
 from comflp.scoring import check_references, error_rate
 from comflp.search import BlockMatrix, Candidate, coarse_searches
 from comflp.search.coarse.joint import MOST_SETS, joint_searches
-from comflp.search.coarse.refine import NUM_UTTERANCES, Refinement
+from comflp.search.coarse.refine import KINDS, NUM_UTTERANCES, Refinement
 from comflp.search.depth import most_within
 from comflp.search.fine.bootstrap import Difference, difference
 from comflp.search.fine.evaluate import evaluate
@@ -206,7 +206,7 @@ class _Run:
                 facts |= {"measure": "kl", "candidates": [candidate.as_dict() for candidate in found]}
                 return found
             num_prune = counts[0].total
-            refinement = Refinement(_REFINED, NUM_UTTERANCES, self.seed)
+            refinement = Refinement(_REFINED, NUM_UTTERANCES, self.seed, "kl" if self.deep.teacher_forced else KINDS[0])
             found = refinement.search(self.rest, self._matrix, [num_prune])[num_prune].candidates
             facts |= {"measure": "skip_kl", "candidates": [candidate.as_dict() for candidate in found]}
         return found

@@ -156,14 +156,16 @@ def test_frames_are_counted_as_the_model_counts_them(model, seconds):
     ("moonshine", "onnx", "of encoder-decoder models these runtimes read Whisper"),
     ("canary", "onnx", "of encoder-decoder models these runtimes read Whisper"),
     ("moonshine", "ctranslate2", "CTranslate2 reads encoder-decoder models such as Whisper"),
+    ("parakeet_tdt", "sherpa-onnx", "no graph of a transducer is written yet"),
 ])
 def test_a_format_that_a_family_cannot_have_is_refused_by_name_before_any_work(tmp_path, family, form, reason):
     from fixtures.canary import make_canary
     from fixtures.models import make_model as make_transformers_model
     from fixtures.moonshine import make_moonshine
+    from fixtures.transducers import make_tdt
     from fixtures.whisper import make_whisper
 
-    make = {"whisper": make_whisper, "moonshine": make_moonshine, "canary": make_canary}.get(family)
+    make = {"whisper": make_whisper, "moonshine": make_moonshine, "canary": make_canary, "parakeet_tdt": make_tdt}.get(family)
     directory = make(tmp_path / "m") if make else make_transformers_model(tmp_path / "m", family, "ABC ", num_layers=1)
     model = comflp.models.load(directory, language="it" if family in ("whisper", "canary") else None)
     with pytest.raises(ComflpError, match=f"a {family} model cannot be exported as {form}: {reason}"):

@@ -162,7 +162,7 @@ def test_hidden_states_of_a_decoder_are_means_over_its_own_tokens(each, data):
 
 
 def test_a_loss_of_frames_is_refused(model, data):
-    with pytest.raises(ComflpError, match="this model writes tokens; compare posteriors"):
+    with pytest.raises(ComflpError, match="which this model does not have; compare posteriors"):
         output_changes(Speech(model, data, hypotheses=HYPOTHESES), [PruningProposal.parse("decoder=1", DEPTHS)], "ctc")
 
 

@@ -40,7 +40,7 @@ def output_changes(speech: Speech, proposals: Sequence[Proposal], kind: str) -> 
     model, data = speech.model, speech.data
     kinds = [CHANGES[name] for name in kind.split("+")]
     if model.teacher_forced and kinds != [divergence]:
-        raise ComflpError(f"what {kind} compares is of frames, and this model writes tokens; compare posteriors (kl, skip_kl)")
+        raise ComflpError(f"what {kind} compares is of CTC's frames, which this model does not have; compare posteriors (kl, skip_kl, --refine-by kl)")
     nothing = model.nothing
     proposals = sorted(set(proposals) - {nothing})
     # The deep model's own path comes first, so that its output is there when the others' are compared with it.

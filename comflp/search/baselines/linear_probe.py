@@ -18,7 +18,7 @@ from comflp.data.data_dir import DataDir
 from comflp.data.training import LabelledBatch, LabelledDataset
 from comflp.inference.device import device_of, evaluation
 from comflp.inference.loop import track
-from comflp.models.layered import LayeredModel
+from comflp.models.layered import ENTER, LayeredModel
 from comflp.proposal import PruningProposal
 from comflp.search.baselines.fixed import removable
 
@@ -123,8 +123,13 @@ def _batches(dataset: LabelledDataset, max_seconds: float) -> list[list]:
 def _hidden(model: LayeredModel, batch: LabelledBatch) -> tuple[torch.Tensor, torch.Tensor]:
     """(L+1, B, T, D) outputs of the frozen layers and (B,) frames."""
     with evaluation(model):
-        output = model(batch.audio, return_hidden=True)
-    return torch.stack(output.hidden).float(), output.hidden_frames
+        state = model.begin(batch.audio)
+        hidden = [state.hidden]
+        for step in model.path():
+            state = model.run(state, step)
+            if step.layer > ENTER:
+                hidden.append(state.hidden)
+    return torch.stack(hidden).float(), state.num_frames
 
 
 def _losses(logits: torch.Tensor, frames: torch.Tensor, batch: LabelledBatch, blank_id: int) -> torch.Tensor:
