@@ -127,7 +127,7 @@ def main():
         left = sum(one.size(kept) for one in maps)
         parameters = model.num_parameters - whole + left
         found = bench.rows.of(f"{proposal} low rank {share} {options.utterances} {options.probe} {options.test}",
-                              lambda: {**score_at(bench, model, maps, kept), "parameters": parameters})
+                              lambda kept=kept, parameters=parameters: {**score_at(bench, model, maps, kept), "parameters": parameters})
         rows.append(row_of(parameters, f"{left / whole:.0%}", f"{kept:.2%}", found))
     print(table(rows))
 

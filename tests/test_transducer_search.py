@@ -21,6 +21,7 @@ from comflp.inference.speech import Speech
 from comflp.models.verify import noise_batch, verify_saved
 from comflp.proposal import PruningProposal
 from comflp.repair import repair
+from comflp.repair.head import projection_of
 from comflp.scoring import error_rate
 from comflp.search.fine.evaluate import evaluate
 from comflp.train.distillation import Distillation
@@ -97,6 +98,15 @@ def test_the_encoder_is_repaired_and_an_rnnts_joint_network_fitted(model, speech
     assert ("output" in tried) == (model.family == "parakeet_rnnt"), "a TDT's last map makes two rows of a step"
     repaired.save(tmp_path / "repaired")
     verify_saved(repaired, tmp_path / "repaired")
+
+
+def test_a_map_as_wide_as_the_rows_is_not_taken_for_the_last_one(tmp_path):
+    """Of a TDT whose networks are as wide as it has symbols."""
+    deep = comflp.models.load(make_tdt(tmp_path / "deep", decoder_hidden_size=9))
+    batch = noise_batch(SAMPLE_RATE, (0.5,)).with_targets(deep.example_targets(1))
+    assert deep.num_symbols == deep.model.decoder.decoder_projector.out_features == 9
+    with torch.no_grad():
+        assert projection_of(deep, deep.begin(batch)) is None
 
 
 def test_the_loss_is_the_librarys_own_of_each_utterance_alone(model, data):

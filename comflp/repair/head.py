@@ -14,7 +14,7 @@ ITERATIONS = 30
 
 
 def projection_of(model: LayeredModel, state: State) -> str | None:
-    """The name of the linear map that makes the logits; None where there is none, or where its weights are used elsewhere."""
+    """The name of the linear map that makes the logits, the last one; None where there is none, or where its weights are used elsewhere."""
     kinds = (torch.nn.Linear, torch.nn.Conv1d)
     called: list[str] = []
     handles = [module.register_forward_pre_hook(lambda _, __, name=name: called.append(name))
@@ -24,10 +24,9 @@ def projection_of(model: LayeredModel, state: State) -> str | None:
     finally:
         for handle in handles:
             handle.remove()
-    shared = shared_parameters(model)
-    weights = {name: LinearMap(model, name).weight for name in called}
-    found = [name for name, weight in weights.items() if len(weight) == width and id(weight) not in shared]
-    return found[-1] if found else None
+    weight = LinearMap(model, called[-1]).weight if called else None
+    makes_logits = weight is not None and len(weight) == width
+    return called[-1] if makes_logits and id(weight) not in shared_parameters(model) else None
 
 
 def projection_inputs(model: LayeredModel, name: str, states: Sequence[State]) -> list[torch.Tensor]:
