@@ -44,7 +44,7 @@ def test_the_loss_is_the_librarys_own_of_each_utterance_alone(model, make_data):
         loss, left_out = objective.loss(model(objective.taught(batch)), batch)
         alone = []
         for waveform, samples, labels, length in zip(batch.audio.waveforms, batch.audio.num_samples, batch.labels, batch.num_labels):
-            features = library_features(model.processor, waveform[:samples].numpy())
+            features = library_features(model.family, model.processor, waveform[:samples].numpy())
             prompt, text = model.tokenizer.prompt, labels[:length].tolist()
             wanted = [-100] * (len(prompt) - 1) + [*text, model.tokenizer.end]  # -100: not counted
             alone.append(model.model(**features, decoder_input_ids=torch.tensor([[*prompt, *text]]), labels=torch.tensor([wanted])).loss)

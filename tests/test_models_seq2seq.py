@@ -51,6 +51,8 @@ def by_hand(model, proposal):
         owner = library_model.get_submodule(f"model.{stack}")
         owner.layers = torch.nn.ModuleList(owner.layers[layer - 1] for layer in proposal.of(stack).kept)
         setattr(*place_of(library_model.config, key), len(owner.layers))
+        if hasattr(owner.config, "sliding_windows"):
+            owner.config.sliding_windows = [owner.config.sliding_windows[layer - 1] for layer in proposal.of(stack).kept]
     for index, layer in enumerate(library_model.model.decoder.layers):
         layer.self_attn.layer_idx = layer.encoder_attn.layer_idx = index
     return library_model.eval()
@@ -60,7 +62,7 @@ def library_rows(model, library_model, audio):
     """Rows of logits of each utterance alone, by the library's own forward pass."""
     rows = []
     for waveform, samples, targets, length in zip(audio.waveforms, audio.num_samples, audio.targets, audio.num_targets):
-        inputs = library_features(model.processor, waveform[:samples].numpy())
+        inputs = library_features(model.family, model.processor, waveform[:samples].numpy())
         tokens = torch.tensor([[*model.tokenizer.prompt, *targets[:length].tolist()]])
         with torch.no_grad():
             logits = library_model(**inputs, decoder_input_ids=tokens, use_cache=False).logits[0]

@@ -109,14 +109,17 @@ LAYERS: dict[str, tuple[SubBlock, ...]] = {
         )
         for family in ("Whisper", "Speech2Text")
     },
-    "MoonshineEncoderLayer": (_attention("self_attn", "o_proj", after="post_attention_layernorm"), _MOONSHINE_FEED_FORWARD),
+    **{
+        f"{family}EncoderLayer": (_attention("self_attn", "o_proj", after="post_attention_layernorm"), _MOONSHINE_FEED_FORWARD)
+        for family in ("Moonshine", "MoonshineStreaming")
+    },
     **{
         f"{family}DecoderLayer": (
             _attention("self_attn", "o_proj", after="post_attention_layernorm"),
             _attention("encoder_attn", "o_proj", after="final_layernorm", memory=("encoder_attn.k_proj", "encoder_attn.v_proj")),
             _MOONSHINE_FEED_FORWARD,
         )
-        for family in ("Moonshine", "Canary", "CohereAsr")
+        for family in ("Moonshine", "MoonshineStreaming", "Canary", "CohereAsr")
     },
 }
 """Class of a layer -> its sub-blocks in order."""

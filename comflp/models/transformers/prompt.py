@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterable, Sequence
@@ -20,13 +21,15 @@ class TokenTokenizer:
 
     tokenizer: the library's. model: whose generation settings say what ends a hypothesis. prompt: token ids before one.
 
-    end: the token id that ends a hypothesis. vocab_size: tokens that the head tells apart.
+    end: the token id that ends a hypothesis, the first of several that may. vocab_size: tokens that the head tells apart.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, prompt: list[int]):
         self.tokenizer = tokenizer
         self.vocab_size = model.config.vocab_size
-        self.end = model.generation_config.eos_token_id
+        ends = model.generation_config.eos_token_id
+        self._ends = set(ends if isinstance(ends, list) else [ends])
+        self.end = ends[0] if isinstance(ends, list) else ends
         self.prompt = prompt
 
     def encode(self, text: str) -> list[int]:
@@ -41,7 +44,7 @@ class TokenTokenizer:
         """``ids`` after the prompt and up to the first end, special tokens among them."""
         length = len(self.prompt)
         ids = list(ids[length:] if list(ids[:length]) == self.prompt else ids)
-        return ids[: ids.index(self.end)] if self.end in ids else ids
+        return list(itertools.takewhile(lambda token: token not in self._ends, ids))
 
     def without_special(self, ids: Sequence[int]) -> list[int]:
         """``ids`` that spell text."""
@@ -160,6 +163,7 @@ def _code(language: str | None, codes: Sequence[str]) -> str:
 
 
 START = Prompt(_start)
+START_AFTER_REQUEST = Prompt(_start, "processor(waveform, sampling_rate=16000)")
 WHISPER = Prompt(_whisper)
 CANARY = Prompt(_canary, "processor.apply_transcription_request(waveform, source_language={language})")
 COHERE_ASR = Prompt(_cohere_asr, "processor(waveform, language={language}, sampling_rate=16000)")

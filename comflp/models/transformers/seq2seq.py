@@ -222,7 +222,7 @@ class TransformersSeq2Seq(LayeredModel):
         prompt = torch.tensor([self.tokenizer.prompt], device=self.device)
         tokens = torch.cat([prompt, batch.targets.to(self.device)], dim=1)
         waveforms = self.split.family.feature_frames is None
-        inputs = self._inputs(batch) if waveforms else self._features(batch.waveforms[0])
+        inputs = self.split.asked(self._inputs(batch)) if waveforms else self._features(batch.waveforms[0])
         return self.model(**inputs, decoder_input_ids=tokens, use_cache=False).logits[:, prompt.shape[1] - 1 :]
 
     def example_targets(self, size: int, length: int = 6, seed: int = 0) -> list[list[int]]:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, Sequence
 
 import torch
+from torch.nn import functional
 from transformers import FeatureExtractionMixin, PreTrainedConfig
+from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.moonshine.modeling_moonshine import MoonshineEncoderModelOutput
+from transformers.models.moonshine_streaming.modeling_moonshine_streaming import (
+    MoonshineStreamingEncoderModelOutput,
+    sliding_window_mask_function,
+)
 from transformers.models.parakeet.modeling_parakeet import ParakeetEncoderModelOutput
 
 from comflp.data.batching import own_frames
 from comflp.models.layered import State
 from comflp.models.transformers.catching import Caught
 from comflp.models.transformers.families import PARAKEET
-from comflp.models.transformers.prompt import CANARY, COHERE_ASR, START, WHISPER, Prompt
+from comflp.models.transformers.prompt import CANARY, COHERE_ASR, START, START_AFTER_REQUEST, WHISPER, Prompt
 from comflp.models.transformers.split import Family, Split
 
 
@@ -67,6 +73,49 @@ class MoonshineSplit(Split):
         return lengths
 
 
+class MoonshineStreamingSplit(Split):
+    """Moonshine Streaming's encoder: each layer sees a window of frames of its own, which the configuration has by the layer's number.
+
+    The library's encoder has these windows where it is given a mask of samples, as its processor gives it.
+    """
+
+    def convolved_frames(self, lengths: torch.Tensor) -> torch.Tensor:
+        length = self.base.embedder.frame_len
+        return torch.where(lengths < length, 0, -(-lengths // (4 * length)))
+
+    def asked(self, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        waveforms = inputs["input_values"]
+        padding = (0, -waveforms.shape[1] % self.base.embedder.frame_len)
+        mask = torch.ones_like(waveforms, dtype=torch.long)
+        return {"input_values": functional.pad(waveforms, padding), "attention_mask": functional.pad(mask, padding)}
+
+    def begin(self, inputs: Mapping[str, torch.Tensor], lengths: torch.Tensor, alone: torch.Tensor) -> State:
+        state = super().begin(inputs, lengths, alone)
+        own = own_frames(state.num_frames, state.hidden.shape[1])
+        masks = {
+            window: create_bidirectional_mask(
+                config=self.owner.config, inputs_embeds=state.hidden, attention_mask=own,
+                and_mask_function=sliding_window_mask_function(window),
+            )
+            for window in set(self._windows)
+        }
+        return replace(state, context={**state.context, "masks": masks})
+
+    @property
+    def _windows(self) -> list[tuple[int, int]]:
+        return [tuple(window) for window in self.owner.config.sliding_windows]
+
+    def run(self, state: State, layer: int) -> State:
+        kwargs = {**state.context["kwargs"], "attention_mask": state.context["masks"][self._windows[layer - 1]]}
+        return super().run(replace(state, context={**state.context, "kwargs": kwargs}), layer)
+
+    def keep_layers(self, kept: Sequence[int]) -> None:
+        windows = [list(self._windows[layer - 1]) for layer in kept]
+        super().keep_layers(kept)
+        for config in self.counting_configurations():
+            config.sliding_windows = windows
+
+
 class Speech2TextSplit(Split):
     """speech_to_text's encoder: convolutions over features whose padding they read."""
 
@@ -83,6 +132,10 @@ def _unmasked(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str, Any]:
 
 def _moonshine(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str, Any]:
     return {"encoder_outputs": MoonshineEncoderModelOutput(hidden, attention_mask=None if own is None else own.int())}
+
+
+def _moonshine_streaming(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str, Any]:
+    return {"encoder_outputs": MoonshineStreamingEncoderModelOutput(hidden, attention_mask=None if own is None else own.int())}
 
 
 def _parakeet(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str, Any]:
@@ -130,6 +183,19 @@ SEQ2SEQ: dict[str, Seq2SeqFamily] = {
         counts={"encoder": "encoder_num_hidden_layers", "decoder": "decoder_num_hidden_layers"},
         positions="max_position_embeddings",
         encoded=_moonshine,
+    ),
+    "moonshine_streaming": Seq2SeqFamily(
+        family=Family(
+            layers="layers", front=("embedder",), tail=("final_norm",), front_reads_padding=True, processor="MoonshineStreamingProcessor",
+        ),
+        split=MoonshineStreamingSplit,
+        head="proj_out",
+        counts={"encoder": "encoder_config.num_hidden_layers", "decoder": "num_hidden_layers"},
+        positions="max_position_embeddings",
+        encoded=_moonshine_streaming,
+        prompt=START_AFTER_REQUEST,
+        # The decoder has a position for each frame of the encoder, which is four of the configuration's.
+        longest=lambda config, extractor: config.max_position_embeddings * 4 * config.encoder_config.frame_ms / 1000,
     ),
     "speech_to_text": Seq2SeqFamily(
         family=Family(

@@ -129,10 +129,14 @@ class Split:
         caught = self._catch({**inputs, "attention_mask": own_frames(lengths, length).long()})
         return self._state(caught.hidden, lengths, alone, caught, own_frames(num_frames, caught.hidden.shape[1]))
 
+    def asked(self, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """The library's arguments for whole utterances of one length, as its processor makes them of ``inputs``."""
+        return inputs
+
     def _catch(self, inputs: Mapping[str, torch.Tensor]) -> Caught:
         configurations = {id(c): c for c in (self.base.config, getattr(self.owner, "config", None)) if c is not None}
         with without_random_skipping(*configurations.values()):
-            return catch(lambda: self.base(**inputs), self.owner, self.family.layers.rpartition(".")[2])
+            return catch(lambda: self.base(**self.asked(inputs)), self.owner, self.family.layers.rpartition(".")[2])
 
     def _state(
         self, hidden: torch.Tensor, lengths: torch.Tensor, alone: torch.Tensor, caught: Caught, own: torch.Tensor | None
