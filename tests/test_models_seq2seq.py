@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from fixtures.canary import LONGEST, make_canary, make_cohere_asr
@@ -12,6 +13,7 @@ from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, pipeline
 import comflp.models
 from comflp.data.batching import AudioBatch
 from comflp.data.data_dir import DataDir, Utterance
+from comflp.deploy import recognition
 from comflp.errors import ComflpError
 from comflp.inference.loop import plan_batches
 from comflp.models.transformers.window import with_window
@@ -222,6 +224,15 @@ def test_audio_that_the_library_would_cut_into_pieces_is_refused_by_name(tmp_pat
     with pytest.raises(ComflpError, match="utterance long one lasts 3.5 s, and this model takes 3 s at a time"):
         model.begin(named)
     assert len(model.begin(noise_batch(SAMPLE_RATE, (float(LONGEST),))).hidden) == 1
+
+
+def test_long_and_very_short_files_are_recognised_whole(tmp_path):
+    recognizer = recognition.of_model(load_small(make_cohere_asr, tmp_path, encoder_layers=1, decoder_layers=1))
+    waveform = noise_batch(SAMPLE_RATE, (7.0,)).waveforms[0].numpy()
+    thirds = np.array_split(waveform, 3)
+    assert recognizer.text(waveform) == " ".join(filter(None, map(recognizer.text, thirds)))
+    assert recognizer.text(waveform) != recognizer.text(waveform[: LONGEST * SAMPLE_RATE])
+    assert recognizer.text(waveform[:5]) == recognizer.text(np.concatenate([waveform[:5], np.zeros(100, np.float32)]))
 
 
 @pytest.mark.parametrize("family", ["granite_speech", "qwen3_asr", "voxtral"])

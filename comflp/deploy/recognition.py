@@ -1,7 +1,7 @@
 """Running models from whatever directory they lie in: the library's own, or an export, each with the runtime that it is for.
 
 A Recognizer turns waveforms of any length into text. Long ones go through a CTC model in overlapping chunks, whose frames
-are joined before they are collapsed, and through a model with a window piece by piece.
+are joined before they are collapsed, and through a model that takes so many seconds at a time in pieces of equal length.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ class TextRecognizer(Recognizer):
         """The text of a waveform, whose pieces follow one another."""
         if self.most_seconds is None:
             return self.recognise(waveform)
-        step = round(min(chunk_seconds, self.most_seconds) * self.sample_rate)
-        pieces = [waveform[start : start + step] for start in range(0, max(len(waveform), 1), step)]
+        longest = round(min(chunk_seconds, self.most_seconds) * self.sample_rate)
+        pieces = np.array_split(waveform, max(-(-len(waveform) // longest), 1))
         return " ".join(filter(None, map(self.recognise, pieces)))
 
 
@@ -161,7 +161,7 @@ def of_model(model: LayeredModel, form: str = "torch") -> Recognizer:
     parameters = model.num_parameters if form == "torch" else weight_count(model)
     common = (model.sample_rate, form, f"torch {torch.__version__}", model.num_layers, parameters, model)
     if isinstance(model, TransformersSeq2Seq):
-        return TextRecognizer(*common[:3], depths_of(model.stacks), *common[4:], lambda waveform: _spelled(model, waveform), model.window)
+        return TextRecognizer(*common[:3], depths_of(model.stacks), *common[4:], lambda waveform: _spelled(model, waveform), model.longest)
 
     def logits(waveform: np.ndarray) -> torch.Tensor:
         with evaluation(model):
@@ -176,6 +176,7 @@ def _batch(waveform: np.ndarray) -> AudioBatch:
 
 
 def _spelled(model: TransformersSeq2Seq, waveform: np.ndarray) -> str:
+    waveform = np.pad(waveform, (0, max(minimum_samples(model) - len(waveform), 0)))
     with evaluation(model):
         state = model.begin(_batch(waveform))
         for step in model.recognition_path():
