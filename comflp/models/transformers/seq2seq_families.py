@@ -156,6 +156,7 @@ _BART: dict[str, Any] = {
 }
 """What models after BART's pattern have in common."""
 
+
 def _positions_of_parakeet(config: PreTrainedConfig, extractor: FeatureExtractionMixin) -> float:
     """Seconds that the positions of Parakeet's encoder have room for."""
     encoder = config.encoder_config
