@@ -6,7 +6,7 @@ import pytest
 import soundfile
 import torch
 from fixtures.transducers import SAMPLE_RATE, make_rnnt, make_tdt
-from test_finetune_tokens import HPARAMS
+from test_finetune_tokens import HPARAMS as OF_TOKENS
 
 import comflp.models
 from comflp.data.data_dir import DataDir, Utterance
@@ -28,6 +28,7 @@ from comflp.train.distillation import Distillation
 from comflp.train.fit import fit
 from comflp.train.objectives import objective_of
 
+HPARAMS = {**OF_TOKENS, "number_of_epochs": 2}
 PROPOSALS = [PruningProposal.parse(text, 4) for text in ("1", "2-3", "1,4", "4")]
 
 
