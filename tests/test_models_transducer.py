@@ -11,6 +11,7 @@ from transformers import AutoProcessor
 
 import comflp.models
 from comflp.errors import ComflpError
+from comflp.inference.device import evaluation
 from comflp.models.verify import noise_batch, verify_saved
 from comflp.proposal import PruningProposal
 
@@ -147,6 +148,17 @@ def test_a_saved_directory_says_where_it_is_from_and_how_the_library_loads_it(mo
     again = comflp.models.load(pruned.model, pruned.processor)
     audio = noise_batch(SAMPLE_RATE, LENGTHS)
     assert own_path(again, audio) == own_path(comflp.models.load(tmp_path / "pruned"), audio)
+
+
+def test_an_encoder_in_bf16_is_searched_and_compared_in_float32(model):
+    audio = noise_batch(SAMPLE_RATE, LENGTHS)
+    with evaluation(model, "bf16"):
+        paths = own_path(model, audio)
+        rows = model(audio.with_targets(paths)).logits
+    with torch.no_grad():
+        whole = model(audio.with_targets(paths)).logits
+    assert rows.dtype == torch.float32 and torch.isfinite(rows).all()
+    assert 0 < float((rows - whole).abs().max()) < float(whole.clamp_min(-100).std())
 
 
 def test_a_pass_needs_paths(model):

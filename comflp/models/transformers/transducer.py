@@ -72,12 +72,17 @@ class TransformersTransducer(TransformersCTC):
             raise ComflpError("a teacher-forced pass of a transducer needs hypotheses: batches with targets")
         path = self._path(targets, num_steps, state.num_frames)
         rows = torch.arange(len(targets), device=targets.device)[:, None]
-        encoded = self.model.encoder_projector(self.split.tail(state))
-        predicted = self.model.decoder(path.labels)
-        logits = self.model.joint(
-            encoder_hidden_states=encoded[rows, path.frames], decoder_hidden_states=predicted[rows, path.before]
-        )
+        with self._float32():
+            encoded = self.model.encoder_projector(self.split.tail(state).float())
+            predicted = self.model.decoder(path.labels)
+            logits = self.model.joint(
+                encoder_hidden_states=encoded[rows, path.frames], decoder_hidden_states=predicted[rows, path.before]
+            )
         return Output(*self._as_rows(logits, num_steps))
+
+    def _float32(self) -> torch.autocast:
+        """Prediction and joint network in float32, whatever the encoder is computed in: a CPU has no LSTM in other types, and they are small."""
+        return torch.autocast(self.device.type, enabled=False)
 
     def _as_rows(self, logits: torch.Tensor, num_steps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, R, V') rows and (B,) their number from (B, S, V + D) logits of steps; R is 2S where there are durations."""
@@ -121,9 +126,9 @@ class TransformersTransducer(TransformersCTC):
         It ends with the utterance's frames, or where it is cut off: after as many symbols a frame as the library allows, or
         twice the steps of the batch's targets and 8 more, where there are some, so that a model that repeats itself costs little.
         """
-        hidden, limits = self.split.tail(state), self._limits(state)
+        hidden, limits = self.split.tail(state).float(), self._limits(state)
         encoded = ParakeetEncoderModelOutput(hidden, attention_mask=own_frames(state.num_frames, hidden.shape[1]).int())
-        with self._encoding(encoded), quiet():
+        with self._encoding(encoded), self._float32(), quiet():
             found = self.model.generate(
                 input_features=hidden, decoder_start_token_id=self._start, max_new_tokens=max(limits), num_beams=1, do_sample=False
             )
@@ -152,11 +157,11 @@ class TransformersTransducer(TransformersCTC):
         labels, config = labels[:, : int(num_labels.max())], self.model.config
         padding = config.pad_token_id if self._has_durations else config.blank_token_id  # what the library counts labels by
         wanted = labels.masked_fill(~own_frames(num_labels, labels.shape[1]), padding)
-        encoded = ParakeetEncoderModelOutput(
-            hidden, pooler_output=self.model.encoder_projector(hidden), attention_mask=own_frames(num_frames, hidden.shape[1]).int()
-        )
         read = torch.nn.functional.pad(labels, (1, 0), value=self._start)
-        return self.model(encoder_outputs=encoded, decoder_input_ids=read, labels=wanted, reduction="none").loss
+        own = own_frames(num_frames, hidden.shape[1]).int()
+        with self._float32():
+            encoded = ParakeetEncoderModelOutput(pooler_output=self.model.encoder_projector(hidden.float()), attention_mask=own)
+            return self.model(encoder_outputs=encoded, decoder_input_ids=read, labels=wanted, reduction="none").loss
 
     @contextlib.contextmanager
     def _encoding(self, encoded: ParakeetEncoderModelOutput) -> Iterator[None]:
