@@ -19,8 +19,8 @@ from repair_rows import Rows, first_of, percent, rate, trained_key
 import comflp.models
 
 STARTS = {
-    "scratch": ("from nothing", "v:"), "scratch_distilled": ("from nothing, distilled", "^:"), "pruned": ("pruned, fine-tuned", "s--"),
-    "pruned_distilled": ("pruned, distilled", "d--"), "repaired": ("repaired, fine-tuned", "o-"), "repaired_distilled": ("repaired, distilled", "p-"),
+    "scratch": ("from nothing", "v:"), "scratch_distilled": ("from nothing, distilled", "^:"),
+    "pruned": ("pruned, fine-tuned", "s--"), "repaired": ("repaired, fine-tuned", "o-"),
 }
 """Start -> its name and how it is drawn."""
 
@@ -33,12 +33,10 @@ def found_in(options):
     half = deep.prune(proposal).num_parameters
     found = [("deep", deep.num_parameters, "", None, trained["deep test"])]
     for start, (name, _) in STARTS.items():
-        for epoch in range(options.epochs + 1):
+        for epoch in range(start.startswith("scratch"), options.epochs + 1):  # from nothing: which knows nothing before its first epoch
             row = trained[trained_key(proposal, epoch, start)]
-            if epoch or not start.endswith("distilled"):
-                what = name if epoch else name.split(",")[0]
-                if epoch or start != "scratch":  # which knows nothing before its first epoch
-                    found.append((f"{what}, {epoch} epochs" if epoch else what, half, "yes" if epoch else "no", row["seconds"], row))
+            what = f"{name}, {epoch} epochs" if epoch else name.split(",")[0]
+            found.append((what, half, "yes" if epoch else "no", row["seconds"], row))
     for key, row in low_rank.items():
         if " low rank " in key:
             removed, _, _, share, *_ = key.split()
@@ -81,7 +79,7 @@ def main():
     found, trained, proposal = found_in(options)
     drawn(options, found, trained, proposal)
     print(table([
-        {"model": name, "parameters, M": f"{parameters / 1e6:.2f}", "labels": labels, "seconds": "" if seconds is None else f"{seconds:.0f}",
+        {"model": name, "parameters, M": f"{parameters / 1e6:.2f}", "labels": labels, "seconds": "" if seconds is None else f"{seconds:.3g}",
          "test": percent(row)} for name, parameters, labels, seconds, row in found
     ]))
 

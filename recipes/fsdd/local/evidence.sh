@@ -58,7 +58,7 @@ for part in $parts; do
       ./run.sh --corpus "$corpus" --stage 1 --stop-stage 3
       exp=exp/transformer12
       python ../../benchmarks/repair_training.py finetune --exp "$exp" --out "$exp/repair.jsonl" --num-prune 6 --choices skip_kl \
-        --epochs 0 1 2 3 --starts pruned repaired scratch pruned_distilled repaired_distilled scratch_distilled
+        --epochs 0 1 2 3 --starts pruned repaired scratch scratch_distilled
       for removed in none 7-12; do
         python ../../benchmarks/low_rank.py --exp "$exp" --out "$exp/low_rank.jsonl" --remove "$removed" --shares 0.5 0.33
       done
