@@ -37,10 +37,10 @@ class TransformersTransducer(TransformersCTC):
 
     The encoder is cut as that of a CTC model (:class:`TransformersCTC`). Its frames meet the labels along a path: a step
     reads a frame and the labels before it, puts out a label or blank, and says how many frames to advance. An RNN-T
-    advances by one frame on a blank, a TDT by the duration that it predicts. Passes are teacher-forced: ``batch.targets``
-    are such paths, the deep model's own, each step as symbol + V * frames to advance, V being the symbols, blank among
-    them. The rows of :meth:`finish` are the joint network's logits at the steps; of a TDT every step has two rows, of its
-    symbol and of its duration, so that a divergence counts both.
+    advances by one frame on a blank, or after as many labels as a frame may have, a TDT by the duration that it predicts.
+    Passes are teacher-forced: ``batch.targets`` are such paths, the deep model's own, each step as symbol + V * frames to
+    advance, V being the symbols, blank among them. The rows of :meth:`finish` are the joint network's logits at the steps;
+    of a TDT every step has two rows, of its symbol and of its duration, so that a divergence counts both.
 
     model: the library's ``...ForRNNT`` or ``...ForTDT``, in float32. The other arguments are those of :class:`TransformersCTC`.
     """
