@@ -8,15 +8,7 @@ from pathlib import Path
 import torch
 import transformers
 from huggingface_hub import hf_hub_download
-from transformers import (
-    AutoModelForCTC,
-    AutoModelForRNNT,
-    AutoModelForSpeechSeq2Seq,
-    AutoModelForTDT,
-    FeatureExtractionMixin,
-    PreTrainedModel,
-    ProcessorMixin,
-)
+from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq, FeatureExtractionMixin, PreTrainedModel, ProcessorMixin
 
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
@@ -110,7 +102,7 @@ def _family(name: str, model_type: str | None) -> tuple[Kind | Seq2SeqFamily, ty
     if model_type in FAMILIES:
         return FAMILIES[model_type], AutoModelForCTC
     if model_type in TRANSDUCERS:
-        return TRANSDUCERS[model_type], AutoModelForTDT if model_type.endswith("_tdt") else AutoModelForRNNT
+        return TRANSDUCERS[model_type], transformers.AutoModelForTDT if model_type.endswith("_tdt") else transformers.AutoModelForRNNT
     if model_type in SEQ2SEQ:
         return SEQ2SEQ[model_type], AutoModelForSpeechSeq2Seq
     if model_type in _LANGUAGE_MODELS:
