@@ -95,11 +95,16 @@ def correlate(options, ranks):
 
 @dataclass(frozen=True)
 class OfStack:
-    """The matrix of one stack. num_utterances: that it is of. must_stay: layer that cannot be removed -> the reason."""
+    """The matrix of one stack.
+
+    num_utterances: that it is of. must_stay: layer that cannot be removed -> the reason. teacher_forced: whether the rows
+    that were compared are of what the model itself recognises, and not CTC's frames.
+    """
 
     matrix: np.ndarray
     num_utterances: int
     must_stay: dict[int, str]
+    teacher_forced: bool = False
 
 
 def write(array, measure, found, about):
@@ -115,6 +120,7 @@ def write(array, measure, found, about):
         "num_layers": len(matrix) - 1,
         "num_utterances": found.num_utterances,
         "must_stay": found.must_stay,
+        "teacher_forced": found.teacher_forced,
         **about,
     })
     shown, name = (np.exp(-matrix), f"exp(-{measure.name})") if measure.kind == COST else (matrix, measure.name)
@@ -156,10 +162,10 @@ def of_model(options, measure, settings, ranks):
 
     def compute():
         with speech() as on_speech:
-            count = min(settings["num_utterances"], len(on_speech.data))
+            count, model = min(settings["num_utterances"], len(on_speech.data)), on_speech.model
             return {
-                name: OfStack(skip_matrix(on_speech, measure.name, options.seed, name, **settings), count, dict(stack.must_stay))
-                for name, stack in on_speech.model.stacks.items()
+                name: OfStack(skip_matrix(on_speech, measure.name, options.seed, name, **settings), count, dict(stack.must_stay), model.teacher_forced)
+                for name, stack in model.stacks.items()
             }
 
     return inputs, [], compute

@@ -43,7 +43,7 @@ def parse_options():
                            "0 runs none, as do other measures")
     arguments.add_argument("--refine-by", choices=KINDS, default="",
                            help="what --refine orders by (docs/measures.md): near+text, the divergence from the nearest frame's posteriors and the "
-                                "text's distance (the default for CTC models), kl, the divergence (for models of several stacks), or ctc, the CTC "
+                                "text's distance (the default for CTC models), kl, the divergence (of all other models), or ctc, the CTC "
                                 "loss of what the deep model spells; skip_ctc_labelled is refined by the CTC loss of the texts")
     arguments.add_argument("--refine-utterances", type=option_types.positive, default=NUM_UTTERANCES,
                            help="how many utterances --refine runs on")
@@ -152,9 +152,10 @@ def refinement_of(options, matrices, paths, ranks):
         return None, {}, None
     about = read_json(next(iter(paths.values())).with_suffix(".json"))
     reads_text = measure_named(about["measure"]).reads_text
-    if options.refine_by not in ("", "kl") and len(paths) > 1:
-        raise ComflpError(f"--refine-by {options.refine_by} is for CTC models; a model of several stacks is refined by kl")
-    kind = "ctc_labelled" if reads_text else options.refine_by or ("kl" if len(paths) > 1 else KINDS[0])
+    forced = about.get("teacher_forced", len(paths) > 1)  # which matrices of earlier versions do not say
+    if options.refine_by not in ("", "kl") and forced:
+        raise ComflpError(f"--refine-by {options.refine_by} is for CTC models; other models are refined by kl")
+    kind = "ctc_labelled" if reads_text else options.refine_by or ("kl" if forced else KINDS[0])
     refinement = Refinement(options.refine, options.refine_utterances, about["seed"], kind)
     return refinement, *speech_of(options, options.exp / f".refine_{about['measure']}", reads_text, ranks)
 

@@ -18,7 +18,7 @@ def test_a_transducer_runs_through_the_stages(make_data, tmp_path):
     for stage, *options in (
         ("stage2_correlation", *deep, "--data", "data/probe", "--measure", "skip_kl", "--out", "exp/correlation"),
         ("stage3_coarse_search", "--exp", "exp", *deep, "--data", "data/probe", "--measure", "skip_kl", "--num-prune", 2,
-         "--refine", 6, "--refine-by", "kl"),
+         "--refine", 6),
         ("stage5_finetune", "--exp", "exp", "--num-prune", 2, "--proposal", "2-3", "--repair", 6, "--distill", "only", "finetune.yaml",
          "--noprogressbar"),
         ("stage6_decode", "--exp", "exp", "--data", "test"),
