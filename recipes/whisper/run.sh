@@ -23,7 +23,7 @@ num_nodes=1               # nodes that share the work (docs/cluster.md); start t
 node_rank=0               # number of this node, from 0
 rdzv_endpoint=            # HOST:PORT where the nodes meet: node 0 and a free port of it
 # data (stage 0)
-language=it               # which language the model is to recognise; without a corpus: it or es
+language=it               # which language the model is to recognise; without a corpus: it, es or en
 corpus=                   # [path] folder with the Kaldi data directories train, dev and test, or of the prompts; empty: downloaded
 num_dev=20                # prompts of data/dev
 num_test=40               # prompts of data/test; the others are data/train

@@ -103,7 +103,7 @@ def test_whisper(recipe, monkeypatch, tmp_path):
     assert sizes(other, monkeypatch, "train", "dev", "test") == [4, 4, 4]
     shutil.rmtree(folder / "data" / "dev")
     assert "nor the data directories dev" in call(other, "prepare", "--corpus", folder / "data", expect=1)
-    assert "there are prompts in it and es only, not in klingon" in call(other, "download", "--language", "klingon", expect=1)
+    assert "there are prompts in it, es and en only, not in klingon" in call(other, "download", "--language", "klingon", expect=1)
     (other / "downloads" / "prompts_it").mkdir(parents=True)
     assert "is there already" in call(other, "download")
 

@@ -5,7 +5,7 @@ set -euo pipefail
 
 # options
 target=downloads          # [path] folder that gets the prompts
-language=it               # it or es
+language=it               # it, es or en
 mirror=http://deb.debian.org/debian/pool/main/a/asterisk-core-sounds # a mirror of Debian, or of snapshot.debian.org
 # end of options
 . utils/parse_options.sh
@@ -15,8 +15,9 @@ version=1.6.1-1
 case $language in # bytes of the recordings and of the texts
   it) sizes="18262124 23972" ;;
   es) sizes="23767256 22012" ;;
+  en) sizes="18272864 22844" ;;
   *)
-    echo "download.sh: error: there are prompts in it and es only, not in $language; pass your own data as --corpus DIR" >&2
+    echo "download.sh: error: there are prompts in it, es and en only, not in $language; pass your own data as --corpus DIR" >&2
     exit 1
     ;;
 esac
