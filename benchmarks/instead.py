@@ -35,7 +35,7 @@ def found_in(options):
     for start, (name, _) in STARTS.items():
         for epoch in range(start.startswith("scratch"), options.epochs + 1):  # from nothing: which knows nothing before its first epoch
             row = trained[trained_key(proposal, epoch, start)]
-            what = f"{name}, {epoch} epochs" if epoch else name.split(",")[0]
+            what = f"{name}, {epoch} epoch{'s' * (epoch > 1)}" if epoch else name.split(",")[0]
             found.append((what, half, "yes" if epoch else "no", row["seconds"], row))
     for key, row in low_rank.items():
         if " low rank " in key:

@@ -67,7 +67,7 @@ def test_what_one_would_do_instead(recipe):
     rows = run("instead.py", "--exp", "exp", "--choice", "top", "--epochs", 1, "--out", "instead.png").splitlines()[2:]
     seconds = {cells[0]: cells[3] for cells in ([cell.strip() for cell in row.strip("| ").split("|")] for row in rows)}
     assert len(rows) == 1 + 2 + 2 + 1 + 1 + 1 and (recipe / "instead.png").stat().st_size > 10_000
-    assert float(seconds["repaired, fine-tuned, 1 epochs"]) >= float(seconds["repaired"]) > 0
+    assert float(seconds["repaired, fine-tuned, 1 epoch"]) >= float(seconds["repaired"]) > 0
 
 
 @pytest.mark.parametrize("removed", ["none", "3-4"])
