@@ -94,7 +94,7 @@ def reading_point(block, name):
 
 
 def threshold_of(maps, wanted):
-    """The largest share of the variance, to a thousandth of what is lost, at which the maps have ``wanted`` parameters or fewer."""
+    """The largest share of the variance at which the maps have ``wanted`` parameters or fewer, by bisection."""
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
