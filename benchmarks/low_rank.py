@@ -13,11 +13,10 @@ place of its own, which computes the same; the parameters are counted of the nar
 """
 
 import argparse
-from pathlib import Path
 
 import torch
 from measuring import table
-from repair_rows import Bench, percent
+from repair_rows import Bench, bench_options, percent
 
 from comflp.inference.device import evaluation
 from comflp.inference.loop import load_batches, plan_batches
@@ -75,7 +74,7 @@ def directions_of(model, speech):
             for number, layer in enumerate(stack.layers, start=1):
                 step, blocks = Step(stack.name, number), sub_blocks(layer)
                 opaque = next((block.opaque for block in blocks if block.opaque), None)
-                points = {name: reading_point(block, name) for block in blocks for name in (*block.readers, block.writer)}
+                points = {name: point for block in blocks for name, point in zip((*block.readers, block.writer), (*block.read_points, block.writer))}
                 sums = {}
                 with calling_output_map(layer.get_submodule(opaque) if opaque else None):
                     for position, state in enumerate(states):
@@ -86,11 +85,6 @@ def directions_of(model, speech):
                             sums[point] = gram + frames.T @ frames, total + frames.sum(dim=0), count + len(frames)
                 found += [Directions(LinearMap(layer, name), *sums[point]) for name, point in points.items()]
     return found
-
-
-def reading_point(block, name):
-    """The module whose input is what a map reads."""
-    return block.opaque if block.opaque and name in block.readers else name
 
 
 def threshold_of(maps, wanted):
@@ -104,13 +98,7 @@ def threshold_of(maps, wanted):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--exp", type=Path, required=True, help="experiment directory with the deep model")
-    arguments.add_argument("--data", type=Path, default="data", help="folder of the data sets")
-    arguments.add_argument("--test", default="test", help="data set that error rates are of")
-    arguments.add_argument("--probe", default="probe", help="data set of the principal components")
-    arguments.add_argument("--out", type=Path, default="low_rank.jsonl", help="file of the rows measured so far")
-    arguments.add_argument("--metric", default="cer", choices=["cer", "wer"], help="error rate")
-    arguments.add_argument("--normaliser", default="none", choices=["none", "basic", "english"], help="of texts, before errors are counted")
+    bench_options(arguments, "low_rank.jsonl")
     arguments.add_argument("--utterances", type=int, default=256, help="how many the principal components are of")
     arguments.add_argument("--shares", type=float, nargs="+", default=[0.75, 0.5, 0.33], help="of the layers' parameters that stay")
     arguments.add_argument("--remove", default="none", help="layers to remove first, such as 7-12, with a repair on 256 utterances")
@@ -120,7 +108,7 @@ def main():
     model = bench.calibration(256).repair(bench.deep.prune(proposal)) if proposal.num_removed else bench.deep
     maps = directions_of(model, Speech(model, bench.probe).drawn(options.utterances, seed=0))
     whole = sum(one.parameters for one in maps)
-    start = bench.repaired_row(proposal, 256) if proposal.num_removed else bench.deep_row()
+    start = bench.rows.of(f"{proposal} {options.test}", lambda: bench.score(model))
     rows = [row_of(model.num_parameters, "all", "", start)]
     for share in options.shares:
         kept = threshold_of(maps, share * whole)

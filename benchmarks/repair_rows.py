@@ -133,16 +133,21 @@ def options_of(tables, description):
     """The command line of a benchmark that has several tables."""
     arguments = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("table", choices=tables)
-    arguments.add_argument("--exp", type=Path, required=True, help="experiment directory, with the deep model and its searches")
-    arguments.add_argument("--data", type=Path, default="data", help="folder of the data sets")
-    arguments.add_argument("--test", default="test", help="data set that error rates are of")
-    arguments.add_argument("--probe", default="probe", help="data set that the repair reads")
-    arguments.add_argument("--out", type=Path, default="repair.jsonl", help="file of the rows measured so far")
+    bench_options(arguments, "repair.jsonl")
     arguments.add_argument("--num-prune", type=int, nargs="+", default=[4, 6, 8], help="N, layers to remove")
     arguments.add_argument("--choices", nargs="+", default=["skip_kl", "dc", "top", "uniform"],
                            help="searches of the experiment (dc, skip_kl, ...), top, bottom, middle, uniform, random0, random1..., "
                            "or proposals (4,7-8, encoder=6+decoder=4), which stand for themselves at every N")
-    arguments.add_argument("--metric", default="cer", choices=["cer", "wer"], help="error rate")
-    arguments.add_argument("--normaliser", default="none", choices=["none", "basic", "english"], help="of texts, before errors are counted")
     arguments.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1024], help="utterances to repair with")
     return arguments
+
+
+def bench_options(arguments, out):
+    """The options that a Bench reads; out: the default file of its rows."""
+    arguments.add_argument("--exp", type=Path, required=True, help="experiment directory, with the deep model and its searches")
+    arguments.add_argument("--data", type=Path, default="data", help="folder of the data sets")
+    arguments.add_argument("--test", default="test", help="data set that error rates are of")
+    arguments.add_argument("--probe", default="probe", help="data set of unlabelled speech, to fit on")
+    arguments.add_argument("--out", type=Path, default=out, help="file of the rows measured so far")
+    arguments.add_argument("--metric", default="cer", choices=["cer", "wer"], help="error rate")
+    arguments.add_argument("--normaliser", default="none", choices=["none", "basic", "english"], help="of texts, before errors are counted")

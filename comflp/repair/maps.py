@@ -35,6 +35,11 @@ class SubBlock:
     opaque: str | None = None
     memory: tuple[str, ...] = ()
 
+    @property
+    def read_points(self) -> tuple[str, ...]:
+        """For each reader, the module whose input is what it reads."""
+        return self.readers if self.opaque is None else (self.opaque,) * len(self.readers)
+
 
 def _attention(module: str, out: str = "out_proj", names: str = "{}_proj", **options) -> SubBlock:
     readers = tuple(f"{module}.{names.format(part)}" for part in "qkv")

@@ -69,7 +69,7 @@ class Refit:
         name = f"{step.stack}.{self.deep_states.path[deep_step].layer}"
         inside = None
         if disturbed:
-            points = {name for block in blocks for name in (*_read_points(block), block.after) if name is not None}
+            points = {name for block in blocks for name in (*block.read_points, block.after) if name is not None}
             inside = self.deep_states.inside(deep_step, sorted(points))
         with contextlib.ExitStack() as stack:
             for opaque in {block.opaque for block in blocks if block.opaque}:
@@ -95,7 +95,7 @@ class Refit:
         return layer_of(self.deep, self.deep_states.path[deep_step]).get_submodule(block.after) if block.ends_in_norm else None
 
     def _readers(self, step: Step, block: SubBlock, layer, deep_layer, inside, name: str) -> None:
-        points = dict(zip(block.readers, _read_points(block)))
+        points = dict(zip(block.readers, block.read_points))
         groups: dict[tuple, list[str]] = {}
         for reader, point in points.items():
             if point in inside[0] and id(LinearMap(layer, reader).weight) not in self.shared:
@@ -164,11 +164,6 @@ def end_of_gap(path: Sequence[Step], here: Sequence[int], number: int, deep_path
     between = [at for at in here[number + 1 : number + 2] if here[number] < at < following]
     end = (between[0] if between else following) - 1
     return max([at for at in range(here[number], end + 1) if deep_path[at].layer > ENTER], default=here[number])
-
-
-def _read_points(block: SubBlock) -> tuple[str, ...]:
-    """For each reader, the module whose input is what it reads."""
-    return block.readers if block.opaque is None else (block.opaque,) * len(block.readers)
 
 
 def _frames(hidden: torch.Tensor, mask: torch.Tensor, channels_first: bool) -> torch.Tensor:
