@@ -5,7 +5,8 @@
     python ../../benchmarks/weak_tables.py csv exp/weak/* --out measures.csv         a line for each deep model, N and score
     python ../../benchmarks/weak_tables.py figure exp/weak/* --out measures.png      rank correlation against the deep model's CER
 
-A deep model is named after its folder.
+A deep model is named after its folder. A csv file made so stands for the folders it was made of: more deep models join those of
+another machine by `csv measures.csv exp/weak/* --out measures.csv`.
 """
 
 import argparse
@@ -18,25 +19,35 @@ from measuring import table as markdown
 
 from comflp.artifacts import read_json
 
+NAMES = ("deep model", "score")
+COUNTS = ("N", "pool", "last rank")
 PLAIN = "skip_kl"
 DRAWN = {"dc": "^", "skip_kl": "s", "near+text": "o"}
 
 
-def points_of(folders):
+def points_of(sources):
     """A dict for each deep model, N and score: what was measured of it, and of the score by which no proposal is run whole."""
-    found = []
-    for folder in map(Path, folders):
-        summary = read_json(folder / "summary.json")
-        deep = summary.pop("deep")
-        for num_prune, case in summary.items():
-            for name, row in case["methods"].items():
-                found.append({
-                    "deep model": folder.name, "deep, valid": deep["valid"], "deep, test": deep["test"], "N": int(num_prune), "score": name,
-                    "spearman": row["spearman"], "above plain": row["spearman"] - case["methods"][PLAIN]["spearman"],
-                    "first": row["first"], "ten": row["ten"], "random": case["random"][1], "winner": row["winner"],
-                    "glp": case["glp"]["test"], "winner less glp, low": row["winner_less_glp"][0],
-                    "winner less glp, high": row["winner_less_glp"][1], "pool": case["pool"], "last rank": row.get("last_rank", ""),
-                })
+    return [point for source in map(Path, sources) for point in (_of_file(source) if source.suffix == ".csv" else _of_folder(source))]
+
+
+def _of_file(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return [{key: value if key in NAMES or not value else int(value) if key in COUNTS else float(value) for key, value in row.items()}
+                for row in comma_separated.DictReader(file)]
+
+
+def _of_folder(folder):
+    found, summary = [], read_json(folder / "summary.json")
+    deep = summary.pop("deep")
+    for num_prune, case in summary.items():
+        for name, row in case["methods"].items():
+            found.append({
+                "deep model": folder.name, "deep, valid": deep["valid"], "deep, test": deep["test"], "N": int(num_prune), "score": name,
+                "spearman": row["spearman"], "above plain": row["spearman"] - case["methods"][PLAIN]["spearman"],
+                "first": row["first"], "ten": row["ten"], "random": case["random"][1], "winner": row["winner"],
+                "glp": case["glp"]["test"], "winner less glp, low": row["winner_less_glp"][0],
+                "winner less glp, high": row["winner_less_glp"][1], "pool": case["pool"], "last rank": row.get("last_rank", ""),
+            })
     return found
 
 
@@ -47,9 +58,9 @@ def means(points, key, form=".1f"):
 
 
 def table(options):
-    points = points_of(options.folders)
-    nums = sorted({point["N"] for point in points})
-    print(f"{len(options.folders)} deep models, {min(p['deep, valid'] for p in points):.1f} to {max(p['deep, valid'] for p in points):.1f}% CER on "
+    points = points_of(options.sources)
+    nums, models = sorted({point["N"] for point in points}), {point["deep model"] for point in points}
+    print(f"{len(models)} deep models, {min(p['deep, valid'] for p in points):.1f} to {max(p['deep, valid'] for p in points):.1f}% CER on "
           f"valid; figures are means at N={' / '.join(map(str, nums))}\n")
     rows = []
     for name in dict.fromkeys(point["score"] for point in points):
@@ -69,7 +80,7 @@ def table(options):
 
 
 def csv(options):
-    points = points_of(options.folders)
+    points = points_of(options.sources)
     with open(options.out, "w", encoding="utf-8", newline="") as file:
         writer = comma_separated.DictWriter(file, list(points[0]), lineterminator="\n")
         writer.writeheader()
@@ -77,7 +88,7 @@ def csv(options):
 
 
 def figure(options):
-    points = points_of(options.folders)
+    points = points_of(options.sources)
     nums = sorted({point["N"] for point in points})
     drawing = Figure(figsize=(3.2 * len(nums), 3.2), layout="constrained")
     for panel, num in zip(drawing.subplots(1, len(nums), squeeze=False, sharey=True)[0], nums):
@@ -97,7 +108,7 @@ def main():
     commands = parser.add_subparsers(required=True)
     for function, what in ((table, "Markdown"), (csv, "every figure"), (figure, "rank correlation against the deep model's CER")):
         command = commands.add_parser(function.__name__, help=what)
-        command.add_argument("folders", nargs="+", help="--out folders of weak_models.py")
+        command.add_argument("sources", nargs="+", help="--out folders of weak_models.py, and csv files that were made of others")
         if function is not table:
             command.add_argument("--out", required=True, help="file to write")
         command.set_defaults(function=function)

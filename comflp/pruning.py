@@ -40,7 +40,8 @@ from comflp.repair.candidates import evaluate_repaired
 from comflp.scoring import check_references, error_rate
 from comflp.search import BlockMatrix, Candidate, coarse_searches
 from comflp.search.coarse.joint import MOST_SETS, joint_searches
-from comflp.search.coarse.refine import KINDS, NUM_UTTERANCES, Refinement
+from comflp.search.coarse.free_runs import ordered_by_free_runs
+from comflp.search.coarse.refine import FORCED_KINDS, KINDS, NUM_UTTERANCES, Refinement
 from comflp.search.depth import most_within
 from comflp.search.fine.bootstrap import Difference, difference
 from comflp.search.fine.evaluate import evaluate
@@ -149,15 +150,14 @@ class _Run:
 
     def _best(self, counts: Sequence[LayerCounts]) -> Proposal:
         candidates = self._coarse_search(counts)
-        return self._fine_search(candidates) if self.has_texts else candidates[0].proposal
+        return self._fine_search(candidates) if self.has_texts else self._free_runs(candidates)[0].proposal
 
     def _smallest(self, costs: ModelCosts, limit: float, num_repair: int) -> Proposal:
         """The layers whose removal makes the error rate rise by ``limit`` points at most, as many as can be."""
         if not self.has_texts or limit < 0:
             raise ComflpError(f"max_increase {limit:g} is in points of the error rate: it is 0 at least, and takes speech with texts")
         heard = self.rest.drawn(_MOST_SEARCHED, self.seed)
-        how: dict[str, Any] = {"metric": self.metric, "normaliser": self.normaliser, "seed": self.seed, "work": heard.work, "progress": heard.progress,
-               "hypotheses": heard.hypotheses, "allow_pipes": heard.allow_pipes}
+        how: dict[str, Any] = {"metric": self.metric, "normaliser": self.normaliser, "seed": self.seed, **heard.how}
         nothing = PruningProposal.parse(NOTHING, costs.num_layers)
         whole = evaluate(self.deep, [nothing], heard.data, **how)
         found: dict[int, tuple[Proposal, Difference]] = {}
@@ -211,6 +211,16 @@ class _Run:
             facts |= {"measure": "skip_kl", "candidates": [candidate.as_dict() for candidate in found]}
         return found
 
+    def _free_runs(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        """The candidates in the order of what they write, for models that write token by token: the fine search of speech without texts."""
+        if not self.deep.teacher_forced:
+            return candidates
+        with self._step("free runs") as facts:
+            heard = self.rest.drawn(_MOST_JOINT, self.seed)
+            found = ordered_by_free_runs(heard, {"": candidates}, len(candidates))[""]
+            facts |= {"measure": FORCED_KINDS[0], "num_utterances": len(heard.data), "candidates": [candidate.as_dict() for candidate in found]}
+        return found
+
     def _matrices(self, speech: Speech) -> dict[str, BlockMatrix]:
         """Block costs of each stack; they are only measured of stacks whose sets of layers are too many to run them all."""
         matrices = {}
@@ -223,8 +233,7 @@ class _Run:
     def _fine_search(self, candidates: Sequence[Candidate]) -> Proposal:
         with self._step("fine search") as facts:
             heard = self.rest.drawn(_MOST_SEARCHED, self.seed)
-            found = fine_search(self.deep, candidates, heard.data, self.metric, seed=self.seed, work=heard.work,
-                                hypotheses=heard.hypotheses, normaliser=self.normaliser, allow_pipes=heard.allow_pipes, progress=heard.progress)
+            found = fine_search(self.deep, candidates, heard.data, self.metric, seed=self.seed, normaliser=self.normaliser, **heard.how)
             facts |= {"metric": self.metric, "num_utterances": len(heard.data),
                       "results": [{"proposal": str(r.proposal), "error_rate": r.errors.rate} for r in found.results]}
         return found.best.proposal

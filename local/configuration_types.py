@@ -38,6 +38,8 @@ _TYPES = {
     "number_of_epochs": _whole(0, 1_000_000),
     "lr": _real(above=0, high=100),
     "layerdrop": _real(low=0, below=1),
+    "subnetworks": (lambda value: _is_whole(value) or isinstance(value, str), "proposals with a slash between two, such as 7-12/2,4,6"),
+    "subnetwork_weight": _real(low=0, below=1),
     "max_batch_seconds": _real(above=0, high=1e6),
     "max_batch_utterances": _whole(1, or_null=True),
     "batch_order": _one_of("random", "ascending", "descending", "sortagrad"),

@@ -2,11 +2,12 @@
 """Stage 3: the proposals of highest quality by a matrix of stage 2, for one N or several.
 
 With --refine, the best ones by a skip measure are run as whole pruned models on a part of the probe set, and ordered by
-how far their output is from the deep model's (without labels, without decoding; --refine-by). Of a model of several stacks
-all sets of layers of a stack are run whole too where they are few.
+how far their output is from the deep model's (without labels; --refine-by). Of a model of several stacks all sets of layers
+of a stack are run whole too where they are few.
 """
 
 import time
+from dataclasses import replace
 
 import option_types
 from cli import run, true_or_false
@@ -22,7 +23,7 @@ from comflp.proposal import split_by_stack
 from comflp.record import Stage
 from comflp.result_names import ListName
 from comflp.search.coarse.joint import joint_searches
-from comflp.search.coarse.refine import KINDS, NUM_UTTERANCES, Refinement
+from comflp.search.coarse.refine import FORCED_KINDS, KINDS, NUM_UTTERANCES, Refinement
 from comflp.search.coarse.search import METHODS, beam_against_exact
 from comflp.search.coarse.stacks import StackMatrices, stack_searches
 from comflp.target import ENCODER
@@ -41,10 +42,11 @@ def parse_options():
     arguments.add_argument("--refine", type=option_types.count, default=0, help="for skip measures: run this many of the best proposals "
                            "by the matrix as whole pruned models (more where the best of them come last), and keep the K best of them; "
                            "0 runs none, as do other measures")
-    arguments.add_argument("--refine-by", choices=KINDS, default="",
-                           help="what --refine orders by (docs/measures.md): near+text, the divergence from the nearest frame's posteriors and the "
-                                "text's distance (the default for CTC models), kl, the divergence (of all other models), or ctc, the CTC "
-                                "loss of what the deep model spells; skip_ctc_labelled is refined by the CTC loss of the texts")
+    arguments.add_argument("--refine-by", choices=tuple(dict.fromkeys((*KINDS, *FORCED_KINDS))), default="",
+                           help="what --refine orders by (docs/measures.md): of CTC models near+text, the divergence from the nearest frame's "
+                                "posteriors and the text's distance (the default), kl, the divergence, or ctc, the CTC loss of what the deep model "
+                                "spells; of others kl+text, the divergence and for the best by it the text's distance (the default), or kl; "
+                                "skip_ctc_labelled is refined by the CTC loss of the texts")
     arguments.add_argument("--refine-utterances", type=option_types.positive, default=NUM_UTTERANCES,
                            help="how many utterances --refine runs on")
     arguments.add_argument("--model", type=option_types.optional(option_types.path), default="",
@@ -153,27 +155,37 @@ def refinement_of(options, matrices, paths, ranks):
     about = read_json(next(iter(paths.values())).with_suffix(".json"))
     reads_text = measure_named(about["measure"]).reads_text
     forced = about.get("teacher_forced", len(paths) > 1)  # which matrices of earlier versions do not say
-    if options.refine_by not in ("", "kl") and forced:
-        raise ComflpError(f"--refine-by {options.refine_by} is for CTC models; other models are refined by kl")
-    kind = "ctc_labelled" if reads_text else options.refine_by or ("kl" if forced else KINDS[0])
+    kinds = FORCED_KINDS if forced else KINDS
+    if options.refine_by not in ("", *kinds):
+        of_whom = "a model that writes token by token" if forced else "a CTC model"
+        raise ComflpError(f"--refine-by {options.refine_by} is not for {of_whom}, which is refined by {' or '.join(kinds)}")
+    kind = "ctc_labelled" if reads_text else options.refine_by or kinds[0]
     refinement = Refinement(options.refine, options.refine_utterances, about["seed"], kind)
     return refinement, *speech_of(options, options.exp / f".refine_{about['measure']}", reads_text, ranks)
 
 
 def run_whole(probe, refinement, matrices, counts, search):
     """Layers to remove -> (candidates in the order of what they cost when they are run whole, more for candidates.json)."""
+    from comflp.inference.output_change import output_changes
+    from comflp.search.coarse.free_runs import NUM_FREE, ordered_by_free_runs
+
+    number, free, heard = search["beam_size"], refinement.kind == FORCED_KINDS[0], probe.drawn(refinement.num_utterances, refinement.seed)
+    if free:
+        refinement, search = replace(refinement, kind="kl"), {**search, "beam_size": NUM_FREE * number}
     if len(matrices.matrices) == 1:
         (matrix,) = matrices.matrices.values()
-        found = refinement.search(probe, matrix, [wanted.total for wanted in counts], **search)
-        return {wanted: (found[wanted.total].candidates, {"pool": found[wanted.total].pool}) for wanted in counts}
-    from comflp.inference.output_change import output_changes
-
-    heard = probe.drawn(refinement.num_utterances, refinement.seed)
-    found = joint_searches(
-        lambda proposals: output_changes(heard, proposals, refinement.kind), matrices.matrices, counts,
-        search["beam_size"], refinement.num_proposals,
-    )
-    return {wanted: (result.candidates, {"joint": result.as_dict()}) for wanted, result in found.items()}
+        of_one = refinement.search(probe, matrix, [wanted.total for wanted in counts], **search)
+        found = {wanted: (of_one[wanted.total].candidates, {"pool": of_one[wanted.total].pool}) for wanted in counts}
+    else:
+        joint = joint_searches(
+            lambda proposals: output_changes(heard, proposals, refinement.kind), matrices.matrices, counts,
+            search["beam_size"], refinement.num_proposals,
+        )
+        found = {wanted: (result.candidates, {"joint": result.as_dict()}) for wanted, result in joint.items()}
+    if free:
+        ordered = ordered_by_free_runs(heard, {wanted: candidates for wanted, (candidates, _) in found.items()}, number)
+        found = {wanted: (ordered[wanted], details) for wanted, (_, details) in found.items()}
+    return found
 
 
 def compare(matrices, found, search):

@@ -56,6 +56,11 @@ class Speech:
     progress: Progress | None = None
     hypotheses: Mapping[str, Sequence[int]] | None = None
 
+    @property
+    def how(self) -> How:
+        """How it runs, as functions take it by keyword."""
+        return How(**{name: getattr(self, name) for name in How.__annotations__})
+
     def drawn(self, num_utterances: int, seed: int) -> Speech:
         """The same with ``num_utterances`` of the utterances, drawn with ``seed``; all of them where there are fewer."""
         if num_utterances < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
@@ -71,12 +72,14 @@ class Output:
     logits: (B, T, V) float, unnormalised. num_frames: (B,) int64, the rows that are each utterance's own.
     hidden: H_0..H_L as L+1 tensors (B, T, D) when they were asked for, else None; a layer that layerdrop skipped repeats its
         input. hidden_frames: (B,) int64, frames of ``hidden``; other than ``num_frames`` where the head changes the frame rate.
+    subnetworks: the outputs of pruned models for the same batch, where they were asked for.
     """
 
     logits: torch.Tensor
     num_frames: torch.Tensor
     hidden: tuple[torch.Tensor, ...] | None = None
     hidden_frames: torch.Tensor | None = None
+    subnetworks: tuple[Output, ...] = ()
 
     def log_probs(self) -> torch.Tensor:
         """(B, T, V) float32 log-posteriors."""
@@ -267,27 +270,37 @@ class LayeredModel(torch.nn.Module, ABC):
         return_hidden: bool = False,
         checkpoint_layers: bool = False,
         drop_generator: random.Random | None = None,
+        subnetworks: Sequence[Proposal] = (),
     ) -> Output:
         """All pieces in one go.
 
         layerdrop: probability in [0, 1) of skipping each layer (Section 3.3), one draw
             a layer from ``drop_generator``. Searches and decoding leave it at 0.
         checkpoint_layers: recompute the layers in the backward pass to save memory.
+        subnetworks: proposals whose pruned models' outputs are wanted too; each starts where its path leaves the whole model's.
         """
         if layerdrop and drop_generator is None:
             raise ValueError("layerdrop needs a drop_generator, so that runs can be repeated")
+        run = functools.partial(torch.utils.checkpoint.checkpoint, self.run, use_reentrant=False) if checkpoint_layers else self.run
         state = self.begin(batch)
-        hidden = [state.hidden]
+        states, hidden = [state], [state.hidden]
         for step in self.path():
             if not (layerdrop and step.layer > ENTER and self._may_drop(step) and drop_generator.random() < layerdrop):
-                if checkpoint_layers:
-                    state = torch.utils.checkpoint.checkpoint(self.run, state, step, use_reentrant=False)
-                else:
-                    state = self.run(state, step)
+                state = run(state, step)
+            if subnetworks:
+                states.append(state)
             if return_hidden and step.layer > ENTER:
                 hidden.append(state.hidden)
         output = self.finish(state)
-        return replace(output, hidden=tuple(hidden), hidden_frames=state.num_frames) if return_hidden else output
+        if return_hidden:
+            output = replace(output, hidden=tuple(hidden), hidden_frames=state.num_frames)
+        return replace(output, subnetworks=tuple(self._after(states, proposal) for proposal in subnetworks)) if subnetworks else output
+
+    def _after(self, states: Sequence[State], proposal: Proposal) -> Output:
+        """The output of a pruned model, from the last of the whole model's states that is its own too."""
+        path = self.path(proposal)
+        shared = next(number for number, (step, other) in enumerate(zip((*path, None), self.path())) if step != other)
+        return self.finish(functools.reduce(self.run, path[shared:], states[shared]))
 
     def _may_drop(self, step: Step) -> bool:
         return step.layer not in self.stacks[step.stack].must_stay

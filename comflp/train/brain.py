@@ -49,6 +49,7 @@ class CTCBrain(sb.Brain):
             return_hidden=h.objective.reads_hidden or (h.distillation is not None and h.distillation.hidden_weight > 0),
             checkpoint_layers=h.gradient_checkpointing,
             drop_generator=random.Random(seed),
+            subnetworks=h.objective.subnetworks,
         )
         return output, batch
 

@@ -70,8 +70,9 @@ def fit(
     ``train_log.csv``; a directory with checkpoints is continued from the last one.
     hparams: what conf/finetune.yaml holds (number_of_epochs, optimizer, scheduler,
     layerdrop, batch sizes, average, ...), and ``stop_below``, a dev error rate in percent: the first epoch below it is the
-    last one. metric: ``cer`` or ``wer``, normaliser: one of ``comflp.scoring.NORMALISERS``,
-    for the error rate, which is over all of ``valid``. take_snapshot(model, epoch): called at hparams ``snapshot_epochs``.
+    last one; ``subnetworks`` and ``subnetwork_weight`` are those of :func:`comflp.train.objectives.objective_of`.
+    metric: ``cer`` or ``wer``, normaliser: one of ``comflp.scoring.NORMALISERS``, for the error rate, which is over all of ``valid``.
+    take_snapshot(model, epoch): called at hparams ``snapshot_epochs``.
     run_opts: SpeechBrain's (device, precision, ckpt_interval_minutes, ...), which go before ``hparams`` of the same name. Inside
     ``comflp.processes.processes`` the batches are shared out; a step is a batch of each
     process, which are together as large as one process's would be.
@@ -107,7 +108,7 @@ def fit(
                 h["scheduler"], optimizer, len(loader) // brain.grad_accumulation_factor * (h["number_of_epochs"] - extends)
             ),
             "model": model,
-            "objective": objective_of(model),
+            "objective": objective_of(model, str(h.get("subnetworks", "")), h.get("subnetwork_weight", 0.0)),
             "epoch_counter": counter,
             "distillation": distillation,
             "directory": directory,

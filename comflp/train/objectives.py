@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Sequence
 
 import torch
 
 from comflp.data.batching import AudioBatch
 from comflp.data.training import LabelledBatch
+from comflp.errors import ComflpError
 from comflp.inference.decode import decode_batches
 from comflp.models.greedy import greedy_search
 from comflp.models.layered import LayeredModel, Output
+from comflp.proposal import PruningProposal
 
 
 class Objective(Protocol):
-    """How a kind of model is taught, and how it is heard in validation. reads_hidden: whether the loss needs the output's hidden states."""
+    """How a kind of model is taught, and how it is heard in validation.
+
+    reads_hidden: whether the loss needs the output's hidden states. subnetworks: proposals whose outputs it needs.
+    """
 
     reads_hidden: bool
+    subnetworks: Sequence[PruningProposal]
 
     def taught(self, batch: LabelledBatch) -> AudioBatch:
         """The audio as the model's forward pass takes it in training."""
@@ -29,25 +35,46 @@ class Objective(Protocol):
         """What the model recognises of a batch, whose output is there."""
 
 
-def objective_of(model: LayeredModel) -> Objective:
-    """The objective of a model: its own loss where it has one, of tokens where it writes token by token, else of CTC."""
+def objective_of(model: LayeredModel, subnetworks: str = "", subnetwork_weight: float = 0.0) -> Objective:
+    """The objective of a model: its own loss where it has one, of tokens where it writes token by token, else of CTC.
+
+    subnetworks, subnetwork_weight: of :class:`Frames`, the proposals as text, a slash between two. Raises ComflpError where another
+    objective gets some, and for proposals that do not fit the model.
+    """
+    if subnetworks and model.teacher_forced:
+        raise ComflpError(f"subnetworks {subnetworks}: only CTC models are trained together with pruned ones")
     if hasattr(model, "label_losses"):
         return Paths(model)
-    return Tokens(model) if model.teacher_forced else Frames(model)
+    if model.teacher_forced:
+        return Tokens(model)
+    return Frames(model, tuple(PruningProposal.parse(text, model.num_layers) for text in subnetworks.split("/") if text), subnetwork_weight)
 
 
 @dataclass(frozen=True)
 class Frames:
-    """CTC."""
+    """CTC, and with a weight that of pruned models which share their layers with the whole one.
+
+    subnetworks: their proposals. The last layers removed make it intermediate CTC (Lee and Watanabe, ICASSP 2021; Lee, Kang and Watanabe,
+        Interspeech 2021), any others a supernet that is trained with its subnets (Xu et al., Interspeech 2024, whose layers are chosen by
+        learned scores).
+    weight: of the mean of their losses, in [0, 1); the whole model's has the rest.
+    """
 
     model: LayeredModel
+    subnetworks: Sequence[PruningProposal] = ()
+    weight: float = 0.0
     reads_hidden = False
 
     def taught(self, batch: LabelledBatch) -> AudioBatch:
         return batch.audio
 
     def loss(self, output: Output, batch: LabelledBatch) -> tuple[torch.Tensor, int]:
-        return ctc_loss(output, batch, self.model.tokenizer.blank_id)
+        blank = self.model.tokenizer.blank_id
+        loss, left_out = ctc_loss(output, batch, blank)
+        if output.subnetworks:
+            others = torch.stack([ctc_loss(each, batch, blank)[0] for each in output.subnetworks])
+            loss = (1 - self.weight) * loss + self.weight * others.mean()
+        return loss, left_out
 
     def texts(self, output: Output, batch: LabelledBatch) -> list[str]:
         return greedy_search(output.logits, output.num_frames, self.model.tokenizer)
@@ -59,6 +86,7 @@ class Tokens:
 
     model: LayeredModel
     reads_hidden = False
+    subnetworks = ()
 
     def taught(self, batch: LabelledBatch) -> AudioBatch:
         return with_labels(batch)
@@ -84,6 +112,7 @@ class Paths:
 
     model: LayeredModel
     reads_hidden = True
+    subnetworks = ()
 
     def taught(self, batch: LabelledBatch) -> AudioBatch:
         # In the place of labels there may be a teacher's paths, whose rows are compared. The loss of labels reads no row.

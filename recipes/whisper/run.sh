@@ -44,6 +44,7 @@ target=                   # instead of num_prune and finetune_prune, what the pr
 search=exact              # coarse search: exact, or beam as in the paper
 beam_size=3               # K, candidates of the coarse search
 refine=20                 # skip_kl only: run this many of the best joint proposals whole and keep the K best; 0: off
+refine_by=                # what these are ordered by: kl+text, the divergence and, of the best, what they write, or kl; empty: kl+text (docs/measures.md)
 refine_utterances=8       # utterances that they are run on
 baselines="top spaced greedy random" # proposals to compare with: top bottom middle uniform spaced greedy random reverse
 num_random=1              # proposals that random draws

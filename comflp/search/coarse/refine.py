@@ -24,7 +24,10 @@ NUM_UTTERANCES = 64
 """Utterances that candidates are run on."""
 
 KINDS = ("near+text", "kl", "ctc")
-"""What candidates of one stack can be judged by without labels, the default first: kinds of ``comflp.inference.output_change``."""
+"""What candidates of CTC models can be judged by without labels, the default first: kinds of ``comflp.inference.output_change``."""
+
+FORCED_KINDS = ("kl+text", "kl")
+"""The same of models that write token by token: by ``kl``, and the best of these by what they write too (:mod:`.free_runs`)."""
 
 MOST_GROWN = 4
 """How many times its first size the pool has at most."""

@@ -3,7 +3,7 @@
 
 Reads CORPUS/{train,dev,test}, Kaldi data directories; or CORPUS/text, a line a prompt (<name>: <what is said>), and
 CORPUS/<name>.wav. Of the prompts those are taken whose text can be trusted to be what is spoken, as far as the text itself
-tells: four words or more, in one window of Whisper, no remarks in brackets, no letters spelt one by one, no characters that
+tells: --fewest-words or more, in one window of Whisper, no remarks in brackets, no letters spelt one by one, no characters that
 were lost (a question mark inside a word). Prompts of the same text are in the same set.
 """
 
@@ -20,33 +20,32 @@ from comflp.data.data_dir import DataDir, read_data_dir, write_data_dir
 from comflp.data.tables import DataError
 from comflp.errors import ComflpError
 from comflp.record import Stage
-from comflp.scoring import normalise
+from comflp.scoring import NORMALISERS, normalise
 
 SETS = ("train", "dev", "test")
-FEWEST_WORDS = 4
 _DOUBTFUL = re.compile(r"""[]\[<>(){}*|/"]      # remarks, and alternatives
                            |\w\?\w|\w\?\ [a-zà-ÿ] # a lost character
                            |\b[A-Z]{2,}\b        # abbreviations
                            |\b[A-Z]\b(?!['’])    # a letter spelt""", re.VERBOSE)
 
 
-def trusted(text):
-    """Whether a text is likely to be what is said.
+def trusted(text, fewest_words):
+    """Whether a text is likely to be what is said, and not shorter than it should be.
 
-    >>> trusted("Prego riprovare ancora una volta."), trusted("Digitare il tasto Q adesso."), trusted("La chiamata non pu? essere")
+    >>> trusted("Prego riprovare ancora una volta.", 4), trusted("Digitare il tasto Q adesso.", 4), trusted("La chiamata non pu? essere", 4)
     (True, False, False)
     """
-    return len(normalise(text, "basic").split()) >= FEWEST_WORDS and _DOUBTFUL.search(text) is None
+    return len(normalise(text, "basic").split()) >= fewest_words and _DOUBTFUL.search(text) is None
 
 
-def read_prompts(corpus, language):
+def read_prompts(corpus, language, fewest_words, normaliser):
     """[(utterance, path, text, speaker)] of the prompts that have a recording and a text that can be trusted."""
     found = {}
     for line in read_text(corpus / "text").splitlines():
         name, colon, text = line.partition(":")
         path, text = corpus / f"{name.strip()}.wav", " ".join(text.split())
-        if not line.startswith(";") and colon and path.is_file() and trusted(text):
-            found[f"{language}-{name.strip().replace('/', '-')}"] = path, text
+        if not line.startswith(";") and colon and path.is_file() and trusted(text, fewest_words):
+            found[f"{language}-{name.strip().replace('/', '-')}"] = path, normalise(text, normaliser)
     return [(utt_id, path, text, language) for utt_id, (path, text) in sorted(found.items())]
 
 
@@ -73,12 +72,14 @@ def main():
     options.add_argument("--num-dev", type=option_types.positive, default=20, help="prompts of data/dev")
     options.add_argument("--num-test", type=option_types.positive, default=40, help="prompts of data/test; the others are data/train")
     options.add_argument("--longest", type=option_types.seconds, default=30.0, help="seconds of the longest prompt that is taken")
+    options.add_argument("--fewest-words", type=option_types.positive, default=4, help="words of the shortest prompt that is taken")
+    options.add_argument("--normaliser", choices=NORMALISERS, default="none", help="what is done to the prompts' texts; basic for models of small letters")
     options.add_argument("--seed", type=option_types.seed, default=1, help="seed for the random draw of the sets")
     args = options.parse_args()
 
     directories = [args.data / name for name in SETS]
     if (args.corpus / "text").is_file():
-        prompts = read_prompts(args.corpus, args.language)
+        prompts = read_prompts(args.corpus, args.language, args.fewest_words, args.normaliser)
         read = fingerprint_value([[utt_id, text] for utt_id, _, text, _ in prompts])
         drawn = {"num_dev": args.num_dev, "num_test": args.num_test, "longest": args.longest, "seed": args.seed}
     elif missing := [name for name in SETS if not (args.corpus / name / "wav.scp").is_file()]:
