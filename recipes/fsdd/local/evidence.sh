@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tables of docs/evidence.md that are made on this corpus: deeper models, noise, and what one would do instead. About
-# three hours on two CPU cores, most of it training; a run that was killed goes on from where it was.
+# The tables of docs/evidence.md that this recipe makes: deeper models, noise, speakers that training has not heard, prompts in three
+# languages, and what one would do instead. About five hours on two CPU cores, most of it training; a run that was killed goes on.
 #
 #   local/evidence.sh --corpus DIR                      all parts
 #   local/evidence.sh --corpus DIR --parts noise        one of them
@@ -10,11 +10,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # options
 corpus=               # [path] copy of the dataset, as run.sh takes it
-parts="depth noise instead" # which tables
+parts="depth noise unseen prompts instead" # which tables
 models="transformer12 deep24 deep48" # of depth; the others than run.sh's own have a conf/<model>.conf
 greedy=96             # utterances that GLP decodes at every step; its time grows with the cube of the layers
 snr=0                 # of noise: the lowest signal-to-noise ratio in dB
 snr_to=20             # and the highest
+unseen="theo yweweler" # of unseen: speakers of dev and test, whom training does not hear
 # end of options
 . utils/parse_options.sh
 . ./path.sh
@@ -23,6 +24,18 @@ deep() { # MODEL: stage 0
   local options=(--corpus "$corpus" --stop-stage 0)
   if [ -e "conf/$1.conf" ]; then options+=(--config "conf/$1.conf"); fi
   ./run.sh "${options[@]}"
+}
+
+copy() { # NAME: this recipe without what it made, as recipes/NAME
+  mkdir -p "../$1"
+  cp -R README.md cmd.sh conf local path.sh run.sh steps utils "../$1/"
+}
+
+searched() { # OPTION...: in a copy, the deep model, its searches, what a repair gives and what the scores are worth
+  ./run.sh "$@" --stop-stage 3 --measures "dc skip_kl" --reverse-measures ""
+  python ../../benchmarks/repair.py states --exp exp/transformer12 --out exp/transformer12/repair.jsonl --sizes 256
+  python ../../benchmarks/weak_models.py --model exp/transformer12/deep --out exp/searches
+  python ../../benchmarks/weak_tables.py table exp/searches
 }
 
 for part in $parts; do
@@ -53,6 +66,16 @@ for part in $parts; do
           --choices skip_kl top --out "$repaired"
       done
       ;;
+    unseen)
+      copy fsdd_unseen
+      (cd ../fsdd_unseen && searched --corpus "$corpus" --unseen-speakers "$unseen")
+      ;;
+    prompts)
+      copy prompts
+      mv ../prompts/local/prompts.sh ../prompts/local/prepare.sh
+      sed -i -e '/--corpus "$corpus" --num-train/s/--corpus.*/--seed "$data_seed"/' -e '/--unseen-speakers "$unseen_speakers"/d' ../prompts/run.sh
+      (cd ../prompts && searched --deep-opts "--number_of_epochs 60")
+      ;;
     instead)
       deep transformer12
       ./run.sh --corpus "$corpus" --stage 1 --stop-stage 3
@@ -65,7 +88,7 @@ for part in $parts; do
       python ../../benchmarks/instead.py --exp "$exp" --out exp/instead.png
       ;;
     *)
-      printf 'evidence.sh: there is no part %s; the parts are depth, noise and instead\n' "$part" >&2
+      printf 'evidence.sh: there is no part %s; the parts are depth, noise, unseen, prompts and instead\n' "$part" >&2
       exit 2
       ;;
   esac
