@@ -207,6 +207,8 @@ def test_two_stacks_are_pruned_together(tmp_path):
     assert {name: stack.num_layers for name, stack in result.model.stacks.items()} == {"encoder": 2, "decoder": 2}
     found = {step["step"]: step for step in result.history}
     assert found["coarse search"]["measure"] == "kl" and len(found["coarse search"]["candidates"]) == 9
+    freely = found["free runs"]["candidates"]
+    assert found["free runs"]["measure"] == "kl+text" and freely[0]["proposal"] == str(result.proposal) and len(freely) == 9
     assert result.standings["pruned"].divergence > 0 and "repaired" in result.standings
     result.save(tmp_path / "pruned")
     assert comflp.models.load(tmp_path / "pruned").origin["pruning"][-1]["removed"] == str(result.proposal)
