@@ -65,7 +65,7 @@ def test_candidates_come_in_the_order_of_divergence_and_text(heard):
     by_divergence = sorted((Candidate(p, -costs[p]) for p in proposals), key=lambda c: -c.quality)
     found = ordered_by_free_runs(speech, {"all": by_divergence, "two": by_divergence[-2:]}, 4)
     distances = text_distances(speech, proposals)
-    expected = sorted((joined([costs[p], distances[p]]), p) for p in proposals)
+    expected = sorted((joined([costs[p], distances[p], distances[p]]), p) for p in proposals)
     assert [(-c.quality, c.proposal) for c in found["all"]] == expected[:4] and len(found["two"]) == 2
     untold = DataDir(speech.data.path, [dataclasses.replace(utterance, text="") for utterance in speech.data])
     assert ordered_by_free_runs(dataclasses.replace(speech, data=untold), {"all": by_divergence}, 4)["all"] == found["all"]

@@ -28,12 +28,13 @@ def ordered_by_free_runs(speech: Speech, lists: Mapping[Key, Sequence[Candidate]
     """The ``beam_size`` best of each list by divergence and text, best first; ties go to the lower layers.
 
     speech: the deep model and the utterances, with its hypotheses. lists: candidates whose quality is minus their divergence.
-    The new quality is minus the geometric mean of divergence and :func:`text_distances`, of all lists in one prefix tree.
+    The new quality is minus the geometric mean of the divergence and twice :func:`text_distances`, since what is written is what counts in
+    the end. All lists are run in one prefix tree.
     """
     distances = text_distances(speech, [candidate.proposal for candidates in lists.values() for candidate in candidates])
     return {
         key: sorted(
-            (Candidate(c.proposal, -joined([-c.quality, distances[c.proposal]])) for c in candidates),
+            (Candidate(c.proposal, -joined([-c.quality, distances[c.proposal], distances[c.proposal]])) for c in candidates),
             key=lambda c: (-c.quality, c.proposal),
         )[:beam_size]
         for key, candidates in lists.items()
