@@ -2,6 +2,7 @@
 """What weak_models.py measured of several deep models, as a table, a csv file and a figure.
 
     python ../../benchmarks/weak_tables.py table exp/weak/*                          Markdown, means over the deep models
+    python ../../benchmarks/weak_tables.py bands measures.csv                        the same for deep models of some strengths each
     python ../../benchmarks/weak_tables.py csv exp/weak/* --out measures.csv         a line for each deep model, N and score
     python ../../benchmarks/weak_tables.py figure exp/weak/* --out measures.png      rank correlation against the deep model's CER
 
@@ -22,6 +23,8 @@ from comflp.artifacts import read_json
 NAMES = ("deep model", "score")
 COUNTS = ("N", "pool", "last rank")
 PLAIN = "skip_kl"
+BANDS = (0, 2.5, 6, 11, 22, float("inf"))
+"""Error rates on valid between which deep models are taken together."""
 DRAWN = {"dc": "^", "skip_kl": "s", "near+text": "o"}
 
 
@@ -79,6 +82,20 @@ def table(options):
     print(markdown(rows))
 
 
+def bands(options):
+    points, rows = points_of(options.sources), []
+    for low, high in zip(BANDS, BANDS[1:]):
+        inside = [point for point in points if low <= point["deep, valid"] < high]
+        for name in DRAWN if inside else ():
+            of_name = [point for point in inside if point["score"] == name]
+            rows.append({
+                "deep models": f"from {low:g}%: {len({point['deep model'] for point in of_name})}", "score": name,
+                "Spearman": means(of_name, "spearman", ".2f"), "first": means(of_name, "first"), "ten best": means(of_name, "ten"),
+                "winner, test": means(of_name, "winner"), "GLP": means(of_name, "glp"),
+            })
+    print(markdown(rows))
+
+
 def csv(options):
     points = points_of(options.sources)
     with open(options.out, "w", encoding="utf-8", newline="") as file:
@@ -106,10 +123,10 @@ def figure(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for function, what in ((table, "Markdown"), (csv, "every figure"), (figure, "rank correlation against the deep model's CER")):
+    for function, what in ((table, "Markdown"), (bands, "Markdown, a row for each strength and score"), (csv, "every figure"), (figure, "rank correlation against the deep model's CER")):
         command = commands.add_parser(function.__name__, help=what)
         command.add_argument("sources", nargs="+", help="--out folders of weak_models.py, and csv files that were made of others")
-        if function is not table:
+        if function in (csv, figure):
             command.add_argument("--out", required=True, help="file to write")
         command.set_defaults(function=function)
     options = parser.parse_args()

@@ -106,6 +106,8 @@ def test_weak_models(tmp_path, make_model, make_data):
     assert [row["score"] for row in rows] == list(two["methods"])
     assert all(float(row["deep, test"]) == pytest.approx(deep["test"], rel=1e-3) for row in rows)
     assert benchmark("weak_tables.py", "table", tmp_path / "points.csv").splitlines()[:2] == said.splitlines()[:2]
+    in_bands = benchmark("weak_tables.py", "bands", tmp_path / "points.csv").splitlines()
+    assert len(in_bands) == 5 and float(in_bands[-1].split(" | ")[4]) == pytest.approx(two["methods"]["near+text"]["ten"], abs=0.05)
     benchmark("weak_tables.py", "csv", tmp_path / "points.csv", "--out", tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "points.csv").read_bytes()
     benchmark("weak_tables.py", "figure", tmp_path / "out", "--out", tmp_path / "points.png")
