@@ -23,8 +23,8 @@ LazyModule.__file__ = None  # hypothesis asks every loaded module for its file; 
 
 LONGEST = (
     "test_run_interrupted.py", "test_recipes_published.py", "test_recipe_run.py", "test_new_corpus.py", "test_bad_inputs.py", "test_recipe_whisper.py",
-    "test_stages_training.py", "test_export.py", "test_stages_inference.py", "test_shared_passes.py", "test_quickstart.py",
-)  # minutes each, the longest first
+    "test_shared_passes.py", "test_export.py", "test_stages_inference.py", "test_launch.py", "test_quickstart.py",
+)  # a minute each or more, the longest first
 
 
 def pytest_addoption(parser):

@@ -1,18 +1,15 @@
 """Exports recognise what the model does: batches of any lengths, smaller weights, and formats that a family cannot have."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from difflib import SequenceMatcher
-from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from fixtures.exported import speech
+from fixtures.in_process import call
 
 import comflp.models
 from comflp.artifacts import read_json
@@ -30,8 +27,6 @@ from comflp.report.sections import deployment
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
-
-LOCAL = Path(__file__).resolve().parents[1] / "local"
 
 
 def waveforms(data, rate):
@@ -213,16 +208,15 @@ def test_damaged_exports_are_named(model, tmp_path):
             recognition.load(tmp_path / "int8")
 
 
-def test_the_script_exports_checks_and_knows_when_it_is_done(model, make_data, tmp_path):
+def test_the_script_exports_checks_and_knows_when_it_is_done(make_model, make_data, tmp_path):
     make_data(5)
-    model.save(tmp_path / "model")
-    command = [sys.executable, str(LOCAL / "export.py"), "--model", "model", "--data", "data"]
+    make_model(num_layers=1).save(tmp_path / "model")
 
     def run():
-        return subprocess.run(command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        return call("local/export.py", ["--model", "model", "--data", "data"], tmp_path)
 
     first = run()
-    assert first.returncode == 0, first.stderr
+    assert first.status == 0, first.said
     for name in ("onnx", "onnx_int8"):
         about = read_json(tmp_path / "model" / "export" / name / "export.json")
         assert (about["format"], about["num_utterances"], about["runtime"]) == (name, 5, "onnxruntime")
@@ -233,7 +227,7 @@ def test_the_script_exports_checks_and_knows_when_it_is_done(model, make_data, t
     found = {path.parent.name: read_json(path) for path in tmp_path.glob("model/export/*/export.json")}
     [table] = deployment.section(Experiment("small", Model("model", {}, 1.0, found)), "CER").every(Table)
     assert sorted(row[:2] for row in table.rows) == [("Deep model", kind) for kind in ("ONNX", "ONNX int8")]
-    assert "up to date" in run().stdout
+    assert "up to date" in run().said
     (tmp_path / "model" / "export" / "onnx_int8" / "model.onnx").write_bytes(b"")
-    again = run()
-    assert "onnx_int8" in again.stdout and "onnx:" not in again.stdout
+    again = run().said
+    assert "onnx_int8" in again and "onnx:" not in again

@@ -80,12 +80,21 @@ def test_a_dev_set_in_the_other_letter_case_is_refused(make_model, make_data, tm
         fit(make_model(), data, dev, tmp_path / "out", hparams())
 
 
-def test_as_many_processes_as_batches_train(tmp_path):
-    script = Path(__file__).with_name("train_distributed.py")
+DISTRIBUTED = Path(__file__).with_name("train_distributed.py")
+
+
+@pytest.fixture(scope="module")
+def of_two_processes(tmp_path_factory):
+    """A folder with the loss curves of two gloo processes, of 16 utterances and of 3."""
+    folder = tmp_path_factory.mktemp("two")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--rdzv-backend=c10d",
-               "--rdzv-endpoint=localhost:0", str(script), str(tmp_path), "3"]
+               "--rdzv-endpoint=localhost:0", str(DISTRIBUTED), str(folder), "16", "3"]
     subprocess.run(command, check=True, timeout=300)
-    assert len(np.loadtxt(tmp_path / "2.csv", delimiter=",")) == 4
+    return folder
+
+
+def test_as_many_processes_as_batches_train(of_two_processes):
+    assert len(np.loadtxt(of_two_processes / "3.2.csv", delimiter=",")) == 4
 
 
 def test_a_character_outside_the_vocabulary_names_utterance_and_character(make_model, make_data):
@@ -218,15 +227,11 @@ def test_sortagrad_goes_from_short_to_long_in_the_first_epoch_only(make_model, m
     assert longest(1) == sorted(longest(1)) and longest(2) != sorted(longest(2))
 
 
-def test_two_processes_train_as_one(tmp_path):
+def test_two_processes_train_as_one(of_two_processes):
     """Two gloo processes with a batch each give the loss curve of one process with two batches a step.
 
     Their checkpoints have one writer, for whom the others wait: each is made late where a race would show.
     """
-    script = Path(__file__).with_name("train_distributed.py")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--rdzv-backend=c10d",
-               "--rdzv-endpoint=localhost:0", str(script), str(tmp_path)]
-    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, timeout=300)
-    subprocess.run(command, check=True, timeout=300)
-    single, double = (np.loadtxt(tmp_path / name, delimiter=",") for name in ("1.csv", "2.csv"))
+    subprocess.run([sys.executable, str(DISTRIBUTED), str(of_two_processes), "16"], check=True, timeout=300)
+    single, double = (np.loadtxt(of_two_processes / f"16.{number}.csv", delimiter=",") for number in (1, 2))
     np.testing.assert_allclose(double, single, rtol=2e-3)

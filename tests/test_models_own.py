@@ -40,7 +40,7 @@ def refusal(directory):
     ({"d_ffn": 9 * 10**6}, "do not belong together: encoder_layers.0.linear1.bias is [9000000] in the model and [8] in the weights"),
     ({"num_layers": 1000}, "encoder_layers.10.linear1.bias is [8] in the model and not there in the weights"),
     ({"num_layers": 1}, "encoder_layers.1.linear1.bias is not there in the model and [8] in the weights"),
-    ({"n_mels": 10**7}, "is [10000000, 1, 5] in the model and [20, 1, 5] in the weights"),
+    ({"n_mels": 10**6}, "is [1000000, 1, 5] in the model and [20, 1, 5] in the weights"),
     ({"sample_rate": 10**6}, "config.json: sample_rate is 1000000 and has to be a whole number from 1,000 to 399,999"),
     ({"d_model": "8"}, "d_model is '8' and has to be a whole number"),
     ({"d_model": 8.0}, "d_model is 8.0"),

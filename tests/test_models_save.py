@@ -25,6 +25,13 @@ def load_variant(directory, variant):
     return comflp.models.load(make_model(directory, model_type, CHARACTERS, **options))
 
 
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory):
+    """variant -> its model, made once, to be left unchanged."""
+    made = {}
+    return lambda variant: made[variant] if variant in made else made.setdefault(variant, load_variant(tmp_path_factory.mktemp(variant), variant))
+
+
 def check_against_library(directory, pruned):
     """Every utterance of a batch gets from ``pruned`` what AutoModelForCTC and AutoProcessor compute from the directory."""
     library_model = AutoModelForCTC.from_pretrained(directory).eval()
@@ -50,8 +57,8 @@ def removable(model, *wanted):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_pruned_directory_loads_with_transformers_alone(tmp_path, variant):
-    model = load_variant(tmp_path / "deep", variant)
+def test_pruned_directory_loads_with_transformers_alone(deep, tmp_path, variant):
+    model = deep(variant)
     for proposal in removable(model, "1", "2-3", "3"):
         pruned = model.prune(proposal)
         pruned.save(tmp_path / str(proposal))
@@ -60,8 +67,8 @@ def test_pruned_directory_loads_with_transformers_alone(tmp_path, variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_pruned_model_computes_what_its_path_does(tmp_path, variant):
-    model = load_variant(tmp_path, variant)
+def test_pruned_model_computes_what_its_path_does(deep, variant):
+    model = deep(variant)
     for proposal in removable(model, "1,3", "3"):
         pruned = model.prune(proposal)
         batch = noise_batch(SAMPLE_RATE, (0.6, 0.5))

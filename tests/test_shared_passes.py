@@ -110,7 +110,7 @@ def ends(started):
     return [(status, said) for said, status in outcomes]
 
 
-def test_two_machines_whose_cable_is_pulled_and_of_which_one_is_killed(recipe, machines):
+def test_two_machines_whose_cable_is_pulled_and_of_which_one_is_killed(machines, recipe):
     """Each time the others say so and end, and the same command goes on; in the end there are the results of one process."""
     started = on_both(machines, recipe, "out", "0.3")
     wait_for_work(started, recipe / "out" / "work")

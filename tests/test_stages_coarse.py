@@ -8,6 +8,7 @@ from pathlib import Path
 import kaldiio
 import numpy as np
 import pytest
+from fixtures.in_process import call
 
 from comflp.measures import Speech, correlation_matrix, skip_matrix
 from comflp.inference.output_change import output_changes
@@ -18,11 +19,9 @@ LOCAL = Path(__file__).parent.parent / "local"
 
 
 def stage(name, *options):
-    """Run a stage script; returns what it says, and its status."""
-    done = subprocess.run(
-        [sys.executable, str(LOCAL / name), *map(str, options)], capture_output=True, text=True, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
+    """Run a stage script in this process; returns its status, and what it says."""
+    done = call(f"local/{name}", [*map(str, options)], LOCAL)
+    return done.status, done.said
 
 
 @pytest.fixture
@@ -197,6 +196,7 @@ def test_errors_are_one_line(exp, tmp_path):
 
 
 def test_a_warning_is_one_line(exp):
-    status, said = correlation(exp, "dc", "--batch-size", 100)
-    assert status == 0
-    assert "stage2_correlation.py: warning: a batch of 100 is more than the 60 utterances" in said
+    command = [sys.executable, str(LOCAL / "stage2_correlation.py"), "--hidden", str(exp / "hidden"), "--out", str(exp / "correlation"),
+               "--measure", "dc", "--batch-size", "100"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "stage2_correlation.py: warning: a batch of 100 is more than the 60 utterances" in done.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures.in_process import call
 
 from comflp.inference import hidden_states
 from comflp.artifacts import fingerprint_model, write_json
@@ -23,14 +24,15 @@ PROPOSALS = ["2,4", "3-4", "1,3", "5-6"]
 
 
 def script(name, *arguments, cwd, processes=1, expect=0):
-    """Run a stage script; returns stdout and stderr together."""
-    command = [sys.executable]
-    if processes > 1:
-        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    """Run a stage script, in this process where it takes one; returns stdout and stderr together."""
+    words = [*map(str, arguments)]
+    if processes == 1:
+        done = call(f"local/{name}", words, cwd)
+        assert done.status == expect, done.said
+        return done.said
     done = subprocess.run(
-        [*command, str(LOCAL / name), *map(str, arguments)],
-        cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", str(LOCAL / name), *words],
+        cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )
     assert done.returncode == expect, done.stdout
     return done.stdout

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import speechbrain
+from fixtures.in_process import call
 
 from comflp.artifacts import fingerprint_model, read_json
 from comflp.errors import ComflpError
@@ -59,15 +60,12 @@ after_repair:
 
 
 def stage5(recipe, proposal, *more, expect=0):
-    """Run the script; returns stdout and stderr together."""
-    command = [sys.executable, str(LOCAL / "stage5_finetune.py"), "--exp", "exp", "--num-prune", "2", "--proposal", proposal]
-    done = subprocess.run(
-        [*command, "finetune.yaml", "--noprogressbar", *more], cwd=recipe, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )
-    assert done.returncode == expect, done.stdout
-    assert "Traceback" not in done.stdout
-    return done.stdout
+    """Run the script in this process; returns stdout and stderr together."""
+    words = ["--exp", "exp", "--num-prune", "2", "--proposal", proposal, "finetune.yaml", "--noprogressbar", *more]
+    done = call("local/stage5_finetune.py", words, recipe)
+    assert done.status == expect, done.said
+    assert "Traceback" not in done.said
+    return done.said
 
 
 def propose(recipe, name, layers):

@@ -26,7 +26,7 @@ def test_a_transducer_runs_through_the_stages(make_data, tmp_path):
         script(f"{stage}.py", *options, cwd=tmp_path)
     paths = {name: read_hypotheses(exp / "deep" / f"hypotheses_{name}" / "hypotheses.json") for name in ("probe", "train", "test")}
     assert all(len(found) == 6 for found in paths.values())
-    assert read_json(exp / "prune2" / "skip_kl" / "candidates.json")["refined"]["by"] == "kl"
+    assert read_json(exp / "prune2" / "skip_kl" / "candidates.json")["refined"]["by"] == "kl+text"
     states = [exp / "prune2" / "layers_2-3" / name for name in ("pruned", "repaired", "finetuned_repaired_distill_only")]
     for state in states:
         assert load(state).num_layers == 2 and read_json(state / "decode_test" / "score.json")["num_utterances"] == 6

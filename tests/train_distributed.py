@@ -1,6 +1,6 @@
-"""Run by test_finetune.py, alone or under torch's launcher: trains a small model and writes its loss curve as <processes>.csv.
+"""Run by test_finetune.py, alone or under torch's launcher: trains a small model and writes its loss curve as <utterances>.<processes>.csv.
 
-Usage: train_distributed.py DIRECTORY [NUMBER OF UTTERANCES]
+Usage: train_distributed.py DIRECTORY NUMBER_OF_UTTERANCES..., which is a training for each number
 """
 
 import functools
@@ -52,13 +52,17 @@ def main():
     # One process late, so that a race between the two shows
     brain._save_state = late(brain._save_state, "1", 0.4)
     os.replace = late(os.replace, "0", 0.2)
-    directory = Path(sys.argv[1])
     torch.set_num_threads(1)
     run_opts = {
         "noprogressbar": True, "ckpt_interval_steps": 1,
         "distributed_launch": "RANK" in os.environ, "distributed_backend": "gloo",
     }
     sb.utils.distributed.ddp_init_group(run_opts)
+    for count in sys.argv[2:]:
+        train(Path(sys.argv[1]), int(count), run_opts)
+
+
+def train(directory, count, run_opts):
     processes = torch.distributed.get_world_size() if run_opts["distributed_launch"] else 1
     torch.manual_seed(0)
     architecture = Architecture(sample_rate=RATE, n_mels=20, d_model=16, nhead=2, d_ffn=32, num_layers=2, dropout=0.0)
@@ -72,10 +76,10 @@ def main():
         "scheduler": functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=10),
         "monitor": "loss", "average": 1, "early_stopping": None, "snapshot_epochs": [],
     }
-    data = utterances(directory, int(sys.argv[2]) if len(sys.argv) > 2 else 16)
-    result = fit(model, data, data, directory / f"run{processes}", hparams, run_opts=run_opts)
+    data = utterances(directory, count)
+    result = fit(model, data, data, directory / f"run{count}.{processes}", hparams, run_opts=run_opts)
     if sb.utils.distributed.if_main_process():
-        np.savetxt(directory / f"{processes}.csv", [row["valid_loss"] for row in result.log], delimiter=",")
+        np.savetxt(directory / f"{count}.{processes}.csv", [row["valid_loss"] for row in result.log], delimiter=",")
 
 
 if __name__ == "__main__":

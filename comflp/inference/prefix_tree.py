@@ -8,12 +8,14 @@ is a distinct prefix, and its cost is one run of its last layer.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Callable, Iterable, Iterator, Sequence
 
-from comflp.models.layered import LayeredModel, State, Step
 from comflp.proposal import PruningProposal
 
-Prefix = tuple[Step, ...]
+if TYPE_CHECKING:  # only named here; they need torch, which takes seconds to import
+    from comflp.models.layered import LayeredModel, State, Step
+
+    Prefix = tuple[Step, ...]
 
 
 class _Node:

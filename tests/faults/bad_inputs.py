@@ -1,20 +1,13 @@
-"""A small recipe with everything made, the commands of all scripts in it, and a way to run them in this process."""
+"""A small recipe with everything made, the commands of all scripts in it, for in_process.call."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import faulthandler
 import io
 import json
-import os
 import runpy
-import signal
 import sys
 import tarfile
-import traceback
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +16,9 @@ import pyarrow.ipc
 import soundfile
 import speechbrain  # noqa: F401  imported once, and not within the first command
 import transformers  # noqa: F401
+from fixtures.in_process import ROOT, call
 
 from comflp.data.data_dir import Utterance, write_data_dir
-
-ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 300
-"""Seconds after which a command counts as hanging; most take some hundredths, and a busy machine is not a hang."""
 
 _TRAINING = """\
 seed: 1
@@ -100,72 +90,6 @@ COMMANDS = {
     "recipes/whisper/local/prepare_sets.py": "--corpus prompts --data prepared/prompts --num-dev 1 --num-test 1",
 }
 """Script -> a command that works, in the order in which they need each other."""
-
-@dataclass(frozen=True)
-class Outcome:
-    """status: of the process, None for what is no way to end: another exception, or none in ``LIMIT`` seconds."""
-
-    status: int | None
-    said: str
-
-    @property
-    def is_accepted(self) -> bool:
-        """Whether the input was taken."""
-        return self.status == 0
-
-    @property
-    def is_another_setting(self) -> bool:
-        """Whether it was understood, and differs from the one that made the results."""
-        return "made otherwise" in self.said
-
-    @property
-    def fault(self) -> str | None:
-        """What is wrong with the way it ended, or None."""
-        if self.status is None:
-            return self.said
-        if "Traceback" in self.said:
-            return f"a traceback:\n{self.said}"
-        if self.status and not self.said.strip():
-            return "it failed without a word"
-        return None
-
-
-class Hangs(BaseException):
-    """Raised by the alarm; nothing may catch it as an error."""
-
-
-def call(script: str, arguments: list[str], cwd: Path) -> Outcome:
-    """Run a script as its own ``__main__`` in this process, from ``cwd``."""
-    before = sys.argv, list(sys.path), os.getcwd()
-    output = io.StringIO()
-    status = 0
-
-    def alarm(*_):
-        raise Hangs
-
-    handler = signal.signal(signal.SIGALRM, alarm)
-    try:
-        sys.argv = [str(ROOT / script), *arguments]
-        sys.path[:0] = [str((ROOT / script).parent), str(ROOT / "local")]
-        os.chdir(cwd)
-        signal.alarm(LIMIT)
-        faulthandler.dump_traceback_later(2 * LIMIT, exit=True)  # what waits in another language hears no alarm
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            runpy.run_path(str(ROOT / script), run_name="__main__")
-    except SystemExit as stop:
-        status = stop.code or 0
-    except Hangs:
-        return Outcome(None, f"no end after {LIMIT} s")
-    except BaseException:
-        return Outcome(None, traceback.format_exc())
-    finally:
-        signal.alarm(0)
-        faulthandler.cancel_dump_traceback_later()
-        signal.signal(signal.SIGALRM, handler)
-        sys.argv, sys.path[:] = before[0], before[1]
-        os.chdir(before[2])
-    return Outcome(status, output.getvalue())
 
 
 def base(script: str, here: Path) -> list[str]:

@@ -13,8 +13,9 @@ from fnmatch import fnmatch
 import pytest
 
 from faults import bad_inputs
-from faults.bad_inputs import COMMANDS, ROOT, base, call, options_of
+from faults.bad_inputs import COMMANDS, base, options_of
 from faults.files_read import FILES, NOT_READ
+from fixtures.in_process import ROOT, call
 
 VALUES = ["", "-1", "²", "9" * 5000, "nan", "a\nb", "../../nowhere", "1000000001"]
 """What is tried for every option, whatever it takes."""

@@ -2,9 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +9,8 @@ from comflp.artifacts import atomic_directory, atomic_path, check_apart
 from comflp.data.data_dir import DATA_DIRECTORY, Utterance, read_data_dir, write_data_dir
 from comflp.errors import ComflpError
 from comflp.replacing import MODEL, Kind
+from fixtures.in_process import call
 
-ROOT = Path(__file__).resolve().parents[2]
 REPORT = Kind("report", signs=("report.html",))
 OWN = Kind("folder of this test")
 
@@ -145,9 +142,7 @@ def test_audio_in_a_data_directory_is_not_removed_with_it(tmp_path, make_data):
 
 
 def run(tmp_path, script, *arguments):
-    paths = os.pathsep.join(map(str, (ROOT, ROOT / "local")))
-    return subprocess.run([sys.executable, ROOT / script, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": paths})
+    return call(script, [*map(str, arguments)], tmp_path)
 
 
 @pytest.mark.parametrize("forced", [[], ["--force"]])
@@ -160,7 +155,7 @@ def test_the_tools_of_data_directories(tmp_path, make_data, forced):
     before = contents(tmp_path)
     for out in ("exp", "data", "corpus", data.path, data.path / "inside", tmp_path):
         done = run(tmp_path, "utils/subset_data_dir.py", "--data", data.path, "--num-utterances", 1, "--out", out, *forced)
-        assert done.returncode == 1 and "Traceback" not in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        assert done.status == 1 and "Traceback" not in done.said and done.said.count("\n") == 1, done.said
     after = contents(tmp_path)
     after.pop("source/.audio.json", None)
     before.pop("source/.audio.json", None)
@@ -172,12 +167,12 @@ def test_a_model_that_was_put_there_by_hand_is_kept(tmp_path, make_model):
     shutil.copytree(tmp_path / "published", tmp_path / "exp" / "deep", ignore=shutil.ignore_patterns(".comflp.json"))
     before = contents(tmp_path / "exp")
     done = run(tmp_path, "local/fetch_model.py", "--model", "published", "--out", "exp")
-    assert done.returncode == 1 and "which this program did not put there; add --force" in done.stderr
+    assert done.status == 1 and "which this program did not put there; add --force" in done.said
     assert contents(tmp_path / "exp") == before
     done = run(tmp_path, "local/fetch_model.py", "--model", "exp/deep", "--out", "exp", "--force")
-    assert done.returncode == 1 and "exp/deep cannot be written: it is or holds exp/deep" in done.stderr
+    assert done.status == 1 and "exp/deep cannot be written: it is or holds exp/deep" in done.said
     done = run(tmp_path, "local/fetch_model.py", "--model", "published", "--out", "exp", "--force")
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.said
 
 
 def test_kinds_have_their_signs():

@@ -2,12 +2,8 @@
 
 import csv
 import json
-import os
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,10 +13,10 @@ from comflp import report
 from comflp.report.collect import Experiment
 from comflp.report.document import Table, Text
 from comflp.report.palette import PALETTE
+from fixtures.in_process import ROOT, call
 from fixtures.numbers_shown import missing_numbers
 from fixtures.two_stacks import DEEP_RATE, rate_of
 
-LOCAL = Path(__file__).resolve().parents[2] / "local"
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 
@@ -171,18 +167,14 @@ def test_text_from_outside_is_escaped(experiment):
 
 
 def stage7(*arguments):
-    return subprocess.run(
-        [sys.executable, str(LOCAL / "stage7_report.py"), *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-    )
+    return call("local/stage7_report.py", [*map(str, arguments)], ROOT)
 
 
 def test_the_stage_writes_a_report_and_makes_it_anew(exp, tmp_path):
     out = tmp_path / "my report"
     for more, said in (((), "Remove 3 of 6 layers"), ((), "is up to date"), (("--force",), "Remove 3 of 6 layers")):
         done = stage7("--exp", exp, "--out", out, "--max-cer-increase", 200, "--title", "Tones", *more)
-        assert done.returncode == 0, done.stderr
-        assert said in done.stdout
+        assert done.status == 0 and said in done.said, done.said
     assert json.loads((out / "record.json").read_text())["options"]["title"] == "Tones"
 
 
@@ -190,10 +182,10 @@ def test_the_stage_replaces_no_directory_that_is_no_report(exp, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1").write_text("years of work")
     done = stage7("--exp", exp, "--out", tmp_path / "thesis")
-    assert done.returncode == 1 and "is no report" in done.stderr and "Traceback" not in done.stderr
+    assert done.status == 1 and "is no report" in done.said and "Traceback" not in done.said
     assert (tmp_path / "thesis" / "chapter1").exists()
 
 
 def test_an_experiment_that_does_not_exist_is_one_line(tmp_path):
     done = stage7("--exp", tmp_path / "nowhere")
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "does not exist" in done.stderr
+    assert done.status == 1 and done.said.count("\n") == 1 and "does not exist" in done.said
