@@ -123,7 +123,10 @@ def figure(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for function, what in ((table, "Markdown"), (bands, "Markdown, a row for each strength and score"), (csv, "every figure"), (figure, "rank correlation against the deep model's CER")):
+    for function, what in (
+        (table, "Markdown"), (bands, "Markdown, a row for each strength and score"), (csv, "every figure"),
+        (figure, "rank correlation against the deep model's CER"),
+    ):
         command = commands.add_parser(function.__name__, help=what)
         command.add_argument("sources", nargs="+", help="--out folders of weak_models.py, and csv files that were made of others")
         if function in (csv, figure):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence, TypedDict
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence, TypedDict, cast
 
 from comflp.data import MAX_SECONDS
 from comflp.data.data_dir import DataDir, subset
@@ -59,7 +59,7 @@ class Speech:
     @property
     def how(self) -> How:
         """How it runs, as functions take it by keyword."""
-        return How(**{name: getattr(self, name) for name in How.__annotations__})
+        return cast(How, {name: getattr(self, name) for name in How.__annotations__})
 
     def drawn(self, num_utterances: int, seed: int) -> Speech:
         """The same with ``num_utterances`` of the utterances, drawn with ``seed``; all of them where there are fewer."""
