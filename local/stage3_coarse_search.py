@@ -171,7 +171,7 @@ def run_whole(probe, refinement, matrices, counts, search):
 
     number, free, heard = search["beam_size"], refinement.kind == FORCED_KINDS[0], probe.drawn(refinement.num_utterances, refinement.seed)
     if free:
-        refinement, search = replace(refinement, kind="kl"), {**search, "beam_size": NUM_FREE * number}
+        refinement, search = replace(refinement, kind="kl"), {**search, "beam_size": max(number, min(NUM_FREE * number, refinement.num_proposals))}
     if len(matrices.matrices) == 1:
         (matrix,) = matrices.matrices.values()
         of_one = refinement.search(probe, matrix, [wanted.total for wanted in counts], **search)

@@ -73,7 +73,7 @@ for part in $parts; do
     prompts)
       copy prompts
       mv ../prompts/local/prompts.sh ../prompts/local/prepare.sh
-      sed -i -e '/--corpus "$corpus" --num-train/s/--corpus.*/--seed "$data_seed"/' -e '/--unseen-speakers "$unseen_speakers"/d' ../prompts/run.sh
+      sed -e "/--num-train/s/--corpus.*/--seed \"\$data_seed\"/" -e "/^ *--unseen-speakers/d" run.sh >../prompts/run.sh
       (cd ../prompts && searched --deep-opts "--number_of_epochs 60")
       ;;
     instead)
