@@ -261,8 +261,7 @@ class _Run:
             for name, model in states.items():
                 rate = None
                 if self.has_texts:
-                    texts = decode(model, speech.data, work=speech.work, hypotheses=speech.hypotheses,
-                                   allow_pipes=speech.allow_pipes, progress=speech.progress)
+                    texts = decode(model, speech.data, **speech.how)
                     rate = error_rate(references, texts, self.metric, self.normaliser).rate
                 standings[name] = Standing(rate, 0.0 if model is self.deep else model_divergence(speech, model))
             facts |= {"metric": self.metric, "num_utterances": len(speech.data), **{k: vars(v) for k, v in standings.items()}}

@@ -74,7 +74,7 @@ for part in $parts; do
       copy prompts
       mv ../prompts/local/prompts.sh ../prompts/local/prepare.sh
       sed -e "/--num-train/s/--corpus.*/--seed \"\$data_seed\"/" -e "/^ *--unseen-speakers/d" run.sh >../prompts/run.sh
-      (cd ../prompts && searched --deep-opts "--number_of_epochs 60")
+      (cd ../prompts && searched --deep-opts "--number_of_epochs 60 --snapshot_epochs [30]")
       ;;
     instead)
       deep transformer12
