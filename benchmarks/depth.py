@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
+from measuring import mean_and_deviation
 from measuring import table as markdown
 from scipy import stats
 from tqdm import tqdm
@@ -202,37 +203,54 @@ def run(options):
     case.kept("summary", lambda: summary)
 
 
+def by_depth(options):
+    """The summaries of the folders as (layers, summaries of such models, their cases of each N), the shallowest first."""
+    summaries = [read_json(Path(folder) / "summary.json") for folder in options.folders]
+    for layers in sorted({summary["layers"] for summary in summaries}):
+        same = [summary for summary in summaries if summary["layers"] == layers]
+        yield layers, same, [[summary["by_num"][num] for summary in same] for num in same[0]["by_num"]]
+
+
 def table(options):
-    for summary in (read_json(Path(folder) / "summary.json") for folder in options.folders):
-        cases = summary["by_num"]
-        print(f"{summary['layers']} layers, {summary['parameters'] / 1e6:.1f} M parameters; CER {summary['valid']:.2f} on valid, "
-              f"{summary['test']:.2f} on test. Random proposals {over(cases, lambda case: case['random'][1])} on valid; the beam finds "
-              f"{' / '.join(str(case['beam']) for case in cases.values())} of DC's true {K}. Figures at N={' / '.join(cases)}:\n")
+    for layers, same, cases in by_depth(options):
+        rates = {name: mean_of([summary[name] for summary in same], "{:.2f}") for name in ("valid", "test")}
+        print(f"{layers} layers, {same[0]['parameters'] / 1e6:.1f} M parameters; CER {rates['valid']} on valid, {rates['test']} on test"
+              + (f", means of {len(same)} deep models with standard deviations" if len(same) > 1 else "")
+              + f". Random proposals {over(cases, lambda case: case['random'][1])} on valid; the beam finds "
+              f"{over(cases, lambda case: case['beam'], '{:.3g}')} of DC's true {K}. Figures at N={' / '.join(same[0]['by_num'])}:\n")
         print(markdown([
             {"layers by": name, "passes": over(cases, lambda case, name=name: case["rows"][name]["passes"], "{:,.0f}"),
              **{head: over(cases, lambda case, name=name, key=key: case["rows"][name][key], form) for head, key, form in (
                  ("Spearman", "spearman", "{:.2f}"), ("ten best, valid", "ten", "{:.1f}"), ("first", "first", "{:.1f}"),
                  ("winner", "winner", "{:.1f}"), ("first, repaired", "repaired", "{:.1f}"))}}
-            for name in next(iter(cases.values()))["rows"]
+            for name in cases[0][0]["rows"]
         ]), end="\n\n")
 
 
 def over(cases, value, form="{:.1f}"):
-    """A value of each N as one text; empty where there is none, one number where all are the same."""
-    texts = ["" if value(case) is None else form.format(value(case)) for case in cases.values()]
+    """A value of each N as one text, of several deep models their mean; empty where there is none, one number where all are the same."""
+    texts = [mean_of([value(case) for case in models], form) for models in cases]
     return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
 
 
+def mean_of(values, form):
+    """The mean as text, with the standard deviation of several values that differ; empty where one is not there."""
+    if None in values:
+        return ""
+    return mean_and_deviation(values[:1] if len(set(values)) == 1 else values, form)
+
+
 def figure(options):
-    summaries = [read_json(Path(folder) / "summary.json") for folder in options.folders]
-    drawing = Figure(figsize=(3.2 * len(summaries), 3.6), layout="constrained")
-    for panel, summary in zip(drawing.subplots(1, len(summaries), squeeze=False, sharey=True)[0], summaries):
-        layers = [summary["layers"] - int(n) for n in summary["by_num"]]
+    depths = list(by_depth(options))
+    drawing = Figure(figsize=(3.2 * len(depths), 3.6), layout="constrained")
+    for panel, (layers, same, cases) in zip(drawing.subplots(1, len(depths), squeeze=False, sharey=True)[0], depths):
+        stay = [layers, *(layers - int(num) for num in same[0]["by_num"])]
+        whole = np.mean([summary["test"] for summary in same])
         for name, key, label, style in DRAWN:
-            rates = [case["rows"][name][key] for case in summary["by_num"].values()]
-            panel.plot([summary["layers"], *layers], [summary["test"], *rates], style, label=label, markersize=4)
-        panel.set(title=f"{summary['layers']} layers", xlabel="layers that stay", xscale="log", yscale="log")
-        for axis, ticks in ((panel.xaxis, [summary["layers"], *layers]), (panel.yaxis, [1, 2, 5, 10, 20, 50])):
+            rates = [np.mean([case["rows"][name][key] for case in models]) for models in cases]
+            panel.plot(stay, [whole, *rates], style, label=label, markersize=4)
+        panel.set(title=f"{layers} layers", xlabel="layers that stay", xscale="log", yscale="log")
+        for axis, ticks in ((panel.xaxis, stay), (panel.yaxis, [1, 2, 5, 10, 20, 50])):
             axis.set_major_locator(FixedLocator(ticks))
             axis.set_major_formatter("{x:g}")
             axis.set_minor_formatter(NullFormatter())
@@ -257,7 +275,7 @@ def main():
     one.add_argument("--test", type=int, default=200, help="utterances that first proposals and winners decode")
     one.add_argument("--seed", type=int, default=0, help="for random proposals and utterances")
     one.set_defaults(function=run)
-    several = commands.add_parser("table", help="Markdown tables of several deep models")
+    several = commands.add_parser("table", help="Markdown tables of several deep models; those of the same depth become one, of means")
     several.add_argument("folders", nargs="+")
     several.set_defaults(function=table)
     drawn = commands.add_parser("figure", help="error rates against the layers that stay")

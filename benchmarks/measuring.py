@@ -83,9 +83,9 @@ def _cpu():
         return platform.processor() or platform.machine()
 
 
-def mean_and_deviation(values):
+def mean_and_deviation(values, form="{:.2f}"):
     """The mean and, of several values, their standard deviation (n - 1), as text."""
-    return f"{np.mean(values):.2f}" + (f" +- {np.std(values, ddof=1):.2f}" if len(values) > 1 else "")
+    return form.format(np.mean(values)) + (f" +- {form.format(np.std(values, ddof=1))}" if len(values) > 1 else "")
 
 
 def table(rows):

@@ -68,7 +68,7 @@ class Bench:
         return self.rows.of(f"deep {self.options.test}", lambda: self.score(self.deep))
 
     def pruned_row(self, proposal):
-        return self.rows.of(f"{proposal} pruned {self.options.test}", lambda: self.score(self.deep.prune(proposal)))
+        return self.rows.of(pruned_key(proposal, self.options.test), lambda: self.score(self.deep.prune(proposal)))
 
     def repaired_row(self, proposal, utterances, seed=0):
         def measure():
@@ -76,7 +76,7 @@ class Bench:
             done = model.origin["pruning"][-1]["repair"]
             return {**self.score(model), "kept": len(done["kept"]), "maps": len(done["kept"]) + len(done["refitted"])}
 
-        return self.rows.of(f"{proposal} repaired {utterances} {seed} {self.options.probe} {self.options.test}", measure)
+        return self.rows.of(repaired_key(proposal, utterances, self.options.probe, self.options.test, seed), measure)
 
     def half(self):
         """What the first of the choices removes for half of the layers."""
@@ -101,6 +101,16 @@ def first_of(exp, num_layers, num_prune, name):
     return PruningProposal.parse(found["candidates"][0]["proposal"], num_layers)
 
 
+def pruned_key(proposal, test="test"):
+    """The key of a pruned model's row on a data set."""
+    return f"{proposal} pruned {test}"
+
+
+def repaired_key(proposal, utterances, probe="probe", test="test", seed=0):
+    """The key of a row of a model that was repaired with so many utterances of a data set."""
+    return f"{proposal} repaired {utterances} {seed} {probe} {test}"
+
+
 def trained_key(proposal, epoch, start):
     """The key of a row after so many epochs of training from a start: pruned, repaired, scratch, scratch_distilled..."""
     return f"{proposal} after {epoch} epochs from {start}"
@@ -121,11 +131,16 @@ def rate(row):
     return 100 * sum(row["errors"]) / sum(row["lengths"])
 
 
-def percent(row):
-    """Error rate in percent with its 95% interval."""
+def interval(row):
+    """The 95% interval of an error rate in percent, over utterances (bootstrap)."""
     errors, lengths = np.array(row["errors"]), np.array(row["lengths"])
     weights = np.random.default_rng(0).multinomial(len(errors), np.full(len(errors), 1 / len(errors)), size=2000)
-    low, high = np.quantile(100 * (weights @ errors) / (weights @ lengths), [0.025, 0.975])
+    return np.quantile(100 * (weights @ errors) / (weights @ lengths), [0.025, 0.975])
+
+
+def percent(row):
+    """Error rate in percent with its 95% interval."""
+    low, high = interval(row)
     return f"{rate(row):.2f} [{low:.2f}, {high:.2f}]"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from measuring import mean_and_deviation, table
-from repair_rows import Rows, first_of, made_up, rate, trained_key
+from repair_rows import Rows, first_of, made_up, pruned_key, rate, repaired_key, trained_key
 
 from comflp.artifacts import read_json
 
@@ -45,10 +45,10 @@ def main():
     for num_prune in options.num_prune:
         for name in options.choices:
             proposals = {exp: first_of(exp, layers[exp], num_prune, name) for exp in options.exps}
-            pruned = {exp: rows[exp][f"{proposal} pruned test"] for exp, proposal in proposals.items()}
+            pruned = {exp: rows[exp][pruned_key(proposal)] for exp, proposal in proposals.items()}
             line = {"N": num_prune, "layers by": name, "pruned": mean_of(pruned)}
             for size in options.sizes:
-                repaired = of_all(rows, {exp: f"{proposal} repaired {size} 0 probe test" for exp, proposal in proposals.items()})
+                repaired = of_all(rows, {exp: repaired_key(proposal, size) for exp, proposal in proposals.items()})
                 shares = [made_up(rows[exp]["deep test"], pruned[exp], row) for exp, row in repaired.items()]
                 share = f", {np.mean(shares):.0%} ({min(shares):.0%} at least)" if shares else ""
                 line[f"repaired, {size:,}"] = mean_of(repaired) + share

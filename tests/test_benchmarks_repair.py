@@ -47,6 +47,8 @@ def test_several_deep_models(recipe):
     for line, row in zip(several, one):
         (_, _, pruned, repaired), expected = line.split(" | "), row.split(" | ")
         assert pruned == f"{expected[4].split()[0]} +- 0.00" and repaired.startswith(f"{expected[5].split()[0]} +- 0.00")
+    benchmark("repair_figure.py", "exp", "again", *words[:-2], "--size", 8, "--out", "states.png", cwd=recipe)
+    assert (recipe / "states.png").stat().st_size > 10_000
 
 
 CONFIG = BENCHMARKS.parent / "recipes" / "fsdd" / "conf" / "finetune.yaml"
@@ -78,6 +80,14 @@ def test_low_rank(recipe, removed):
     assert float(half[0]) < float(whole[0]) and int(half[1].rstrip("%")) <= 50
 
 
+def test_speed_of_low_rank():
+    rows = benchmark("low_rank_speed.py", "--layers", 2, "--frames", 20, "--rounds", 3).splitlines()[2:]
+    cells = [[cell.strip() for cell in row.strip("| ").split("|")] for row in rows]
+    assert [row[2] for row in cells] == 2 * ["deep", "half of the layers", "all layers, low rank"]
+    for deep, half, narrow in (cells[:3], cells[3:]):
+        assert float(narrow[3]) == pytest.approx(float(half[3]), rel=0.05) and float(half[3]) == pytest.approx(float(deep[3]) / 2, rel=0.05)
+
+
 def test_deeper_models(recipe):
     run = partial(benchmark, cwd=recipe)
     words = ("--model", "exp/deep", "--out", "depth", "--random", 4, "--utterances", 4, "--hidden", 20, "--valid", 4, "--test", 4)
@@ -96,5 +106,11 @@ def test_deeper_models(recipe):
     run("depth.py", "run", *words)
     assert json.loads((recipe / "depth" / "summary.json").read_text()) == summary
     assert "N=4 / 6 / 7" in run("depth.py", "table", "depth")
-    run("depth.py", "figure", "depth", "depth", "--out", "depth.png")
+    shutil.copytree(recipe / "depth", recipe / "seed2")
+    other = json.loads(json.dumps(summary))
+    other["by_num"]["4"]["rows"]["skip_kl"]["first"] += 1.0
+    (recipe / "seed2" / "summary.json").write_text(json.dumps(other))
+    (line,) = (line for line in run("depth.py", "table", "depth", "seed2").splitlines() if line.startswith("| skip_kl |"))
+    assert f" | {rows['skip_kl']['first'] + 0.5:.1f} +- 0.7 / " in line
+    run("depth.py", "figure", "depth", "seed2", "--out", "depth.png")
     assert (recipe / "depth.png").stat().st_size > 10000

@@ -12,6 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 corpus=               # [path] copy of the dataset, as run.sh takes it
 parts="depth noise unseen prompts instead" # which tables
 models="transformer12 deep24 deep48" # of depth; the others than run.sh's own have a conf/<model>.conf
+seeds=1234            # of depth: of the deep models, one or several; the others than 1234 are exp/<model>_<seed>
 greedy=96             # utterances that GLP decodes at every step; its time grows with the cube of the layers
 snr=0                 # of noise: the lowest signal-to-noise ratio in dB
 snr_to=20             # and the highest
@@ -20,9 +21,10 @@ unseen="theo yweweler" # of unseen: speakers of dev and test, whom training does
 . utils/parse_options.sh
 . ./path.sh
 
-deep() { # MODEL: stage 0
+deep() { # MODEL [SEED NAME]: stage 0
   local options=(--corpus "$corpus" --stop-stage 0)
   if [ -e "conf/$1.conf" ]; then options+=(--config "conf/$1.conf"); fi
+  if [ $# -gt 1 ]; then options+=(--seed "$2" --model "$3"); fi
   ./run.sh "${options[@]}"
 }
 
@@ -34,6 +36,7 @@ copy() { # NAME: this recipe without what it made, as recipes/NAME
 searched() { # OPTION...: in a copy, the deep model, its searches, what a repair gives and what the scores are worth
   ./run.sh "$@" --stop-stage 3 --measures "dc skip_kl" --reverse-measures ""
   python ../../benchmarks/repair.py states --exp exp/transformer12 --out exp/transformer12/repair.jsonl --sizes 256
+  python ../../benchmarks/repair_figure.py exp/transformer12 --out exp/states.png
   python ../../benchmarks/weak_models.py --model exp/transformer12/deep --out exp/searches
   python ../../benchmarks/weak_tables.py table exp/searches
 }
@@ -43,9 +46,13 @@ for part in $parts; do
     depth)
       folders=()
       for model in $models; do
-        deep "$model"
-        folders+=("exp/$model/depth")
-        python ../../benchmarks/depth.py run --model "exp/$model/deep" --out "exp/$model/depth" --greedy "$greedy"
+        for seed in $seeds; do
+          name=$model
+          if [ "$seed" != 1234 ]; then name=${model}_$seed; fi
+          deep "$model" "$seed" "$name"
+          folders+=("exp/$name/depth")
+          python ../../benchmarks/depth.py run --model "exp/$name/deep" --out "exp/$name/depth" --greedy "$greedy"
+        done
       done
       python ../../benchmarks/depth.py table "${folders[@]}"
       python ../../benchmarks/depth.py figure "${folders[@]}" --out exp/depth.png
@@ -65,6 +72,7 @@ for part in $parts; do
         python ../../benchmarks/repair.py states --exp exp/transformer12 --test noise/test --probe "$probe" --sizes 256 \
           --choices skip_kl top --out "$repaired"
       done
+      python ../../benchmarks/repair_figure.py exp/transformer12 --rows noise/repair.jsonl --test noise/test --probes probe noise/probe --out exp/noise.png
       ;;
     unseen)
       copy fsdd_unseen
