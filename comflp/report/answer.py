@@ -14,7 +14,7 @@ WEAK = 30.0
 """Error rate of the deep model, in percent, above which a recommendation comes with a warning."""
 _STATES = {
     PREDICTED: "Predicted from the layers' outputs alone; nothing has been decoded with it yet.",
-    PRUNED: "This is the pruned model as it is, neither repaired nor fine-tuned; both make it better.",
+    PRUNED: "This is the pruned model as it is, neither repaired nor fine-tuned",
     REPAIRED: "This is the repaired model, without any training.",
     FINE_TUNED: "This is the fine-tuned model.",
 }
@@ -27,6 +27,7 @@ class Answer:
     deep: None where it was never decoded. chosen_on: the data set that it was chosen by; None where nothing is decoded.
     shown_on: the one whose rates the page gives first. within: whether the budget holds on ``chosen_on``; None where that is not known.
     ties: others without more parameters that ``chosen_on`` does not tell from it, and the differences.
+    same: the same layers removed, in other states that were decoded on ``chosen_on`` too.
     """
 
     choice: Choice
@@ -36,6 +37,7 @@ class Answer:
     shown_on: str | None
     within: bool | None
     ties: tuple[tuple[Choice, Difference], ...] = ()
+    same: tuple[Choice, ...] = ()
 
     @property
     def rate(self) -> Rate | None:
@@ -79,7 +81,8 @@ def answer(experiment: Experiment, found: Sequence[Choice], max_increase: float)
         best = min(rated, key=lambda choice: choice.rates[chosen_on].value)
     shown = [name for name in ("test", chosen_on) if name in best.rates and (not both or name in deep.rates)]
     return Answer(best, deep, max_increase, chosen_on, (shown or [chosen_on])[0], bool(within) if both else None,
-                  tuple(_ties(best, rated, chosen_on)))
+                  tuple(_ties(best, rated, chosen_on)),
+                  tuple(choice for choice in rated if choice.proposal == best.proposal is not None and choice.state != best.state))
 
 
 def _size(choice: Choice) -> tuple[float, int]:
@@ -112,7 +115,7 @@ def headline(experiment: Experiment, given: Answer | None, metric: str) -> list[
     else:
         lines = [f"No model stays within {points} of the deep one on {given.chosen_on}; the closest: {removed}."]
     lines[0] = lines[0][0].upper() + lines[0][1:]
-    lines.append(_STATES[choice.state] if choice.proposal is not None or choice.state != FINE_TUNED else "It was trained from random weights.")
+    lines.append(_state_of(given) if choice.proposal is not None or choice.state != FINE_TUNED else "It was trained from random weights.")
     if given.difference is not None:
         lines.append(verdict(given.difference, given.shown_on, "the deep model", metric))
     for other, less in given.ties[:1]:
@@ -120,6 +123,15 @@ def headline(experiment: Experiment, given: Answer | None, metric: str) -> list[
         more = f", nor from {len(given.ties) - 1} more" if len(given.ties) > 1 else ""
         lines.append(f"Not distinguishable on {given.chosen_on} from {other.label}, {other.state}{more} ({less.num_utterances:,} utterances{needed}).")
     return lines
+
+
+def _state_of(given: Answer) -> str:
+    """What was done to the model beside the removal; of a pruned one, what else there is of the same layers."""
+    said = _STATES[given.choice.state]
+    if given.choice.state != PRUNED:
+        return said
+    others = [f"{choice.state} it has {choice.rates[given.chosen_on].value:.2f}% on {given.chosen_on}" for choice in given.same]
+    return f"{said}; {', '.join(others) or 'both mostly make it better'}."
 
 
 def removal(experiment: Experiment, choice: Choice) -> str:

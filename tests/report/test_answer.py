@@ -64,6 +64,13 @@ def test_headline_says_layers_state_and_what_the_difference_is_worth():
     assert facts(found, 1.0)["difference"]["tied"] is True and facts(found, 1.0)["num_removed"] == {"encoder": 6}
 
 
+def test_a_pruned_model_that_is_better_than_its_repaired_form_says_so():
+    pruned = choice("six", "7-12", 2.5, 2.6, "pruned")
+    told = " ".join(headline(EXPERIMENT, answer(EXPERIMENT, [DEEP, pruned, choice("six", "7-12", 2.7, 2.4, "repaired")], 1.0), "CER"))
+    assert "neither repaired nor fine-tuned; repaired it has 2.70% on dev." in told
+    assert "both mostly make it better." in " ".join(headline(EXPERIMENT, answer(EXPERIMENT, [DEEP, pruned], 1.0), "CER"))
+
+
 def test_headline_where_nothing_is_within():
     assert headline(EXPERIMENT, answer(EXPERIMENT, MODELS, 0.05), "CER")[0].startswith("No model stays within 0.05 points of CER")
 
