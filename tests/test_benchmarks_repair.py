@@ -9,6 +9,7 @@ from fixtures.benchmarks import BENCHMARKS, benchmark
 
 import comflp.models
 from comflp.data.data_dir import read_data_dir
+from comflp.inference.hidden_states import dump
 from comflp.measures import Speech, skip_matrix
 
 
@@ -78,6 +79,18 @@ def test_low_rank(recipe, removed):
     whole, same, half = ([cell.strip() for cell in line.strip("| ").split("|")] for line in said)
     assert same[0] == whole[0] and same[1] == "100%" and same[3] == whole[3]
     assert float(half[0]) < float(whole[0]) and int(half[1].rstrip("%")) <= 50
+
+
+def test_draws(recipe):
+    deep = comflp.models.load(recipe / "exp" / "deep")
+    dump(deep, read_data_dir(recipe / "data" / "probe"), recipe / "exp" / "hidden")
+    words = ("--exp", "exp", "--choices", "top", "--draws", 2, "--dc", 8, 40, "--skip-kl", 8, "--repair", 8, 40, "--figure", "draws.png")
+    eight, all_of_them = benchmark("draws.py", *words, cwd=recipe).splitlines()[2:]
+    cells = [cell.strip() for cell in all_of_them.strip("| ").split("|")]
+    assert cells[:2] == ["40", "10.0"] and cells[2].endswith("+- 0.00")  # of all utterances there is one draw
+    assert eight.count("+-") == 3 and (recipe / "draws.png").stat().st_size > 10_000
+    kept = (recipe / "draws.jsonl").read_text()
+    assert benchmark("draws.py", *words, cwd=recipe).splitlines()[2:] == [eight, all_of_them] and (recipe / "draws.jsonl").read_text() == kept
 
 
 def test_speed_of_low_rank():
