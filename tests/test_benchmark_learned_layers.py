@@ -7,18 +7,19 @@ import pytest
 import torch
 from fixtures.benchmarks import BENCHMARKS, benchmark
 
+import comflp.models
 from comflp.models.verify import noise_batch
 from comflp.proposal import PruningProposal
 
 
 @pytest.fixture
 def scored(monkeypatch, make_model):
-    """``scored(every)``: a model of four layers, whose smaller model is short of two; every: of zero_out, None of topk."""
+    """``scored(zero_out)``: a model of four layers, whose smaller model is short of two; zero_out: first step and steps between, None of topk."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     module, plain = importlib.import_module("learned_layers"), make_model()
 
-    def make(every):
-        model = module.Scored(plain.tokenizer, plain.architecture, num_prune=2, every=every).eval()
+    def make(zero_out):
+        model = module.Scored(plain.tokenizer, plain.architecture, num_prune=2, zero_out=zero_out).eval()
         model.load_state_dict(plain.state_dict(), strict=False)
         with torch.no_grad():
             model.scores.copy_(torch.tensor([0.3, 0.1, 0.4, 0.2]))
@@ -41,8 +42,8 @@ def test_topk_is_the_pruned_model_and_learns_of_all_layers(scored):
 
 
 def test_zero_out_takes_one_layer_more_for_good(scored):
-    model = scored(2)
-    assert [model.removed().sum().item() for _ in range(6)] == [0, 1, 1, 2, 2, 2]
+    model = scored((3, 2))
+    assert [model.removed().sum().item() for _ in range(6)] == [0, 0, 1, 1, 2, 2]
     with torch.no_grad():
         model.scores[1] = 1.0
     assert model.removed().tolist() == [False, True, False, True]
@@ -51,12 +52,14 @@ def test_zero_out_takes_one_layer_more_for_good(scored):
     assert (model.scores.grad != 0).tolist() == [True, False, True, False]
 
 
-def test_it_runs_and_keeps_what_it_chose(tmp_path, make_data):
+@pytest.mark.parametrize("kind", ["topk", "zero_out"])
+def test_it_runs_and_keeps_what_it_chose(tmp_path, make_data, kind):
     for number, name in ((8, "train"), (6, "dev")):
         make_data(number, name=f"data/{name}")
-    words = ("--train", "data/train", "--dev", "data/dev", "--out", "learned", "--config", BENCHMARKS.parent / "recipes" / "mini" / "conf" / "deep.yaml",
-             "--epochs", 1, "--every", 1, "--num-prune", 1)
+    words = (kind, "--train", "data/train", "--dev", "data/dev", "--out", "exp", "--config", BENCHMARKS.parent / "recipes" / "mini" / "conf" / "deep.yaml",
+             "--epochs", 1, "--start", 1, "--num-prune", 1)
     said = benchmark("learned_layers.py", *words, cwd=tmp_path)
-    kept = {kind: json.loads((tmp_path / "learned" / f"{kind}_1_1234.json").read_text()) for kind in ("topk", "zero_out")}
-    assert all(len(row["scores"]) == 12 and f"| {kind} | {row['removed']} |" in said for kind, row in kept.items())
+    kept = json.loads((tmp_path / "exp" / "learned.json").read_text())
+    assert len(kept["scores"]) == 12 and f"| {kind} | {kept['removed']} |" in said
+    assert comflp.models.load(tmp_path / "exp" / "deep").num_layers == 12
     assert benchmark("learned_layers.py", *words, cwd=tmp_path) == said

@@ -14,13 +14,8 @@ num_prune=6           # N, layers that the learned supernets are short of
 . utils/parse_options.sh
 . ./path.sh
 
-learned() { # KIND SEED: the layers that training chooses
-  python ../../benchmarks/learned_layers.py --train data/train --dev data/dev --out exp/learned --num-prune "$num_prune" --seed "$2" --kinds "$1" >&2
-  python -c 'import json, sys; print(json.load(open(sys.argv[1]))["removed"])' "exp/learned/$1_${num_prune}_$2.json"
-}
-
 for kind in $kinds; do
-  exps=()
+  exps=() choices="skip_kl dc top"
   for seed in $seeds; do
     model=$kind$seed options=()
     case $kind in
@@ -31,18 +26,25 @@ for kind in $kinds; do
       layerdrop) options=(--layerdrop 0.1) ;;
       interctc) options=(--deep-opts "--subnetworks 7-12") ;;
       supernet) options=(--deep-opts "--subnetworks 2,4,6,8,10,12") ;;
-      topk | zero_out)
-        local/prepare.sh --seed 1234 # data_seed of run.sh
-        options=(--deep-opts "--subnetworks $(learned "$kind" "$seed")")
-        ;;
+      topk | zero_out) ;;
       *)
         printf 'supernets.sh: there is no kind %s; the kinds are plain, layerdrop, interctc, supernet, topk and zero_out\n' "$kind" >&2
         exit 2
         ;;
     esac
-    ./run.sh --model "$model" --seed "$seed" ${options[@]+"${options[@]}"} --stop-stage 3 --measures "dc skip_kl" --reverse-measures ""
-    python ../../benchmarks/repair.py states --exp "exp/$model" --out "exp/$model/repair.jsonl" --sizes 256 --num-prune 6 8 --choices skip_kl dc top
-    exps+=("exp/$model")
+    if [ "$kind" = topk ] || [ "$kind" = zero_out ]; then
+      local/prepare.sh --seed 1234 # as run.sh does, with its data_seed
+      python steps/select_subsets.py --valid-from dev --num-valid 320 --num-probe 1024 --seed 1234
+      python ../../benchmarks/learned_layers.py "$kind" --train data/train --dev data/dev --out "exp/$model" --num-prune "$num_prune" --seed "$seed"
+      choices="$(python -c 'import json, sys; print(json.load(open(sys.argv[1]))["removed"])' "exp/$model/learned.json") top"
+    else
+      ./run.sh --model "$model" --seed "$seed" ${options[@]+"${options[@]}"} --stop-stage 3 --measures "dc skip_kl" --reverse-measures ""
+      exps+=("exp/$model")
+    fi
+    # shellcheck disable=SC2086
+    python ../../benchmarks/repair.py states --exp "exp/$model" --out "exp/$model/repair.jsonl" --sizes 256 --num-prune 6 8 --choices $choices
   done
-  python ../../benchmarks/repair_seeds.py "${exps[@]}" --num-prune 6 8 --choices skip_kl dc top --sizes 256
+  if [ ${#exps[@]} -gt 0 ]; then
+    python ../../benchmarks/repair_seeds.py "${exps[@]}" --num-prune 6 8 --choices skip_kl dc top --sizes 256
+  fi
 done
