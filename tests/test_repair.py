@@ -26,6 +26,7 @@ from comflp.proposal import PruningProposal
 from comflp.repair import Calibration, repair
 from comflp.repair.candidates import evaluate_repaired
 from comflp.repair.fit import NormalEquations, fitted_readers, fitted_writer
+from comflp.repair.judge import Judge
 from comflp.repair.maps import LinearMap, sub_blocks
 from comflp.repair.refit import end_of_gap
 from comflp.repair.watch import calling_output_map
@@ -45,6 +46,20 @@ def make_affine(layer, attention=True):
     if not attention:
         layer.self_attn.out_proj.weight.data.zero_()
         layer.self_attn.out_proj.bias.data.zero_()
+
+
+@pytest.mark.parametrize(("overshoot", "share"), [(1, 1.0), (3, 0.5), (7, 0.25), (20, 0.0)])
+def test_a_refit_goes_as_much_of_the_way_as_helps(make_model, overshoot, share):
+    model, wanted = make_model(), make_model()
+    direction = 0.1 * torch.randn(model.output.bias.shape, generator=torch.Generator().manual_seed(0))
+    old, batch = model.output.bias.detach().clone(), noise_batch(model.sample_rate, (0.9, 1.4))
+    wanted.output.bias.data += direction
+    with torch.no_grad():
+        judge = Judge(model, [model.begin(batch)], [wanted(batch).log_probs()[wanted(batch).own()]])
+        judge.decide([(model.output.bias, old + overshoot * direction)], ["output"])
+    torch.testing.assert_close(model.output.bias.detach(), old + share * overshoot * direction)
+    assert (judge.refitted, judge.kept) == ((["output"], []) if share else ([], ["output"]))
+    assert judge.now == pytest.approx(judge.divergence(), abs=1e-6) and judge.now <= judge.before
 
 
 def test_a_removed_block_that_is_affine_is_repaired_exactly(make_model, make_data):

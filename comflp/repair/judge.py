@@ -1,4 +1,4 @@
-"""Whether a refit is kept: the divergence from the deep model on utterances that no fit has seen."""
+"""How much of a refit is kept: the divergence from the deep model on utterances that no fit has seen."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import torch
 
 from comflp.models.layered import LayeredModel, State
 from comflp.repair.fit import Changes, exchange
+
+_SHARES = (1.0, 0.5, 0.25)
+"""How much of the way from the old weights to the refitted ones is tried, in this order."""
 
 
 class Judge:
@@ -38,15 +41,18 @@ class Judge:
         return total if math.isfinite(total) else math.inf
 
     def decide(self, changes: Changes, names: Iterable[str]) -> None:
-        """Make the changes unless they make the divergence worse; either way note the names of what they change."""
+        """Go as much of the way as does not make the divergence worse, or none; either way note the names of what was to change."""
         back = exchange(changes)
-        after = self.divergence()
-        if after <= self.now:
-            self.now = after
-            self.refitted += names
-        else:
-            exchange(back)
-            self.kept += names
+        for share in _SHARES:
+            if share < 1:  # the whole way is there already
+                exchange([(parameter, torch.lerp(old, new.to(old), share)) for (parameter, new), (_, old) in zip(changes, back)])
+            after = self.divergence()
+            if after <= self.now:
+                self.now = after
+                self.refitted += names
+                return
+        exchange(back)
+        self.kept += names
 
     def advance(self) -> None:
         """The next step of the path is done with: its map will not change again."""
