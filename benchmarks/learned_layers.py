@@ -7,7 +7,8 @@
 
 A deep model and a smaller one, which has the layers of the highest scores, learn together from nothing, by conf/deep.yaml; the smaller
 one's loss has the weight ``subnetwork_weight``. A layer of it gives h + z (layer(h) - h), where z is 1 or 0, and the gradient
-of z goes to the layer's score as if z were the score (straight through). ``topk`` (Simple-Top-k) leaves out the N lowest scores of
+of z goes to the scores as if z were the layer's share of their softmax (straight through), so that layers compete: without it all scores
+rise alike, by Adam's equal steps. ``topk`` (Simple-Top-k) leaves out the N lowest scores of
 every step, so that layers go and come back; ``zero_out`` (Iterative-Zero-Out) takes out one layer after another, the lowest of those
 that are left, for good, from step --start on, one every --every steps. Here one training both chooses and teaches; the paper's
 second one begins with the layers of the first. The deep model of the last epoch is OUT/deep, what was chosen OUT/learned.json.
@@ -65,7 +66,8 @@ class Scored(TransformerCTC):
     def smaller(self, batch):
         """The smaller model's output; a layer that is zeroed out for good is not run, any other is, for the sake of its score."""
         stay = (~self.removed()).float()
-        gates = stay + self.scores - self.scores.detach()
+        shares = torch.softmax(self.scores.masked_fill(self.zeroed, -torch.inf), dim=0) * (~self.zeroed).sum()
+        gates = stay + shares - shares.detach()
         state = self.begin(batch)
         for step, gate in zip(self.path(), gates):
             if not self.zeroed[step.layer - 1]:
