@@ -57,7 +57,7 @@ CONFIG = BENCHMARKS.parent / "recipes" / "fsdd" / "conf" / "finetune.yaml"
 
 def test_distillation_in_the_time_of_a_repair(recipe):
     said = benchmark("repair_training.py", "distillation", "--exp", "exp", "--num-prune", 6, "--choices", "top", "--times", 1, "--config", CONFIG, cwd=recipe)
-    assert "distilled, 1x" in said and "6" in said.splitlines()[2]
+    assert "distilled, 1x" in said and "that one repaired" in said and "6" in said.splitlines()[2]
 
 
 def test_what_one_would_do_instead(recipe):
