@@ -3,12 +3,13 @@
 
     cd recipes/mini && . ./path.sh
     python ../../benchmarks/repair_training.py finetune --exp exp/transformer12 --num-prune 6        epochs from pruned and from repaired
-    python ../../benchmarks/repair_training.py distillation --exp exp/transformer12 --num-prune 6    the same utterances, 1, 3, 10 times the time, and then repaired
+    python ../../benchmarks/repair_training.py distillation --exp exp/transformer12 --num-prune 6    the same utterances, 1, 3, 10 times the time
 
 Fine-tuning is stage 5's, by conf/finetune.yaml, without averaging: models are scored as they are after --epochs. Its --starts
 are the pruned model, the repaired one and the small model from nothing, each also with distillation from the deep model.
 The table ``distillation`` trains the pruned model on the deep model's posteriors of the utterances that the repair reads,
-without their texts; its learning rate is the best of three on dev, and the one of the longest time is repaired on them too. Rows are kept in --out as they are measured;
+without their texts; its learning rate is the best of three on dev, and what was
+trained longest is repaired on them too. Rows are kept in --out as they are measured;
 repair_seeds.py puts those of several deep models together.
 """
 

@@ -99,6 +99,16 @@ def test_beam_step_by_step(case):
     assert [proposal.removed for proposal in proposals(found)] == beam
 
 
+@pytest.mark.parametrize("search", ["beam", "exact"])
+def test_equal_means_are_ties_where_the_largest_is_no_power_of_two(search):
+    """Layers 1-2 as a block have 0.5, and so has the mean of layer 1 (0.75) and layer 3 (0.25); of equal ones the first layers come first."""
+    matrix = np.array([[1, 0.75, 0.5, 0.75], [0.75, 1, 0.5, 0.75], [0.5, 0.5, 1, 0.25], [0.75, 0.75, 0.25, 1]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        found = coarse_search(matrix, 2, 3, search, reverse=True)
+    assert [proposal.removed for proposal in proposals(found)] == [(1, 2), (1, 3), (2, 3)]
+
+
 def test_a_beam_wide_enough_is_exact():
     matrix = random_matrix(9, seed=3)
     with warnings.catch_warnings():

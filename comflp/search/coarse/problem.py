@@ -21,8 +21,9 @@ class Problem:
     """Which proposals there are, and which of two is better, for beam and exact search alike.
 
     The weights of blocks are the entries of the matrix (of costs, their negatives), rounded to whole numbers of 2^-40 of
-    the largest (less above 1,000 layers). Scores are then exact: equal scores are equal, whatever the order of the
-    blocks, and ties are broken by the layers. Two proposals whose qualities differ by less than that rounding are tied.
+    the power of two above the largest (less above 1,000 layers), so that entries such as 0.25 stay exact. Scores are
+    then exact: equal scores are equal, whatever the order of the blocks, and ties are broken by the layers. Two
+    proposals whose qualities differ by less than that rounding are tied.
 
     num_layers: L. weights: (L+1, L+1) int64, weights[i, j] of removing layers i+1..j as one block, IMPOSSIBLE where
     that is not allowed. is_mean: whether a proposal's score is the mean of its blocks' weights (Eq. 5), not their sum.
@@ -39,8 +40,8 @@ class Problem:
             raise ComflpError("no layer may be removed: all must stay, or have an infinite cost")
         # Sums of L/2 blocks, times the number of blocks that a mean is compared over, stay below 2^58.
         bits = min(40, 58 - 2 * int(self.num_layers).bit_length() + 2)
-        largest = np.abs(matrix.values[allowed]).max() or 1.0
-        whole = np.rint(np.where(allowed, matrix.values, 0) / largest * 2.0**bits).astype(np.int64)
+        _, exponent = np.frexp(np.abs(matrix.values[allowed]).max())
+        whole = np.rint(np.ldexp(np.where(allowed, matrix.values, 0), bits - exponent)).astype(np.int64)
         self.weights = np.where(allowed, whole if reverse == matrix.is_cost else -whole, IMPOSSIBLE)
 
     def score(self, proposal: PruningProposal) -> Fraction | None:
