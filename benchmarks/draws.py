@@ -68,8 +68,9 @@ def measured(bench):
     return found, proposal
 
 
-HEADS = {"dc shared": "dc: shared of ten", "dc first": "first, pruned", "skip_kl shared": "skip_kl: shared of ten", "skip_kl first": "first, pruned ",
-         "repaired": "repaired"}
+HEADS = {"dc shared": "dc: shared of ten", "dc first": "dc's first, pruned", "skip_kl shared": "skip_kl: shared of ten",
+         "skip_kl first": "skip_kl's first, pruned", "repaired": "repaired"}
+"""What is measured -> its name in the table and the figure."""
 
 
 def row(utterances, of_number):
@@ -85,7 +86,7 @@ def drawn(found, proposal, bench):
     for panel, keys in ((shared, ("dc shared", "skip_kl shared")), (rates, ("dc first", "skip_kl first", "repaired"))):
         for key in keys:
             points = {utterances: values[key] for utterances, values in found.items() if key in values}
-            name = f"{proposal}, repaired" if key == "repaired" else key.replace(" first", "'s first, pruned").replace(" shared", "")
+            name = f"{proposal}, repaired" if key == "repaired" else HEADS[key]
             low, middle, high = zip(*((min(values), np.mean(values), max(values)) for values in points.values()))
             bars = np.abs(np.array([low, high]) - middle) if panel is rates else None
             panel.errorbar(list(points), middle, bars, marker="o", markersize=4, capsize=2, label=name)
