@@ -16,6 +16,7 @@ from comflp.errors import ComflpError
 from comflp.names import name_fault
 
 MOST = 10**9
+PICTURES = ".png", ".svg", ".pdf"
 _DEVICE = re.compile(r"cpu|mps|cuda(:[0-9]{1,3})?", re.ASCII)
 _Value = TypeVar("_Value")
 
@@ -153,6 +154,13 @@ def new_path(text: str) -> Path:
         if parent.exists() and not parent.is_dir():
             raise ComflpError(f"{text} cannot be written: {parent} is no folder")
     return Path(text)
+
+
+def picture(text: str) -> Path:
+    """A picture that is to be written."""
+    if Path(text).suffix not in PICTURES:
+        raise ArgumentTypeError(f"{shown(text)} is no name of a picture: it ends with one of {', '.join(PICTURES)}")
+    return new_path(text)
 
 
 def folder(text: str) -> Path:

@@ -13,12 +13,17 @@ import numpy as np
 import option_types
 from cli import parser, run
 
+from comflp.artifacts import atomic_path
 from comflp.errors import ComflpError
 from comflp.report.collect import collect
 from comflp.report.names import label
 
 ORDER = ("scratch", "scratch_frontend", "top", "uniform", "random", "glp", "dc_coarse", "svcca_coarse", "dc_fine", "svcca_fine")
 """Names in the order of the paper's Table 1; others follow."""
+STATES = "pruned", "repaired", "finetuned"
+MARKS = {"pruned": ("oC7", "pruned", False), "repaired": ("DC2", "repaired", False), "finetuned": ("oC0", "fine-tuned", True),
+         "finetuned_distill_both": ("sC1", "fine-tuned and distilled", True), "finetuned_repaired": ("DC2", "fine-tuned from the repaired model", True)}
+"""State -> mark and colour, words, whether the mark is filled."""
 
 
 def parse_options():
@@ -27,6 +32,7 @@ def parse_options():
     arguments.add_argument("--num-prune", type=option_types.positive, required=True, help="N, layers removed")
     arguments.add_argument("--data", type=option_types.some_name, default="test", help="decoded set whose error rates are shown")
     arguments.add_argument("--tag", type=option_types.name, default="", help="of the fine-tuning runs, as stage 5 was given it")
+    arguments.add_argument("--figure", type=option_types.optional(option_types.picture), default="", help="picture of the table to write")
     return arguments.parse_args()
 
 
@@ -37,25 +43,62 @@ def main():
     if not cases:
         raise ComflpError(f"no fine-tuned model with N={options.num_prune} and tag {options.tag!r} in {options.exp}; "
                           "stages 5 and 6 make and decode them")
-    if not any(model.rate(options.data) is not None for group in cases.values() for _, case in group
-               for model in (case.pruned, case.finetuned) if model):
+    if not any(rates(group, state, options.data) for group in cases.values() for state in STATES):
         raise ComflpError(f"none of the models in {options.exp} was decoded on {options.data}; stage 6 does that")
+    cases = dict(sorted(cases.items(), key=lambda item: order(*item[0])))
+    deep = [rate for experiment in experiments if experiment.deep and (rate := experiment.deep.rate(options.data)) is not None]
+    print_table(cases, deep, len(experiments), options.data)
+    if options.figure:
+        draw(cases, deep, options)
+
+
+def print_table(cases, deep, num_experiments, data):
+    """One row a model: its correlation, error rates as pruned and repaired, after every epoch on dev, and after the last."""
     num_epochs = max(len(case.log) for group in cases.values() for _, case in group)
     epochs = [f"dev after {number}" for number in range(1, num_epochs + 1)]
-    columns = ["model", "v(P), DC", f"{options.data}, pruned", *epochs, f"{options.data}, fine-tuned", "seeds"]
+    columns = ["model", "v(P), DC", f"{data}, pruned", "repaired", *epochs, f"{data}, fine-tuned", "seeds"]
     print("| " + " | ".join(columns) + " |\n|---" + "|---:" * (len(columns) - 1) + "|")
-    deep = [experiment.deep.rate(options.data) for experiment in experiments if experiment.deep]
-    print_row(["Deep model", "", *[""] * (num_epochs + 1), spread(deep), len(experiments)])
-    for (name, settings), group in sorted(cases.items(), key=lambda item: order(*item[0])):
+    print_row(["Deep model", "", "", "", *[""] * num_epochs, spread(deep), num_experiments])
+    for (name, settings), group in cases.items():
         dev = [[case.log[epoch]["valid_error_rate"] for _, case in group if epoch < len(case.log)] for epoch in range(num_epochs)]
-        print_row([
-            label(name, settings),
-            spread([experiment.quality(case.proposal, "dc") for experiment, case in group], 4),
-            spread([case.pruned.rate(options.data) for _, case in group if case.pruned]),
-            *map(spread, dev),
-            spread([case.finetuned.rate(options.data) for _, case in group if case.finetuned]),
-            len(group),
-        ])
+        pruned, repaired, finetuned = (spread(rates(group, state, data)) for state in STATES)
+        quality = spread([experiment.quality(case.proposal, "dc") for experiment, case in group], 4)
+        print_row([label(name, settings), quality, pruned, repaired, *map(spread, dev), finetuned, len(group)])
+
+
+def rates(group, state, data):
+    """Error rates of a state of a row's models, of those that were decoded."""
+    models = (getattr(case, state) for _, case in group)
+    return [rate for model in models if model and (rate := model.rate(data)) is not None]
+
+
+def draw(cases, deep, options):
+    """The table as a picture: a line a proposal, a mark a state, bars of one standard deviation over the deep models."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    names = list(dict.fromkeys(label(name) for name, _ in cases))
+    figure = Figure(figsize=(7.5, 1.6 + 0.45 * len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    drawn = set()
+    for (name, settings), group in cases.items():
+        for state, kind in (*((state, state) for state in STATES[:2]), ("finetuned", str(replace(settings, tag="")))):
+            values, place = rates(group, state, options.data), names.index(label(name))
+            if values and (kind, place) not in drawn and kind in MARKS:
+                (mark, words, filled), first = MARKS[kind], all(kind != known for known, _ in drawn)
+                drawn.add((kind, place))
+                axes.errorbar(np.mean(values), place + 0.13 * (list(MARKS).index(kind) - 2), xerr=np.std(values, ddof=1) if len(values) > 1 else None,
+                              fmt=mark, markersize=6, capsize=2, linewidth=1, markerfacecolor=None if filled else "white", label=words if first else None)
+    if deep:
+        axes.axvline(np.mean(deep), color="k", linewidth=0.8, label="deep model")
+    axes.set(xscale="log", xlabel=f"error rate on {options.data} (%)", yticks=range(len(names)), yticklabels=names)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.invert_yaxis()
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
+    with atomic_path(options.figure) as temporary:
+        figure.savefig(temporary, dpi=110, format=options.figure.suffix[1:])
 
 
 def runs_by_name(experiments, options):

@@ -164,17 +164,21 @@ def typed(recipe, line):
     assert done.returncode == 0, line + done.stdout[-2000:] + done.stderr[-3000:]
 
 
-def test_seeds_make_a_table(finished, own):
+def test_seeds_make_a_table(finished, own, tmp_path):
     """One seed, run.sh's own, whose deep model and searches are there."""
     exp = own / "exp" / MODEL
-    options = {"--seeds": 1234, "--num-prune": 2, "--proposals": "top", "--distilled": "top", "--epochs": 1}
+    options = {"--seeds": 1234, "--num-prune": 2, "--proposals": "top", "--distilled": "top", "--repaired": "top", "--epochs": 1,
+               "--figure": tmp_path / "table.svg"}
     words = [str(word) for pair in options.items() for word in pair] + ["--corpus", str(finished[0].parent.parent / "corpus")]
-    done = subprocess.run(["bash", "local/seeds.sh", *words], cwd=own, env=environment(), capture_output=True, text=True)
+    done = subprocess.run(["bash", "steps/seeds.sh", *words], cwd=own, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
-    assert [row[0] for row in rows[1:]] == ["| Deep model", "| Top drop", "| Top drop (distill both)"]
-    scored = [exp / name / "decode_test" / "score.json" for name in ("deep", "prune2/top/finetuned_e1", "prune2/top/finetuned_distill_both_e1")]
+    assert [row[0] for row in rows[1:]] == ["| Deep model", "| Top drop", "| Top drop (repaired)", "| Top drop (distill both)"]
+    made = "deep", "prune2/top/finetuned_e1", "prune2/top/finetuned_repaired_e1", "prune2/top/finetuned_distill_both_e1"
+    scored = [exp / name / "decode_test" / "score.json" for name in made]
     assert [row[-2:] for row in rows[1:]] == [[f"{read_json(path)['error_rate']:.2f}", "1 |"] for path in scored]
+    drawn = (tmp_path / "table.svg").read_text()
+    assert all(f"<!-- {words} -->" in drawn for words in ("Top drop", "pruned", "repaired", "fine-tuned and distilled", "fine-tuned from the repaired model"))
 
 
 def test_two_processes_train(finished, own):
