@@ -117,6 +117,9 @@ def _built(config: str, text: str) -> dict[str, Any]:
     try:
         values = load_hyperpyyaml(io.StringIO(text))
     except Exception as error:  # the classes that a file names raise anything
+        within = getattr(error, "value", None)  # of pydoc.ErrorDuringImport, which catches everything
+        if isinstance(within, (KeyboardInterrupt, SystemExit)):  # the user, or the scheduler, ended the run
+            raise within from None
         raise ComflpError(f"{config} cannot be used as a configuration: {error}") from error
     if not isinstance(values, dict):
         raise ComflpError(f"{config} holds no keys with values")

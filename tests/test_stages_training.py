@@ -209,6 +209,18 @@ def test_an_option_that_is_typed_wrongly_is_refused(tmp_path, typed, message):
         hparams.load(str(path), typed)
 
 
+@pytest.mark.parametrize("ends", ["SystemExit(143)", "KeyboardInterrupt"])
+def test_a_run_that_is_ended_while_it_imports_is_no_fault_of_the_configuration(tmp_path, monkeypatch, ends):
+    """As the handler of SIGTERM, and Ctrl-C, end it; whatever imports a class by name catches that too."""
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"ended_{ends[:4]}"
+    (tmp_path / f"{name}.py").write_text(f"raise {ends}\n")
+    path = tmp_path / "finetune.yaml"
+    path.write_text(CONFIGURATION + f"\nother: !new:{name}.Thing\n")
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        hparams.load(str(path), []).check()
+
+
 def test_a_training_whose_run_was_killed_does_not_mix_with_the_next(recipe):
     """Two processes train, and the same result is begun with another learning rate and --force: while they live, and after."""
     result = Layout(recipe / "exp").result(PruningProposal.parse("1,3", num_layers=4))
