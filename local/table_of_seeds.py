@@ -67,9 +67,10 @@ def print_table(cases, deep, num_experiments, data):
 
 
 def rates(group, state, data):
-    """Error rates of a state of a row's models, of those that were decoded."""
-    models = (getattr(case, state) for _, case in group)
-    return [rate for model in models if model and (rate := model.rate(data)) is not None]
+    """Error rates of a state of a row's models; none where one of them was not made or not decoded."""
+    models = [getattr(case, state) for _, case in group]
+    found = [rate for model in models if model and (rate := model.rate(data)) is not None]
+    return found if len(found) == len(models) else []
 
 
 def draw(cases, deep, options):

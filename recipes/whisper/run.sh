@@ -55,7 +55,7 @@ max_seconds=600           # seconds of audio in a batch of stages 1 to 4 and 6, 
 repair=48                 # utterances of data/probe that pruned models are repaired with; 0: off (docs/repair.md)
 repair_candidates=false   # stage 4 repairs all candidates as well, before it decodes them
 finetune_prune="decoder=1 encoder=1 encoder=1+decoder=1" # what of num_prune is pruned and repaired, one or several
-proposals=skip_kl_fine    # whose proposals: skip_kl_fine dc_coarse greedy top random encoder=3+decoder=2 ...
+proposals="skip_kl_fine skip_kl_coarse" # whose proposals: these (README.md says why both), dc_coarse greedy top random encoder=3+decoder=2 ...
 distill=none              # also learn from the deep model where models are trained: none, or ctc, its posteriors of tokens; only: from these alone, without texts
 finetune_opts=            # "--number_of_epochs 2" trains the repaired models, which they are not otherwise; other changes to conf/finetune.yaml, as "--key value ..."
 tag=                      # added to the names of stage 5's results
