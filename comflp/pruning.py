@@ -55,6 +55,8 @@ _MOST_SEARCHED = 200
 _REFINED = 100
 _CANDIDATES = 10
 _MOST_JOINT = 16
+_REPAIRED = 3
+"""Candidates of a model that writes token by token that are repaired; the one closest to the deep model then stays."""
 
 
 def prune(
@@ -119,15 +121,16 @@ class _Run:
     def prune(self, target: str | None, max_increase: float | None, num_repair: int) -> Pruned:
         if max_increase is None:
             costs, counts = self._target(target or "params=50%")
-            proposal = self._best(counts)
+            proposals = self._best(counts)
         elif target is None:
             costs = costs_of(self.deep, None, self.directory / "costs.json")
-            proposal = self._smallest(costs, max_increase, num_repair)
+            proposals = [self._smallest(costs, max_increase, num_repair)]
         else:
             raise ComflpError(f"a target ({target}) and max_increase ({max_increase:g}) both say how small the model is to be; give one")
+        proposal, repaired = self._closest(proposals, num_repair) if num_repair else (proposals[0], None)
         states = {"deep": self.deep, "pruned": self.deep.prune(proposal)}
-        if num_repair:
-            states["repaired"] = self._repair(states["pruned"], proposal, num_repair)
+        if repaired is not None:
+            states["repaired"] = repaired
         standings = self._look(states)
         best = list(states.values())[-1].eval()
         return Pruned(best, proposal, costs, standings, self.metric, len(self.held_out.data), self.history)
@@ -148,9 +151,10 @@ class _Run:
                       "ceiling": costs.ceiling}
         return costs, found
 
-    def _best(self, counts: Sequence[LayerCounts]) -> Proposal:
+    def _best(self, counts: Sequence[LayerCounts]) -> Sequence[Proposal]:
+        """What may go, the best first, by error rates where there are texts."""
         candidates = self._coarse_search(counts)
-        return self._fine_search(candidates) if self.has_texts else self._free_runs(candidates)[0].proposal
+        return self._fine_search(candidates) if self.has_texts else [candidate.proposal for candidate in self._free_runs(candidates)]
 
     def _smallest(self, costs: ModelCosts, limit: float, num_repair: int) -> Proposal:
         """The layers whose removal makes the error rate rise by ``limit`` points at most, as many as can be."""
@@ -163,7 +167,7 @@ class _Run:
         found: dict[int, tuple[Proposal, Difference]] = {}
 
         def increase_of(number: int) -> float:
-            proposal = self._best(resolve(parse_target(f"layers={number}", costs.num_layers), costs))
+            proposal = self._best(resolve(parse_target(f"layers={number}", costs.num_layers), costs))[0]
             with self._step("increase") as facts:
                 if num_repair:
                     calibration = Calibration(self.rest.drawn(num_repair, self.seed), self.seed)
@@ -230,19 +234,31 @@ class _Run:
             matrices[name] = BlockMatrix(values, is_cost=True, must_stay=stack.must_stay)
         return matrices
 
-    def _fine_search(self, candidates: Sequence[Candidate]) -> Proposal:
+    def _fine_search(self, candidates: Sequence[Candidate]) -> Sequence[Proposal]:
         with self._step("fine search") as facts:
             heard = self.rest.drawn(_MOST_SEARCHED, self.seed)
             found = fine_search(self.deep, candidates, heard.data, self.metric, seed=self.seed, normaliser=self.normaliser, **heard.how)
             facts |= {"metric": self.metric, "num_utterances": len(heard.data),
                       "results": [{"proposal": str(r.proposal), "error_rate": r.errors.rate} for r in found.results]}
-        return found.best.proposal
+        return [result.proposal for result in found.results]
 
-    def _repair(self, pruned: LayeredModel, proposal: Proposal, number: int) -> LayeredModel:
+    def _closest(self, proposals: Sequence[Proposal], number: int) -> tuple[Proposal, LayeredModel]:
+        """The proposal to take, and its repaired model.
+
+        What a model that writes token by token writes before its repair says little about what it writes after it
+        (recipes/whisper), and the divergence that the repair ends with says much. So the first few are repaired, and the
+        one that comes closest is taken; of other models the first is.
+        """
+        few = proposals[: _REPAIRED if self.deep.teacher_forced else 1]
+        repaired = ((proposal, self._repair(proposal, number)) for proposal in few)
+        return min(repaired, key=lambda pair: pair[1].origin["pruning"][-1]["repair"]["divergence"][1])
+
+    def _repair(self, proposal: Proposal, number: int) -> LayeredModel:
         """The repaired model; the one that a call before this one left, where it was made of the same things."""
         with self._step("repair") as facts:
-            heard = self.rest.drawn(number, self.seed)
-            kept, key_file = self.directory / "repaired", self.directory / "repaired.json"
+            heard, pruned = self.rest.drawn(number, self.seed), self.deep.prune(proposal)
+            kept = self.directory / "repaired" / str(proposal)
+            key_file = kept.with_name(f"{kept.name}.json")
             key = work_key(self.deep, heard.data, [], repair=str(proposal), seed=self.seed)
             if key_file.exists() and read_json(key_file)["key"] == key:
                 repaired = load(kept, trust_hyperparams=True).to(pruned.device)
@@ -250,7 +266,7 @@ class _Run:
                 repaired = repaired_copy(heard, pruned, self.seed, self.rest.progress)
                 repaired.save(kept)
                 write_json(key_file, {"key": key})
-            facts |= repaired.origin["pruning"][-1]["repair"]
+            facts |= {"proposal": str(proposal), **repaired.origin["pruning"][-1]["repair"]}
         return repaired
 
     def _look(self, states: dict[str, LayeredModel]) -> dict[str, Standing]:
