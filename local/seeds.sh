@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Table 1 of the paper over several seeds: each has a deep model of its own, which is pruned in every way that the
 # paper compares and fine-tuned for the same epochs, with and without distillation, and from repaired models too.
-# Run it in a recipe that trains its deep model; its README says how long that takes. A killed run goes on.
+# Run it in a recipe that trains its deep model: some 30 minutes a seed in recipes/mini, an hour or two in recipes/fsdd,
+# on one thread. A killed run goes on.
 #
 #   steps/seeds.sh                             recipes/mini
 #   steps/seeds.sh --corpus DIR                recipes/fsdd
