@@ -257,14 +257,14 @@ class _Run:
     def _repair(self, proposal: Proposal, number: int) -> LayeredModel:
         """The repaired model; the one that a call before this one left, where it was made of the same things."""
         with self._step("repair") as facts:
-            heard, pruned = self.rest.drawn(number, self.seed), self.deep.prune(proposal)
+            heard = self.rest.drawn(number, self.seed)
             kept = self.directory / "repaired" / str(proposal)
             key_file = kept.with_name(f"{kept.name}.json")
             key = work_key(self.deep, heard.data, [], repair=str(proposal), seed=self.seed)
             if key_file.exists() and read_json(key_file)["key"] == key:
-                repaired = load(kept, trust_hyperparams=True).to(pruned.device)
+                repaired = load(kept, trust_hyperparams=True).to(self.deep.device)
             else:
-                repaired = repaired_copy(heard, pruned, self.seed, self.rest.progress)
+                repaired = repaired_copy(heard, self.deep.prune(proposal), self.seed, self.rest.progress)
                 repaired.save(kept)
                 write_json(key_file, {"key": key})
             facts |= {"proposal": str(proposal), **repaired.origin["pruning"][-1]["repair"]}

@@ -6,6 +6,7 @@ import io
 from argparse import ArgumentTypeError
 from dataclasses import dataclass
 from functools import cached_property
+from pydoc import ErrorDuringImport
 from typing import Any, Collection, Iterator, NoReturn, Sequence
 
 import option_types
@@ -117,9 +118,8 @@ def _built(config: str, text: str) -> dict[str, Any]:
     try:
         values = load_hyperpyyaml(io.StringIO(text))
     except Exception as error:  # the classes that a file names raise anything
-        within = getattr(error, "value", None)  # of pydoc.ErrorDuringImport, which catches everything
-        if isinstance(within, (KeyboardInterrupt, SystemExit)):  # the user, or the scheduler, ended the run
-            raise within from None
+        if isinstance(error, ErrorDuringImport) and isinstance(error.value, (KeyboardInterrupt, SystemExit)):
+            raise error.value from None  # the user, or the scheduler, ended the run
         raise ComflpError(f"{config} cannot be used as a configuration: {error}") from error
     if not isinstance(values, dict):
         raise ComflpError(f"{config} holds no keys with values")

@@ -81,15 +81,17 @@ def draw(cases, deep, options):
     names = list(dict.fromkeys(label(name) for name, _ in cases))
     figure = Figure(figsize=(7.5, 1.6 + 0.45 * len(names)), layout="constrained")
     axes = figure.add_subplot()
-    drawn = set()
+    points = {kind: {} for kind in MARKS}
     for (name, settings), group in cases.items():
-        for state, kind in (*((state, state) for state in STATES[:2]), ("finetuned", str(replace(settings, tag="")))):
-            values, place = rates(group, state, options.data), names.index(label(name))
-            if values and (kind, place) not in drawn and kind in MARKS:
-                (mark, words, filled), first = MARKS[kind], all(kind != known for known, _ in drawn)
-                drawn.add((kind, place))
-                axes.errorbar(np.mean(values), place + 0.13 * (list(MARKS).index(kind) - 2), xerr=np.std(values, ddof=1) if len(values) > 1 else None,
-                              fmt=mark, markersize=6, capsize=2, linewidth=1, markerfacecolor=None if filled else "white", label=words if first else None)
+        for state, kind in zip(STATES, (*STATES[:2], str(settings))):
+            if kind in points and (values := rates(group, state, options.data)):
+                points[kind].setdefault(names.index(label(name)), values)
+    for number, (kind, found) in enumerate(points.items()):
+        if found:
+            mark, words, filled = MARKS[kind]
+            bars = [np.std(values, ddof=1) if len(values) > 1 else 0 for values in found.values()]
+            axes.errorbar([np.mean(values) for values in found.values()], [place + 0.13 * (number - 2) for place in found], xerr=bars, fmt=mark,
+                          linestyle="none", markersize=6, capsize=2, linewidth=1, markerfacecolor=None if filled else "white", label=words)
     if deep:
         axes.axvline(np.mean(deep), color="k", linewidth=0.8, label="deep model")
     axes.set(xscale="log", xlabel=f"error rate on {options.data} (%)", yticks=range(len(names)), yticklabels=names)
