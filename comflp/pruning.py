@@ -1,7 +1,8 @@
 """From a model and some speech to a smaller model, in one call: ``comflp.prune``, and what the command ``comflp prune`` runs.
 
 The steps are those of the recipes, with settings that need no thought: the cost of skipping blocks (``skip_kl``), the exact
-search, the best proposals run whole, fine search where there are texts, repair, and a look at utterances that no step has seen.
+search, the best proposals run whole, fine search where there are texts, or a quick repair of each candidate where models write
+token by token, repair, and a look at utterances that no step has seen.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -41,7 +42,8 @@ from comflp.scoring import check_references, error_rate
 from comflp.search import BlockMatrix, Candidate, coarse_searches
 from comflp.search.coarse.joint import MOST_SETS, joint_searches
 from comflp.search.coarse.free_runs import ordered_by_free_runs
-from comflp.search.coarse.refine import FORCED_KINDS, KINDS, NUM_UTTERANCES, Refinement
+from comflp.search.coarse.refine import FORCED_KINDS, KINDS, NUM_UTTERANCES, REPAIR, Refinement
+from comflp.repair.quick import RepairedCosts, ordered_by_repair
 from comflp.search.depth import most_within
 from comflp.search.fine.bootstrap import Difference, difference
 from comflp.search.fine.evaluate import evaluate
@@ -55,8 +57,8 @@ _MOST_SEARCHED = 200
 _REFINED = 100
 _CANDIDATES = 10
 _MOST_JOINT = 16
-_REPAIRED = 3
-"""Candidates of a model that writes token by token that are repaired; the one closest to the deep model then stays."""
+_REPAIRED_ON = 8
+"""Utterances that hold quickly repaired candidates of a model that writes token by token to the deep model."""
 
 
 def prune(
@@ -82,8 +84,8 @@ def prune(
         where there are some, candidates are ranked by error rate (``metric``: ``cer`` or ``wer``).
     target: docs/targets.md; ``params=50%`` where neither it nor ``max_increase`` is given. max_increase: instead of a target, by how
         many percentage points the error rate may rise: the smallest model within it is searched, which takes texts.
-    repair: utterances to refit the pruned model's maps on; 0 leaves them as they are. Of a model that writes token by token
-        the three best candidates are refitted, and the one that ends closest to the deep model is taken.
+    repair: utterances to refit the pruned model's maps on; 0 leaves them as they are. Candidates of a model that writes token by token
+        are then compared after a quick repair each, by how close to the deep model they end.
     seed: for the random draws of utterances. A fifth of them, 500 at most, is held out of all steps but the last.
     work: a directory for what the steps leave, so that a killed call goes on; a temporary one without it.
 
@@ -122,16 +124,15 @@ class _Run:
     def prune(self, target: str | None, max_increase: float | None, num_repair: int) -> Pruned:
         if max_increase is None:
             costs, counts = self._target(target or "params=50%")
-            proposals = self._best(counts)
+            proposal = self._best(counts, num_repair)
         elif target is None:
             costs = costs_of(self.deep, None, self.directory / "costs.json")
-            proposals = [self._smallest(costs, max_increase, num_repair)]
+            proposal = self._smallest(costs, max_increase, num_repair)
         else:
             raise ComflpError(f"a target ({target}) and max_increase ({max_increase:g}) both say how small the model is to be; give one")
-        proposal, repaired = self._closest(proposals, num_repair) if num_repair else (proposals[0], None)
         states = {"deep": self.deep, "pruned": self.deep.prune(proposal)}
-        if repaired is not None:
-            states["repaired"] = repaired
+        if num_repair:
+            states["repaired"] = self._repair(proposal, num_repair)
         standings = self._look(states)
         best = list(states.values())[-1].eval()
         return Pruned(best, proposal, costs, standings, self.metric, len(self.held_out.data), self.history)
@@ -152,10 +153,15 @@ class _Run:
                       "ceiling": costs.ceiling}
         return costs, found
 
-    def _best(self, counts: Sequence[LayerCounts]) -> Sequence[Proposal]:
-        """What may go, the best first, by error rates where there are texts."""
+    def _best(self, counts: Sequence[LayerCounts], num_repair: int) -> Proposal:
+        """What is to go: of models that write token by token by what a repair leaves, if there is to be one; else by error rates where there are texts.
+
+        What such a model writes before its repair says little about what it writes after it (:mod:`comflp.repair.quick`).
+        """
+        if num_repair and self.deep.teacher_forced:
+            return self._coarse_search(counts, repaired=True)[0].proposal
         candidates = self._coarse_search(counts)
-        return self._fine_search(candidates) if self.has_texts else [candidate.proposal for candidate in self._free_runs(candidates)]
+        return self._fine_search(candidates) if self.has_texts else self._free_runs(candidates)[0].proposal
 
     def _smallest(self, costs: ModelCosts, limit: float, num_repair: int) -> Proposal:
         """The layers whose removal makes the error rate rise by ``limit`` points at most, as many as can be."""
@@ -168,7 +174,7 @@ class _Run:
         found: dict[int, tuple[Proposal, Difference]] = {}
 
         def increase_of(number: int) -> float:
-            proposal = self._best(resolve(parse_target(f"layers={number}", costs.num_layers), costs))[0]
+            proposal = self._best(resolve(parse_target(f"layers={number}", costs.num_layers), costs), num_repair)
             with self._step("increase") as facts:
                 if num_repair:
                     calibration = Calibration(self.rest.drawn(num_repair, self.seed), self.seed)
@@ -201,19 +207,28 @@ class _Run:
         (stack,) = self.deep.stacks.values()
         return BlockMatrix(skip_matrix(self.rest, "skip_kl", seed=self.seed), is_cost=True, must_stay=stack.must_stay)
 
-    def _coarse_search(self, counts: Sequence[LayerCounts]) -> Sequence[Candidate]:
-        """The best candidates among all numbers of layers that reach the target."""
+    def _coarse_search(self, counts: Sequence[LayerCounts], repaired: bool = False) -> Sequence[Candidate]:
+        """The best candidates among all numbers of layers that reach the target; repaired: by what a quick repair leaves."""
         with self._step("coarse search") as facts:
+            heard = self.rest.drawn(_MOST_JOINT, self.seed)
+
+            def divergences(proposals: Sequence[Proposal]) -> Mapping[Proposal, float]:
+                return output_changes(heard, proposals, "kl")
+
             if len(self.deep.stacks) > 1:
-                heard = self.rest.drawn(_MOST_JOINT, self.seed)
-                results = joint_searches(lambda proposals: output_changes(heard, proposals, "kl"), self._matrices(heard), counts)
+                results = joint_searches(divergences, self._matrices(heard), counts)
                 found = sorted((c for result in results.values() for c in result.candidates), key=lambda c: -c.quality)[:_CANDIDATES]
-                facts |= {"measure": "kl", "candidates": [candidate.as_dict() for candidate in found]}
-                return found
-            num_prune = counts[0].total
-            refinement = Refinement(_REFINED, NUM_UTTERANCES, self.seed, "kl" if self.deep.teacher_forced else KINDS[0])
-            found = refinement.search(self.rest, self._matrix, [num_prune])[num_prune].candidates
-            facts |= {"measure": "skip_kl", "candidates": [candidate.as_dict() for candidate in found]}
+                facts |= {"measure": "kl"}
+            else:
+                num_prune = counts[0].total
+                refinement = Refinement(_REFINED, NUM_UTTERANCES, self.seed, "kl" if self.deep.teacher_forced else KINDS[0])
+                found = refinement.search(self.rest, self._matrix, [num_prune])[num_prune].candidates
+                facts |= {"measure": "skip_kl"}
+            if repaired:
+                quick = RepairedCosts(self.rest, _REPAIRED_ON, self.seed, divergences, len(found))
+                found = ordered_by_repair(quick, {"": found}, len(found))[""]
+                facts |= {"measure": REPAIR}
+            facts |= {"candidates": [candidate.as_dict() for candidate in found]}
         return found
 
     def _free_runs(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
@@ -235,24 +250,13 @@ class _Run:
             matrices[name] = BlockMatrix(values, is_cost=True, must_stay=stack.must_stay)
         return matrices
 
-    def _fine_search(self, candidates: Sequence[Candidate]) -> Sequence[Proposal]:
+    def _fine_search(self, candidates: Sequence[Candidate]) -> Proposal:
         with self._step("fine search") as facts:
             heard = self.rest.drawn(_MOST_SEARCHED, self.seed)
             found = fine_search(self.deep, candidates, heard.data, self.metric, seed=self.seed, normaliser=self.normaliser, **heard.how)
             facts |= {"metric": self.metric, "num_utterances": len(heard.data),
                       "results": [{"proposal": str(r.proposal), "error_rate": r.errors.rate} for r in found.results]}
-        return [result.proposal for result in found.results]
-
-    def _closest(self, proposals: Sequence[Proposal], number: int) -> tuple[Proposal, LayeredModel]:
-        """The proposal to take, and its repaired model.
-
-        What a model that writes token by token writes before its repair says little about what it writes after it
-        (recipes/whisper), and the divergence that the repair ends with says much. So the first few are repaired, and the
-        one that comes closest is taken; of other models the first is.
-        """
-        few = proposals[: _REPAIRED if self.deep.teacher_forced else 1]
-        repaired = ((proposal, self._repair(proposal, number)) for proposal in few)
-        return min(repaired, key=lambda pair: pair[1].origin["pruning"][-1]["repair"]["divergence"][1])
+        return found.best.proposal
 
     def _repair(self, proposal: Proposal, number: int) -> LayeredModel:
         """The repaired model; the one that a call before this one left, where it was made of the same things."""

@@ -23,7 +23,7 @@ from comflp.proposal import split_by_stack
 from comflp.record import Stage
 from comflp.result_names import ListName
 from comflp.search.coarse.joint import joint_searches
-from comflp.search.coarse.refine import FORCED_KINDS, KINDS, NUM_UTTERANCES, Refinement
+from comflp.search.coarse.refine import FORCED_KINDS, KINDS, NUM_AGAIN, NUM_UTTERANCES, REPAIR, Refinement
 from comflp.search.coarse.search import METHODS, beam_against_exact
 from comflp.search.coarse.stacks import StackMatrices, stack_searches
 from comflp.target import ENCODER
@@ -42,10 +42,11 @@ def parse_options():
     arguments.add_argument("--refine", type=option_types.count, default=0, help="for skip measures: run this many of the best proposals "
                            "by the matrix as whole pruned models (more where the best of them come last), and keep the K best of them; "
                            "0 runs none, as do other measures")
-    arguments.add_argument("--refine-by", choices=tuple(dict.fromkeys((*KINDS, *FORCED_KINDS))), default="",
+    arguments.add_argument("--refine-by", choices=tuple(dict.fromkeys((*KINDS, *FORCED_KINDS, REPAIR))), default="",
                            help="what --refine orders by (docs/measures.md): of CTC models near+text, the divergence from the nearest frame's "
                                 "posteriors and the text's distance (the default), kl, the divergence, or ctc, the CTC loss of what the deep model "
                                 "spells; of others kl+text, the divergence and for the best by it the text's distance (the default), or kl; "
+                                "of both repair, the divergence that the best of these have after a quick repair; "
                                 "skip_ctc_labelled is refined by the CTC loss of the texts")
     arguments.add_argument("--refine-utterances", type=option_types.positive, default=NUM_UTTERANCES,
                            help="how many utterances --refine runs on")
@@ -155,7 +156,7 @@ def refinement_of(options, matrices, paths, ranks):
     about = read_json(next(iter(paths.values())).with_suffix(".json"))
     reads_text = measure_named(about["measure"]).reads_text
     forced = about.get("teacher_forced", len(paths) > 1)  # which matrices of earlier versions do not say
-    kinds = FORCED_KINDS if forced else KINDS
+    kinds = (*(FORCED_KINDS if forced else KINDS), REPAIR)
     if options.refine_by not in ("", *kinds):
         of_whom = "a model that writes token by token" if forced else "a CTC model"
         raise ComflpError(f"--refine-by {options.refine_by} is not for {of_whom}, which is refined by {' or '.join(kinds)}")
@@ -167,23 +168,29 @@ def refinement_of(options, matrices, paths, ranks):
 def run_whole(probe, refinement, matrices, counts, search):
     """Layers to remove -> (candidates in the order of what they cost when they are run whole, more for candidates.json)."""
     from comflp.inference.output_change import output_changes
-    from comflp.search.coarse.free_runs import NUM_FREE, ordered_by_free_runs
+    from comflp.search.coarse.free_runs import ordered_by_free_runs
+    from comflp.repair.quick import RepairedCosts, ordered_by_repair
 
-    number, free, heard = search["beam_size"], refinement.kind == FORCED_KINDS[0], probe.drawn(refinement.num_utterances, refinement.seed)
-    if free:
-        refinement, search = replace(refinement, kind="kl"), {**search, "beam_size": max(number, min(NUM_FREE * number, refinement.num_proposals))}
+    number, again = search["beam_size"], refinement.kind in (FORCED_KINDS[0], REPAIR)
+    few = max(number, min(NUM_AGAIN * number, refinement.num_proposals)) if again else number
+    first = replace(refinement, kind=FORCED_KINDS[-1] if probe.model.teacher_forced else KINDS[0]) if again else refinement
+    heard = probe.drawn(first.num_utterances, first.seed)
+
+    def costs_of(proposals):
+        return output_changes(heard, proposals, first.kind)
+
+    repaired = RepairedCosts(probe, first.num_utterances, first.seed, costs_of, few) if refinement.kind == REPAIR else None
     if len(matrices.matrices) == 1:
         (matrix,) = matrices.matrices.values()
-        of_one = refinement.search(probe, matrix, [wanted.total for wanted in counts], **search)
+        of_one = first.search(probe, matrix, [wanted.total for wanted in counts], **{**search, "beam_size": few})
         found = {wanted: (of_one[wanted.total].candidates, {"pool": of_one[wanted.total].pool}) for wanted in counts}
     else:
-        joint = joint_searches(
-            lambda proposals: output_changes(heard, proposals, refinement.kind), matrices.matrices, counts,
-            search["beam_size"], refinement.num_proposals,
-        )
+        limits = (number, first.num_proposals) if repaired else (first.num_proposals,)
+        joint = joint_searches(repaired or costs_of, matrices.matrices, counts, number if repaired else few, *limits)
         found = {wanted: (result.candidates, {"joint": result.as_dict()}) for wanted, result in joint.items()}
-    if free:
-        ordered = ordered_by_free_runs(heard, {wanted: candidates for wanted, (candidates, _) in found.items()}, number)
+    if again:
+        lists = {wanted: candidates for wanted, (candidates, _) in found.items()}
+        ordered = ordered_by_repair(repaired, lists, number) if repaired else ordered_by_free_runs(heard, lists, number)
         found = {wanted: (ordered[wanted], details) for wanted, (_, details) in found.items()}
     return found
 

@@ -206,12 +206,15 @@ def test_two_stacks_are_pruned_together(tmp_path):
     result = comflp.prune(deep, waveforms, target="encoder=1+decoder=1", repair=4, sample_rate=16000, metric="wer")
     assert {name: stack.num_layers for name, stack in result.model.stacks.items()} == {"encoder": 2, "decoder": 2}
     found = {step["step"]: step for step in result.history}
-    assert found["coarse search"]["measure"] == "kl" and len(found["coarse search"]["candidates"]) == 9
-    freely = found["free runs"]["candidates"]
-    assert found["free runs"]["measure"] == "kl+text" and len(freely) == 9
-    ends = {step["proposal"]: step["divergence"][1] for step in result.history if step["step"] == "repair"}
-    assert list(ends) == [candidate["proposal"] for candidate in freely[:3]] and str(result.proposal) == min(ends, key=ends.get)
-    assert result.model.origin["pruning"][-1]["repair"]["divergence"][1] == ends[str(result.proposal)]
+    candidates = found["coarse search"]["candidates"]
+    assert found["coarse search"]["measure"] == "repair" and len(candidates) == 9 and "free runs" not in found
+    assert str(result.proposal) == candidates[0]["proposal"] == found["repair"]["proposal"]
+    qualities = [candidate["quality"] for candidate in candidates]
+    assert qualities == sorted(qualities, reverse=True) and qualities[0] < 0
+    untouched = comflp.prune(deep, waveforms, target="encoder=1+decoder=1", repair=0, sample_rate=16000, metric="wer")
+    steps = {step["step"]: step for step in untouched.history}
+    assert (steps["coarse search"]["measure"], steps["free runs"]["measure"]) == ("kl", "kl+text")
+    assert str(untouched.proposal) == steps["free runs"]["candidates"][0]["proposal"] and "repair" not in steps
     assert result.standings["pruned"].divergence > 0 and "repaired" in result.standings
     result.save(tmp_path / "pruned")
     assert comflp.models.load(tmp_path / "pruned").origin["pruning"][-1]["removed"] == str(result.proposal)

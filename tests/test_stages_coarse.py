@@ -14,6 +14,7 @@ from comflp.measures import Speech, correlation_matrix, skip_matrix
 from comflp.inference.output_change import output_changes
 from comflp.proposal import PruningProposal
 from comflp.search import BlockMatrix, coarse_search
+from comflp.repair.quick import RepairedCosts
 
 LOCAL = Path(__file__).parent.parent / "local"
 
@@ -164,6 +165,11 @@ def test_skip_costs_from_the_model_to_refined_candidates(exp, tmp_path, make_mod
     proposal = PruningProposal.parse(best["proposal"], 5)
     assert status == 0 and by_ctc["refined"]["by"] == "ctc", said
     assert best["quality"] == pytest.approx(-output_changes(speech.drawn(8, 2), [proposal], "ctc")[proposal], rel=1e-5)
+    status, said = search(exp, *options, "--refine", 7, "--refine-utterances", 2, "--refine-by", "repair", "--force")
+    by_repair = json.loads((exp / "prune2" / "skip_kl" / "candidates.json").read_text())
+    assert status == 0 and by_repair["refined"] == {"by": "repair", "proposals": 7, "num_utterances": 2, "seed": 2}, said
+    ends = RepairedCosts(speech, 2, 2, None, 10)([PruningProposal.parse(c["proposal"], 5) for c in by_repair["candidates"]])
+    assert [-c["quality"] for c in by_repair["candidates"]] == pytest.approx(sorted(ends.values()), rel=1e-5) and len(ends) == 3
     assert not list(exp.glob(".refine*")) and not list((exp / "correlation").glob(".skip*"))
     status, said = search(exp, *options, "--reverse", "--refine", 7)
     worst = json.loads((exp / "prune2" / "skip_kl_reverse" / "candidates.json").read_text())

@@ -22,36 +22,38 @@ from comflp.repair.refit import Refit
 from comflp.repair.states import DeepStates
 from comflp.stacks import depths_of
 
-_HELD_OUT = 0.1
+HELD_OUT = 0.1
+"""Share of the utterances that judges."""
 
 
 class Calibration:
     """A deep model and some speech, ready to repair pruned models of it.
 
     speech: the deep model and the utterances; their texts are not read, a decoder reads the model's own hypotheses.
-        A tenth of them, drawn with ``seed``, is held out from the fits and decides which of them stay.
+        A part of them (``held_out``, in (0, 1)), drawn with ``seed``, is held out from the fits and decides which of them stay.
     keep_states: hold all of the deep model's states, (L + 1) x frames x D floats, so that it runs once for any number
         of pruned models; otherwise only those of the layer at work.
     prior_frames: the old weights count as much as so many frames of speech.
+    lenient: every refit stays, and what is held out says how well the whole went: for models that are compared and not kept.
 
     Raises ComflpError for fewer than two utterances, and where the deep model's states are not finite.
     """
 
     def __init__(
-        self, speech: Speech, seed: int = 0, keep_states: bool = True, prior_frames: float = PRIOR_FRAMES
+        self, speech: Speech, seed: int = 0, keep_states: bool = True, prior_frames: float = PRIOR_FRAMES,
+        held_out: float = HELD_OUT, lenient: bool = False,
     ):
         if len(speech.data) < 2:
             raise ComflpError("a repair needs at least two utterances: some to fit on and one to judge by")
         speech = on_own_hypotheses(speech)
-        self.deep, self.seed, self.prior_frames = speech.model, seed, prior_frames
+        self.deep, self.seed, self.prior_frames, self.lenient = speech.model, seed, prior_frames, lenient
         self.num_utterances = len(speech.data)
-        held_out = subset(speech.data, math.ceil(_HELD_OUT * len(speech.data)), seed)
-        fitted_on = DataDir(speech.data.path, [utterance for utterance in speech.data if utterance.utt_id not in held_out])
+        judging = subset(speech.data, math.ceil(held_out * len(speech.data)), seed)
+        fitted_on = DataDir(speech.data.path, [utterance for utterance in speech.data if utterance.utt_id not in judging])
         with evaluation(self.deep):
             self.states = DeepStates(self.deep, _batches(speech, fitted_on), keep_states)
-            held = DeepStates(self.deep, _batches(speech, held_out), keep=False)
-            self.held_states = held.after(0)
-            self.held_targets = [own_log_probs(self.deep, state) for state in held.after(len(held.path))]
+            self.held_out = DeepStates(self.deep, _batches(speech, judging), keep_states)
+            self.held_targets = [own_log_probs(self.deep, state) for state in self.held_out.after(len(self.held_out.path))]
 
     def repair(self, pruned: LayeredModel, progress: Callable | None = None) -> LayeredModel:
         """A repaired copy of ``pruned``, which came of the deep model by :meth:`LayeredModel.prune`.
@@ -68,9 +70,10 @@ class Calibration:
             return pruned
         repaired = copy.deepcopy(pruned)
         with evaluation(self.deep), evaluation(repaired):
-            judge = Judge(repaired, self.held_states, self.held_targets)
-            refit = Refit(self.states, repaired, proposal, judge, self.prior_frames)
-            refit.run(progress)
+            refit = Refit(self.states, repaired, proposal, self.prior_frames)
+            judge = Judge(repaired, self.held_out.after(refit.untouched), self.held_targets, refit.untouched, self.lenient)
+            refit.run(judge, progress)
+            divergence = [judge.before, judge.divergence()]
         if self.states.frames < refit.widest:
             enough = math.ceil(refit.widest / self.states.frames * self.num_utterances)
             warnings.warn(
@@ -81,7 +84,7 @@ class Calibration:
         steps = repaired.origin["pruning"]
         done = {
             "utterances": self.num_utterances, "frames": self.states.frames, "seed": self.seed,
-            "divergence": [judge.before, judge.now], "refitted": judge.refitted, "kept": judge.kept,
+            "divergence": divergence, "refitted": judge.refitted, "kept": judge.kept,
         }
         repaired.origin = {**repaired.origin, "pruning": [*steps[:-1], {**steps[-1], "repair": done}]}
         return repaired

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Callable, Sequence
+import itertools
+from typing import Callable, Iterator, Sequence
 
 import torch
 
@@ -15,48 +16,71 @@ from comflp.repair.head import fitted_projection, projection_inputs, projection_
 from comflp.repair.judge import Judge
 from comflp.repair.maps import LinearMap, SubBlock, shared_parameters, sub_blocks
 from comflp.repair.states import DeepStates, finite, own
-from comflp.repair.watch import calling_output_map, inputs_of, layer_of
+from comflp.repair.watch import Replay, calling_output_map, inputs_of, layer_of
 
 
 class Refit:
     """The deep model and the model under repair, in lockstep.
 
     deep_states: of the deep model. model: changed in place. proposal: what was removed from the deep model to make it.
-    judge: decides which refits stay. prior_frames: the old weights count as much as so many frames.
+    prior_frames: the old weights count as much as so many frames.
     """
 
-    def __init__(
-        self, deep_states: DeepStates, model: LayeredModel, proposal: Proposal, judge: Judge, prior_frames: float
-    ):
+    def __init__(self, deep_states: DeepStates, model: LayeredModel, proposal: Proposal, prior_frames: float):
         self.deep_states, self.deep, self.model = deep_states, deep_states.model, model
-        self.proposal, self.judge, self.prior_frames = proposal, judge, prior_frames
+        self.prior_frames = prior_frames
+        self.path = model.path()
+        self.here = [deep_states.path.index(step) for step in self.deep.path(proposal)]
+        self.same_layers = _same_layers(self.deep, model, proposal)
         self.shared = shared_parameters(model)
-        self.states: list[State] = deep_states.after(0)
+        self.states: list[State] = list(deep_states.after(0))
         self.memory: list[torch.Tensor] = []
+        self.replays: list[Replay] = []
         self.widest = 0
 
-    def run(self, progress: Callable | None = None) -> None:
-        """Refit every layer that stands after a removed one, or just before, and the output projection."""
-        path, deep_path = self.model.path(), self.deep_states.path
-        here = [deep_path.index(step) for step in self.deep.path(self.proposal)]
-        disturbed, done = not _same_layers(self.deep, self.model, self.proposal), 0
+    @property
+    def untouched(self) -> int:
+        """How many steps at the beginning are the deep model's and will not be refitted: all before the first gap but the last."""
+        same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], enumerate(self.here)))
+        return max(same - 1, 0) if self.same_layers else 0
+
+    def run(self, judge: Judge, progress: Callable | None = None) -> None:
+        """Refit every layer that stands after a removed one, or just before, and the output projection.
+
+        judge: decides which refits stay; it has the states after the ``untouched`` steps.
+        """
+        self.judge, path, deep_path = judge, self.path, self.deep_states.path
+        disturbed, done, untouched = not self.same_layers, 0, self.untouched
         for number, step in enumerate(track(path, progress, "repair", len(path))):
-            at = here[number]
+            at = self.here[number]
             disturbed = disturbed or at != done
             self.deep_states.forget(at)
             if step.layer == ENTER:
                 self.memory = [own(state) for state in self.states]
-            end = end_of_gap(path, here, number, deep_path)
+            end = end_of_gap(path, self.here, number, deep_path)
             if step.layer > ENTER and (disturbed or end > at):
                 self._layer(step, at, end, disturbed)
                 disturbed = True
             if disturbed:
-                states = [self.model.run(state, step) for state in self.states]
-                self.states = list(map(finite, states, self.deep_states.utterances))
+                for batch, (state, utterances) in enumerate(zip(self.states, self.deep_states.utterances)):
+                    with self._replaying(batch):
+                        self.states[batch] = finite(self.model.run(state, step), utterances)
             else:
-                self.states, done = self.deep_states.after(at + 1), at + 1
-            self.judge.advance()
+                self.states, done = list(self.deep_states.after(at + 1)), at + 1
+            self.replays = []
+            if number >= untouched:
+                self.judge.advance()
         self._projection()
+
+    @contextlib.contextmanager
+    def _replaying(self, batch: int, new: Sequence[Replay] = ()) -> Iterator[None]:
+        """Passes of a batch within the block take what is settled of the layer from the passes before; ``new`` is recorded."""
+        with contextlib.ExitStack() as stack:
+            for replay in self.replays:
+                stack.enter_context(replay.replaying(batch))
+            for replay in new:
+                stack.enter_context(replay.recording(batch))
+            yield
 
     def _layer(self, step: Step, deep_step: int, end_step: int, disturbed: bool) -> None:
         """Refit the maps of one layer. deep_step: the same layer in the deep model's path. end_step: the step there whose
@@ -74,15 +98,18 @@ class Refit:
         with contextlib.ExitStack() as stack:
             for opaque in {block.opaque for block in blocks if block.opaque}:
                 stack.enter_context(calling_output_map(layer.get_submodule(opaque)))
+            settled = []
             for block in blocks:
+                settled += _replays(layer, block)
                 if disturbed:
                     self._readers(step, block, layer, deep_layer, inside, name)
                 last = block is blocks[-1]
                 if last and end_step > deep_step:
-                    self._writer(step, block, layer, self._stream(end_step, block.after), name, self._norm(end_step, block))
+                    self._writer(step, block, layer, self._stream(end_step, block.after), name, self._norm(end_step, block), settled)
                 elif disturbed:
                     targets = [seen[block.after] for seen in inside] if block.after else self._stream(deep_step, None)
-                    self._writer(step, block, layer, targets, name, None)
+                    self._writer(step, block, layer, targets, name, None, settled)
+                    settled = []
 
     def _stream(self, deep_step: int, after: str | None) -> list[torch.Tensor]:
         """The deep model's stream at the end of a layer, before the norm ``after`` where there is one."""
@@ -101,11 +128,12 @@ class Refit:
             if point in inside[0] and id(LinearMap(layer, reader).weight) not in self.shared:
                 groups.setdefault((id(inside[0][point]), LinearMap(layer, reader).bias is None), []).append(reader)
         equations = {}
-        for number, (state, deep_inputs) in enumerate(zip(self.states, inside)):
-            inputs, _ = inputs_of(self.model, state, step, points.values())
+        for batch, (state, deep_inputs) in enumerate(zip(self.states, inside)):
+            with self._replaying(batch):
+                inputs, _ = inputs_of(self.model, state, step, points.values())
             for key, readers in groups.items():
                 point, first = points[readers[0]], LinearMap(layer, readers[0])
-                mask = self.memory[number] if readers[0] in block.memory else own(state)
+                mask = self.memory[batch] if readers[0] in block.memory else own(state)
                 features, targets = (_frames(seen[point], mask, first.channels_first) for seen in (inputs, deep_inputs))
                 if key not in equations:
                     width = features.shape[1]
@@ -117,15 +145,16 @@ class Refit:
             changes = fitted_readers(equations.pop(key), own_maps, deep_maps, self.prior_frames)
             self.judge.decide(changes, [f"{name}.{reader}" for reader in readers])
 
-    def _writer(self, step: Step, block: SubBlock, layer, targets, name: str, end_norm) -> None:
+    def _writer(self, step: Step, block: SubBlock, layer, targets, name: str, end_norm, settled: Sequence[Replay]) -> None:
         writer = LinearMap(layer, block.writer)
         if id(writer.weight) in self.shared:
             return
         scale = block.scale(layer) if callable(block.scale) else block.scale
         names = [block.writer] if block.after is None else [block.writer, block.after]
         equations = None
-        for state, target in zip(self.states, targets):
-            inputs, end = inputs_of(self.model, state, step, names, to_end=block.after is None)
+        for batch, (state, target) in enumerate(zip(self.states, targets)):
+            with self._replaying(batch, settled):
+                inputs, end = inputs_of(self.model, state, step, names, to_end=block.after is None)
             mask = own(state)
             stream = end.hidden if block.after is None else inputs[block.after]
             features = _frames(inputs[block.writer], mask, writer.channels_first)
@@ -141,6 +170,7 @@ class Refit:
             mine = layer.get_submodule(block.after)
             changes += [(p, end_norm.get_parameter(key).detach().clone()) for key, p in mine.named_parameters()]
         self.judge.decide(changes, [f"{name}.{block.writer}"])
+        self.replays += settled
 
     def _projection(self) -> None:
         name = projection_of(self.model, self.states[0])
@@ -164,6 +194,12 @@ def end_of_gap(path: Sequence[Step], here: Sequence[int], number: int, deep_path
     between = [at for at in here[number + 1 : number + 2] if here[number] < at < following]
     end = (between[0] if between else following) - 1
     return max([at for at in range(here[number], end + 1) if deep_path[at].layer > ENTER], default=here[number])
+
+
+def _replays(layer: torch.nn.Module, block: SubBlock) -> list[Replay]:
+    """What may be replayed of a sub-block: a module that ends in its writer, which reads no more than the stream is wide (an attention)."""
+    width, read = LinearMap(layer, block.writer).weight.shape[:2]
+    return [Replay(layer, block.writer)] if "." in block.writer and read <= width else []
 
 
 def _frames(hidden: torch.Tensor, mask: torch.Tensor, channels_first: bool) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import Iterable, Iterator
+from typing import Any, Callable, Iterable, Iterator
 
 import torch
 
@@ -49,6 +49,55 @@ def inputs_of(
         for handle in handles:
             handle.remove()
     return {name: tensor for name, tensor in seen.items() if calls[name] == 1}, after
+
+
+class Replay:
+    """A module within a layer of which only the last map has to run again, such as an attention whose output map is fitted.
+
+    What the map reads is settled by then, and does not change while later maps of the layer are fitted. It is kept batch by
+    batch, where the module gives what the map makes of it and nothing else; so a pass with it is the same pass, but for the time.
+    """
+
+    def __init__(self, layer: torch.nn.Module, writer: str):
+        self.module, self.map = layer.get_submodule(writer.rpartition(".")[0]), layer.get_submodule(writer)
+        self.kept: dict[int, Callable[[], Any]] = {}
+
+    @contextlib.contextmanager
+    def recording(self, batch: int) -> Iterator[None]:
+        """Within the block the module's pass is kept, under the number of a batch."""
+        seen: dict[str, torch.Tensor] = {}
+
+        def of_map(module: torch.nn.Module, arguments: tuple, output: torch.Tensor) -> None:
+            seen.update(read=arguments[0], gave=output)
+
+        def of_module(module: torch.nn.Module, arguments: tuple, output: Any) -> None:
+            first, rest = (output[0], output[1:]) if isinstance(output, tuple) else (output, None)
+            if first is seen.get("gave") and not any(isinstance(part, torch.Tensor) for part in rest or ()):
+                read = seen["read"]
+                self.kept[batch] = lambda: self.map(read) if rest is None else (self.map(read), *rest)
+
+        handles = [self.map.register_forward_hook(of_map), self.module.register_forward_hook(of_module)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @contextlib.contextmanager
+    def replaying(self, batch: int) -> Iterator[None]:
+        """Within the block the module gives what it gave for this batch, through its map as it is now, where that was kept."""
+        if batch not in self.kept:
+            yield
+            return
+        own = vars(self.module).get("forward")
+        self.module.forward = lambda *arguments, **options: self.kept[batch]()
+        try:
+            yield
+        finally:
+            if own is None:
+                del self.module.forward
+            else:
+                self.module.forward = own
 
 
 @contextlib.contextmanager

@@ -18,9 +18,6 @@ from comflp.proposal import Proposal
 from comflp.search.coarse.candidate import Candidate
 from comflp.search.fine.evaluate import evaluate
 
-NUM_FREE = 3
-"""Candidates that are run freely for each one that is wanted."""
-
 Key = TypeVar("Key", bound=Hashable)
 
 

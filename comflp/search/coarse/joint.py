@@ -76,17 +76,19 @@ def joint_searches(
     counts: Iterable[LayerCounts],
     beam_size: int = 10,
     num_joint: int = NUM_JOINT,
+    num_single: int | None = None,
 ) -> dict[LayerCounts, JointResult]:
     """The ``beam_size`` joint proposals of lowest cost, for several numbers of layers at once.
 
     cost_of: runs proposals whole; it is called twice, so that all that they share is run once, and never for one twice. matrices: the costs of
     the blocks of each stack, in the order of the model. num_joint: how many joint proposals are run whole, for each of ``counts``.
+    num_single: how many of a stack that has more than ``MOST_SETS`` are; as many where it is not given.
 
     Ties go to the proposal whose layers come first. Raises ComflpError where a stack has not so many layers that may go.
     """
     counts = list(counts)
     single: dict[tuple[str, int], list[PruningProposal]] = {
-        (stack, wanted[stack]): stack_proposals(matrix, wanted[stack], num_joint)
+        (stack, wanted[stack]): stack_proposals(matrix, wanted[stack], num_single or num_joint)
         for wanted in counts for stack, matrix in matrices.items()
     }
     whole = {stack: PruningProposal(matrix.num_layers, ()) for stack, matrix in matrices.items()}

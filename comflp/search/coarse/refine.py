@@ -29,6 +29,13 @@ KINDS = ("near+text", "kl", "ctc")
 FORCED_KINDS = ("kl+text", "kl")
 """The same of models that write token by token: by ``kl``, and the best of these by what they write too (:mod:`.free_runs`)."""
 
+REPAIR = "repair"
+"""Of models of either sort: by the first kind, ``kl`` of those that write token by token, and the best of these by what they are after a
+repair (:mod:`comflp.repair.quick`)."""
+
+NUM_AGAIN = 3
+"""Candidates that are looked at a second time, one by one, for each one that is wanted."""
+
 MOST_GROWN = 4
 """How many times its first size the pool has at most."""
 
