@@ -44,7 +44,7 @@ target=                   # instead of num_prune and finetune_prune, what the pr
 search=exact              # coarse search: exact, or beam as in the paper
 beam_size=3               # K, candidates of the coarse search
 refine=20                 # skip_kl only: run this many of the best joint proposals whole and keep the K best; 0: off
-refine_by=                # what these are ordered by: kl+text, the divergence and, of the best, what they write, or kl; empty: kl+text (docs/measures.md)
+refine_by=repair          # what these are ordered by: repair, what a quick repair of the best leaves, kl+text, their divergence and what the best write, or kl (docs/measures.md)
 refine_utterances=8       # utterances that they are run on
 baselines="top spaced greedy random" # proposals to compare with: top bottom middle uniform spaced greedy random reverse
 num_random=1              # proposals that random draws
@@ -55,7 +55,7 @@ max_seconds=600           # seconds of audio in a batch of stages 1 to 4 and 6, 
 repair=48                 # utterances of data/probe that pruned models are repaired with; 0: off (docs/repair.md)
 repair_candidates=false   # stage 4 repairs all candidates as well, before it decodes them
 finetune_prune="decoder=1 encoder=1 encoder=1+decoder=1" # what of num_prune is pruned and repaired, one or several
-proposals="skip_kl_fine skip_kl_coarse" # whose proposals: these (README.md says why both), dc_coarse greedy top random encoder=3+decoder=2 ...
+proposals=skip_kl_coarse  # whose proposals: these (README.md says why not skip_kl_fine), dc_coarse greedy top random encoder=3+decoder=2 ..., one or several
 distill=none              # also learn from the deep model where models are trained: none, or ctc, its posteriors of tokens; only: from these alone, without texts
 finetune_opts=            # "--number_of_epochs 2" trains the repaired models, which they are not otherwise; other changes to conf/finetune.yaml, as "--key value ..."
 tag=                      # added to the names of stage 5's results

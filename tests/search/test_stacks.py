@@ -36,6 +36,12 @@ def test_the_best_of_all_are_found(is_cost, reverse):
         assert all(both.quality(candidate.proposal) == candidate.quality for candidate in found)
 
 
+def test_of_one_stack_nothing_may_go():
+    both = matrices(is_cost=True)
+    [found] = stack_searches(both, [LayerCounts({"encoder": 0, "decoder": 1})]).values()
+    assert [str(c.proposal) for c in found] == [f"decoder={c.proposal.of('decoder')}" for c in found] and len(found) == DEPTHS["decoder"]
+
+
 def test_quality_over_stacks():
     proposal = PruningProposal.parse("encoder=1,3+decoder=2", DEPTHS)
     for is_cost in (False, True):

@@ -64,7 +64,7 @@ def coarse_searches(
     for num_prune in num_prunes:
         if not 1 <= num_prune <= matrix.num_layers - 1:
             raise ComflpError(f"cannot remove {num_prune} of {matrix.num_layers} layers; N is from 1 to {matrix.num_layers - 1}")
-    found = METHODS[method](Problem(matrix, reverse), num_prunes, beam_size)
+    found = METHODS[method](Problem(matrix, reverse), num_prunes, beam_size) if num_prunes else {}
     for num_prune in num_prunes:
         _check_number(len(found[num_prune]), num_prune, beam_size, method)
     return {n: [Candidate(proposal, matrix.quality(proposal)) for proposal in found[n]] for n in num_prunes}
