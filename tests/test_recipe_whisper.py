@@ -10,7 +10,7 @@ import subprocess
 
 from comflp.artifacts import fingerprint_model, read_json
 from comflp.data.data_dir import read_data_dir
-from comflp.experiment import Layout, read_proposal
+from comflp.experiment import Layout
 from comflp.inference.hidden_states import read as read_hidden
 from comflp.inference.hypotheses import read_hypotheses
 from comflp.models import load
@@ -63,11 +63,12 @@ def test_hidden_states_and_a_matrix_of_each_stack(finished):
     assert layout.measures() == ["dc", "skip_kl"]
 
 
-def test_joint_candidates_were_run_whole_and_every_cell_is_ranked(finished):
+def test_joint_candidates_were_repaired_and_every_cell_is_ranked(finished):
     root = finished[1].root
     joint = read_json(root / "prune_encoder1_decoder1" / "skip_kl" / "candidates.json")
     assert joint["num_layers"] == {"encoder": 2, "decoder": 3} and joint["num_prune"] == 2
-    assert joint["joint"]["joint_proposals"] == 4 and joint["joint"]["stack_proposals"] == {"encoder": 2, "decoder": 3}
+    assert joint["joint"]["joint_proposals"] == 2 and joint["joint"]["stack_proposals"] == {"encoder": 2, "decoder": 3}
+    assert joint["refined"]["by"] == "repair"
     costs = [-candidate["quality"] for candidate in joint["candidates"]]
     assert costs == sorted(costs) and len(costs) == 2
     for cell in CELLS:
@@ -75,9 +76,8 @@ def test_joint_candidates_were_run_whole_and_every_cell_is_ranked(finished):
             for entry in read_json(root / cell / name / "ranked.json")["results"]:
                 assert 0 <= entry["capped_error_rate"] <= 100 and entry["ran_into_limit"] >= 0
                 assert entry["interval"][0] <= entry["error_rate"] <= entry["interval"][1]
-    greedy = read_proposal(root / "prune_encoder1" / "greedy" / "proposal.json")
-    coarse = read_json(root / "prune_encoder1" / "skip_kl" / "candidates.json")["candidates"][0]["proposal"]
-    assert str(greedy) == coarse, "of one layer both are the cheapest one that is run whole"
+    alone = {c["proposal"]: -c["quality"] for c in read_json(root / "prune_decoder1" / "skip_kl" / "candidates.json")["candidates"]}
+    assert list(alone) == sorted(alone, key=alone.get) and min(alone.values()) > 0
 
 
 def test_pruned_and_repaired_models_are_decoded_and_cut_off_by_the_deep_ones_hypotheses(finished):
