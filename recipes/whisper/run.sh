@@ -39,7 +39,7 @@ measures="skip_kl dc"     # measures to search by: skip_kl (docs/measures.md), d
 reverse_measures=         # measures whose worst candidates are decoded too
 dc_opts=                  # options of dc, such as "--batch-size 32 --num-batch 16"
 skip_kl_opts="--num-utterances 8 --max-block 3" # options of skip_kl
-num_prune="encoder=0:1+decoder=0:2" # layers to remove of each stack: numbers, lists 1,3 or ranges 0:2, in every combination
+num_prune="encoder=0:1+decoder=0:1" # layers to remove of each stack: numbers, lists 1,3 or ranges 0:2, in every combination
 target=                   # instead of num_prune and finetune_prune, what the pruned model is to be: params=50%, speedup=1.5, ... (docs/targets.md)
 search=exact              # coarse search: exact, or beam as in the paper
 beam_size=3               # K, candidates of the coarse search
