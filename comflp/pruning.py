@@ -38,12 +38,12 @@ from comflp.pruned import Pruned, Standing
 from comflp.repair import Calibration
 from comflp.repair import repair as repaired_copy
 from comflp.repair.candidates import evaluate_repaired
+from comflp.repair.quick import RepairedCosts, ordered_by_repair
 from comflp.scoring import check_references, error_rate
 from comflp.search import BlockMatrix, Candidate, coarse_searches
 from comflp.search.coarse.joint import MOST_SETS, joint_searches
 from comflp.search.coarse.free_runs import ordered_by_free_runs
 from comflp.search.coarse.refine import FORCED_KINDS, KINDS, NUM_UTTERANCES, REPAIR, Refinement
-from comflp.repair.quick import RepairedCosts, ordered_by_repair
 from comflp.search.depth import most_within
 from comflp.search.fine.bootstrap import Difference, difference
 from comflp.search.fine.evaluate import evaluate
@@ -132,7 +132,7 @@ class _Run:
             raise ComflpError(f"a target ({target}) and max_increase ({max_increase:g}) both say how small the model is to be; give one")
         states = {"deep": self.deep, "pruned": self.deep.prune(proposal)}
         if num_repair:
-            states["repaired"] = self._repair(proposal, num_repair)
+            states["repaired"] = self._repair(states["pruned"], proposal, num_repair)
         standings = self._look(states)
         best = list(states.values())[-1].eval()
         return Pruned(best, proposal, costs, standings, self.metric, len(self.held_out.data), self.history)
@@ -258,17 +258,16 @@ class _Run:
                       "results": [{"proposal": str(r.proposal), "error_rate": r.errors.rate} for r in found.results]}
         return found.best.proposal
 
-    def _repair(self, proposal: Proposal, number: int) -> LayeredModel:
+    def _repair(self, pruned: LayeredModel, proposal: Proposal, number: int) -> LayeredModel:
         """The repaired model; the one that a call before this one left, where it was made of the same things."""
         with self._step("repair") as facts:
             heard = self.rest.drawn(number, self.seed)
-            kept = self.directory / "repaired" / str(proposal)
-            key_file = kept.with_name(f"{kept.name}.json")
+            kept, key_file = self.directory / "repaired", self.directory / "repaired.json"
             key = work_key(self.deep, heard.data, [], repair=str(proposal), seed=self.seed)
             if key_file.exists() and read_json(key_file)["key"] == key:
-                repaired = load(kept, trust_hyperparams=True).to(self.deep.device)
+                repaired = load(kept, trust_hyperparams=True).to(pruned.device)
             else:
-                repaired = repaired_copy(heard, self.deep.prune(proposal), self.seed, self.rest.progress)
+                repaired = repaired_copy(heard, pruned, self.seed, self.rest.progress)
                 repaired.save(kept)
                 write_json(key_file, {"key": key})
             facts |= {"proposal": str(proposal), **repaired.origin["pruning"][-1]["repair"]}

@@ -168,8 +168,8 @@ def refinement_of(options, matrices, paths, ranks):
 def run_whole(probe, refinement, matrices, counts, search):
     """Layers to remove -> (candidates in the order of what they cost when they are run whole, more for candidates.json)."""
     from comflp.inference.output_change import output_changes
-    from comflp.search.coarse.free_runs import ordered_by_free_runs
     from comflp.repair.quick import RepairedCosts, ordered_by_repair
+    from comflp.search.coarse.free_runs import ordered_by_free_runs
 
     number, again = search["beam_size"], refinement.kind in (FORCED_KINDS[0], REPAIR)
     few = max(number, min(NUM_AGAIN * number, refinement.num_proposals)) if again else number

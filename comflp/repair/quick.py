@@ -17,7 +17,7 @@ from comflp.inference.loop import track
 from comflp.inference.speech import Speech
 from comflp.proposal import Proposal
 from comflp.repair.calibration import Calibration
-from comflp.search.coarse.candidate import Candidate
+from comflp.search.coarse.candidate import Candidate, best_by_cost
 from comflp.search.coarse.joint import CostOf
 
 _HELD_OUT = 1 / 4
@@ -70,7 +70,4 @@ class RepairedCosts:
 def ordered_by_repair(costs: RepairedCosts, lists: Mapping[Key, Sequence[Candidate]], beam_size: int) -> dict[Key, list[Candidate]]:
     """The ``beam_size`` best of each list after a repair, best first; ties go to the lower layers. The new quality is minus the cost."""
     found = costs([candidate.proposal for candidates in lists.values() for candidate in candidates])
-    return {
-        key: sorted((Candidate(c.proposal, -found[c.proposal]) for c in candidates), key=lambda c: (-c.quality, c.proposal))[:beam_size]
-        for key, candidates in lists.items()
-    }
+    return {key: best_by_cost({c.proposal: found[c.proposal] for c in candidates}, beam_size) for key, candidates in lists.items()}

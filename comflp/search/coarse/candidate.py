@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Mapping
 
-from comflp.proposal import PruningProposal
+from comflp.proposal import Proposal, PruningProposal
 
 
 @dataclass(frozen=True)
@@ -17,3 +18,8 @@ class Candidate:
     def as_dict(self) -> dict:
         """As candidates.json holds it."""
         return {"proposal": str(self.proposal), "quality": self.quality}
+
+
+def best_by_cost(costs: Mapping[Proposal, float], beam_size: int) -> list[Candidate]:
+    """The ``beam_size`` proposals of lowest cost, best first; ties go to the lower layers. Their quality is minus the cost."""
+    return [Candidate(proposal, -costs[proposal]) for proposal in sorted(costs, key=lambda proposal: (costs[proposal], proposal))[:beam_size]]

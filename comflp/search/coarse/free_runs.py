@@ -15,7 +15,7 @@ from comflp.data.data_dir import DataDir
 from comflp.inference.output_change import joined
 from comflp.inference.speech import Speech
 from comflp.proposal import Proposal
-from comflp.search.coarse.candidate import Candidate
+from comflp.search.coarse.candidate import Candidate, best_by_cost
 from comflp.search.fine.evaluate import evaluate
 
 Key = TypeVar("Key", bound=Hashable)
@@ -30,10 +30,7 @@ def ordered_by_free_runs(speech: Speech, lists: Mapping[Key, Sequence[Candidate]
     """
     distances = text_distances(speech, [candidate.proposal for candidates in lists.values() for candidate in candidates])
     return {
-        key: sorted(
-            (Candidate(c.proposal, -joined([-c.quality, distances[c.proposal], distances[c.proposal]])) for c in candidates),
-            key=lambda c: (-c.quality, c.proposal),
-        )[:beam_size]
+        key: best_by_cost({c.proposal: joined([-c.quality, distances[c.proposal], distances[c.proposal]]) for c in candidates}, beam_size)
         for key, candidates in lists.items()
     }
 

@@ -19,7 +19,7 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 from comflp.proposal import Proposal, PruningProposal, joined
 from comflp.search.baselines.fixed import num_sets, removable
 from comflp.search.coarse.block_matrix import BlockMatrix
-from comflp.search.coarse.candidate import Candidate
+from comflp.search.coarse.candidate import Candidate, best_by_cost
 from comflp.search.coarse.search import coarse_search
 from comflp.target import LayerCounts
 
@@ -106,9 +106,8 @@ def joint_searches(
     results = {}
     for wanted, found in sums.items():
         own = {proposal: costs[proposal] for proposal in found}
-        best = sorted(own, key=lambda proposal: (own[proposal], proposal))[:beam_size]
         blocks = {stack: _block_sums(matrix, single[stack, wanted[stack]], alone_costs[stack]) for stack, matrix in matrices.items()}
-        results[wanted] = JointResult(tuple(Candidate(proposal, -own[proposal]) for proposal in best), found, own, blocks)
+        results[wanted] = JointResult(tuple(best_by_cost(own, beam_size)), found, own, blocks)
     return results
 
 

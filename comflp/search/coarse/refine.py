@@ -16,7 +16,7 @@ from comflp.errors import ComflpError
 from comflp.inference.speech import Speech
 from comflp.proposal import Proposal
 from comflp.search.coarse.block_matrix import BlockMatrix
-from comflp.search.coarse.candidate import Candidate
+from comflp.search.coarse.candidate import Candidate, best_by_cost
 from comflp.search.coarse.search import coarse_searches
 from comflp.search.baselines.fixed import num_sets
 
@@ -97,7 +97,7 @@ class Refinement:
             new = [c.proposal for pool in pools.values() for c in pool if c.proposal not in costs]
             costs |= output_changes(heard, new, self.kind)
             for n, pool in pools.items():
-                best = sorted((Candidate(c.proposal, -costs[c.proposal]) for c in pool), key=lambda c: (-c.quality, c.proposal))[:beam_size]
+                best = best_by_cost({c.proposal: costs[c.proposal] for c in pool}, beam_size)
                 later = {c.proposal for c in pool[size // 2 :]}
                 if len(pool) < size or len(pool) == there_are[n] or size >= MOST_GROWN * first or later.isdisjoint(c.proposal for c in best):
                     found[n] = Refined(best, len(pool))
