@@ -2,7 +2,7 @@
 """Stage 0: draw data/valid (the fine search's utterances) and data/probe (the measure's).
 
 data/valid comes from dev, or with --valid-from test from test, as the paper does; then the test set chooses the
-proposal. data/probe comes from train. What was drawn, from where and with which seed is kept in data/subsets.json.
+proposal. data/probe comes from train, and needs no texts. What was drawn, from where and with which seed is kept in data/subsets.json.
 """
 
 from pathlib import Path

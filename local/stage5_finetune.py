@@ -82,13 +82,14 @@ def main():
         layout.refuse_earlier_versions()
         deep = DeepModel(layout.deep, partial(load, trust_hyperparams=options.trust_hyperparams))
         read = partial(read_data_dir, allow_pipes=options.allow_pipes)
+        trains = configuration.settings["number_of_epochs"] > 0
         job = Job(
             chosen=choose(layout, wanted_counts(options, deep.num_layers, lambda: deep, ranks), options.proposal, deep.num_layers),
             state=FineTuned(repaired=repairs(options), distill=options.distill, tag=options.tag),
             deep=deep,
             configuration=configuration,
-            train=read(options.train, require_text=options.distill != "only"),
-            dev=read(options.dev),
+            train=read(options.train, require_text=trains and options.distill != "only"),
+            dev=read(options.dev, require_text=trains),
             probe=read(options.probe, require_text=False),
             repair_utterances=options.repair,
             metric=options.metric,
@@ -149,7 +150,7 @@ class Job:
     def stage(self, record: Path, name: str, options: dict, inputs: dict) -> Stage:
         """A stage of this job, after a look whether the search that chose the layers had the same deep model."""
         stage = Stage(record, name, options, {"model": self.deep.fingerprint, **inputs}, force=self.force)
-        stage.agree([self.chosen.named.record] if self.chosen.named else [])
+        stage.agree([self.chosen.record] if self.chosen.record else [])
         return stage
 
     def link(self, *directories: Path) -> None:

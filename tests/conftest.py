@@ -1,6 +1,7 @@
 """Fixtures that tests of several subjects share: a small model with random weights, and noise to decode."""
 
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"  # as many test processes as cores, so one thread each; read when torch is imported
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test needs a network
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # run.sh: this environment
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what it puts into the background; children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest

@@ -13,14 +13,14 @@ import pytest
 import speechbrain
 from fixtures.in_process import call
 
-from comflp.artifacts import fingerprint_model, read_json
+from comflp.artifacts import fingerprint_model, read_json, write_json
 from comflp.errors import ComflpError
 from comflp.experiment import Layout
 from comflp.locks import locked
 from comflp.models import load
 from comflp.proposal import PruningProposal
 from comflp.record import Stage
-from comflp.result_names import FineTuned, ProposalName, Pruned, Repaired, Scratch
+from comflp.result_names import FineTuned, ListName, ProposalName, Pruned, Repaired, Scratch
 from comflp.target import LayerCounts
 
 LOCAL = Path(__file__).resolve().parents[1] / "local"
@@ -117,6 +117,23 @@ def test_a_model_learns_from_the_deep_one_alone_without_texts(recipe):
     said = stage5(recipe, "top", "--distill", "only")
     assert FineTuned(distill="only") in Layout(recipe / "exp").result(PruningProposal.parse("3-4", num_layers=4)).states()
     assert "epoch 1:" in said and "left out" not in said
+
+
+def test_what_stage_3_puts_first_is_repaired_where_there_are_no_texts(recipe):
+    for name in ("train", "dev"):
+        (recipe / "data" / name / "text").unlink()
+    assert "stage 3 (coarse search)" in stage5(recipe, "dc_coarse", "--repair", "10", expect=1)
+    layout = Layout(recipe / "exp")
+    found = layout.list(TWO, ListName("dc"))
+    write_json(found.candidates, {"num_layers": 4, "num_prune": 2, "candidates": [{"proposal": "2-3", "quality": 0.9}]})
+    Stage(found.candidates_record, "stage3_coarse_search", {}, {"model": "another"}).finish([found.candidates])
+    without = ("--repair", "10", "--number_of_epochs", "0")
+    assert "made from another model" in stage5(recipe, "dc_coarse", *without, expect=1)
+    model = fingerprint_model(recipe / "exp" / "deep")
+    Stage(found.candidates_record, "stage3_coarse_search", {}, {"model": model}).finish([found.candidates])
+    stage5(recipe, "dc_coarse", *without)
+    assert layout.result(PruningProposal.parse("2-3", num_layers=4)).states() == [Pruned(), Repaired()]
+    assert "data/train/text" in stage5(recipe, "dc_coarse", "--repair", "10", expect=1), "an epoch needs texts"
 
 
 def test_a_model_is_repaired_and_trained_from_there(recipe):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Stage 0: telephone prompts, or data directories as they are, become data/train, data/dev and data/test.
 
-Reads CORPUS/{train,dev,test}, Kaldi data directories; or CORPUS/text, a line a prompt (<name>: <what is said>), and
+Reads CORPUS/{train,dev,test}, Kaldi data directories, of which train needs no texts; or CORPUS/text, a line a prompt (<name>: <what is said>), and
 CORPUS/<name>.wav. Of the prompts those are taken whose text can be trusted to be what is spoken, as far as the text itself
 tells: --fewest-words or more, in one window of Whisper, no remarks in brackets, no letters spelt one by one, no characters that
 were lost (a question mark inside a word). Prompts of the same text are in the same set.
@@ -85,7 +85,7 @@ def main():
     elif missing := [name for name in SETS if not (args.corpus / name / "wav.scp").is_file()]:
         raise DataError(f"{args.corpus} has neither a file text, as the prompts have, nor the data directories {', '.join(missing)}")
     else:
-        given = {name: read_data_dir(args.corpus / name) for name in SETS}
+        given = {name: read_data_dir(args.corpus / name, require_text=name != "train") for name in SETS}
         read, drawn = fingerprint_value({name: data.fingerprint() for name, data in given.items()}), {}
     stage = Stage(args.data / "prepare.record.json", "stage 0, prepare_sets", drawn, {"texts": read}, force=args.force)
     if up_to_date(stage, *directories):
