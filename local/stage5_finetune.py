@@ -96,8 +96,7 @@ def main():
             normaliser=options.normaliser,
             allow_pipes=options.allow_pipes,
             force=options.force,
-            ranks=ranks,
-            held=held,
+            ranks=ranks, held=held,
         )
         job.prune()
         job.repair()
