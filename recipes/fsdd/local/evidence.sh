@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 corpus=               # [path] copy of the dataset, as run.sh takes it
 parts="depth noise unseen prompts instead" # which tables
 models="transformer12 deep24 deep48" # of depth; the others than run.sh's own have a conf/<model>.conf
-seeds=1234            # of depth: of the deep models, one or several; the others than 1234 are exp/<model>_<seed>
+seeds=1234            # of depth, unseen and prompts: of the deep models, one or several; the others than 1234 are exp/<model>_<seed>
 greedy=96             # utterances that GLP decodes at every step; its time grows with the cube of the layers
 snr=0                 # of noise: the lowest signal-to-noise ratio in dB
 snr_to=20             # and the highest
@@ -21,11 +21,14 @@ unseen="theo yweweler" # of unseen: speakers of dev and test, whom training does
 . utils/parse_options.sh
 . ./path.sh
 
-deep() { # MODEL [SEED NAME]: stage 0
+named() { # MODEL SEED: the deep model's name
+  if [ "$2" = 1234 ]; then printf '%s' "$1"; else printf '%s_%s' "$1" "$2"; fi
+}
+
+deep() { # MODEL SEED: stage 0
   local options=(--corpus "$corpus" --stop-stage 0)
   if [ -e "conf/$1.conf" ]; then options+=(--config "conf/$1.conf"); fi
-  if [ $# -gt 1 ]; then options+=(--seed "$2" --model "$3"); fi
-  ./run.sh "${options[@]}"
+  ./run.sh "${options[@]}" --seed "$2" --model "$(named "$1" "$2")"
 }
 
 copy() { # NAME: this recipe without what it made, as recipes/NAME
@@ -33,12 +36,18 @@ copy() { # NAME: this recipe without what it made, as recipes/NAME
   cp -R README.md cmd.sh conf local path.sh run.sh steps utils "../$1/"
 }
 
-searched() { # OPTION...: in a copy, the deep model, its searches, what a repair gives and what the scores are worth
-  ./run.sh "$@" --stop-stage 3 --measures "dc skip_kl" --reverse-measures ""
-  python ../../benchmarks/repair.py states --exp exp/transformer12 --out exp/transformer12/repair.jsonl --sizes 256
-  python ../../benchmarks/repair_figure.py exp/transformer12 --out exp/states.png
-  python ../../benchmarks/weak_models.py --model exp/transformer12/deep --out exp/searches
-  python ../../benchmarks/weak_tables.py table exp/searches
+searched() { # OPTION...: in a copy, the deep models, their searches, what a repair gives and what the scores are worth
+  local name exps=() searches=()
+  for seed in $seeds; do
+    name=$(named transformer12 "$seed")
+    exps+=("exp/$name") searches+=("exp/searches/$name")
+    ./run.sh "$@" --seed "$seed" --model "$name" --stop-stage 3 --measures "dc skip_kl" --reverse-measures ""
+    python ../../benchmarks/repair.py states --exp "exp/$name" --out "exp/$name/repair.jsonl" --sizes 256
+    python ../../benchmarks/weak_models.py --model "exp/$name/deep" --out "exp/searches/$name"
+  done
+  python ../../benchmarks/repair_figure.py "${exps[0]}" --out exp/states.png
+  python ../../benchmarks/repair_seeds.py "${exps[@]}" --sizes 256
+  python ../../benchmarks/weak_tables.py table "${searches[@]}"
 }
 
 for part in $parts; do
@@ -47,9 +56,8 @@ for part in $parts; do
       folders=()
       for model in $models; do
         for seed in $seeds; do
-          name=$model
-          if [ "$seed" != 1234 ]; then name=${model}_$seed; fi
-          deep "$model" "$seed" "$name"
+          name=$(named "$model" "$seed")
+          deep "$model" "$seed"
           folders+=("exp/$name/depth")
           python ../../benchmarks/depth.py run --model "exp/$name/deep" --out "exp/$name/depth" --greedy "$greedy"
         done
@@ -58,7 +66,7 @@ for part in $parts; do
       python ../../benchmarks/depth.py figure "${folders[@]}" --out exp/depth.png
       ;;
     noise)
-      deep transformer12
+      deep transformer12 1234
       ./run.sh --corpus "$corpus" --stage 1 --stop-stage 3
       for set in probe valid test; do
         if [ ! -e "data/noise/$set" ]; then
@@ -85,7 +93,7 @@ for part in $parts; do
       (cd ../prompts && searched --deep-opts "--number_of_epochs 60 --snapshot_epochs [30]")
       ;;
     instead)
-      deep transformer12
+      deep transformer12 1234
       ./run.sh --corpus "$corpus" --stage 1 --stop-stage 3
       exp=exp/transformer12
       python ../../benchmarks/repair_training.py finetune --exp "$exp" --out "$exp/repair.jsonl" --num-prune 6 --choices skip_kl \
