@@ -39,8 +39,26 @@ wanted() { # N: sets `wanted` to how many layers are to go, as stages 3 to 5 tak
   if [ -n "${target:-}" ]; then wanted=(--target "$target"); fi
 }
 
+searched() { # NAME WORDS: of an option; of its default those alone whose measure or baseline is among what is searched
+  local word of kept=()
+  if option_is_default "$1"; then
+    for word in $2; do
+      of=${word%_coarse}
+      case " $measures $baselines scratch scratch_frontend deep " in
+        *" ${of%_fine} "*) kept+=("$word") ;;
+      esac
+    done
+    printf %s "${kept[*]-}"
+  else
+    printf %s "$2"
+  fi
+}
+
 stages_1_to_7() {
-  local measure n proposal seconds=() padded=() heard=() drawn=() wanted
+  local measure n proposal reversed chosen seconds=() padded=() heard=() drawn=() wanted
+  reversed=$(searched reverse_measures "$reverse_measures")
+  chosen=$(searched proposals "$proposals")
+  if [ -z "$chosen" ] && [ -n "$measures" ]; then chosen=${measures%% *}_fine; fi
   if [ -n "${max_seconds:-}" ]; then seconds=(--max-seconds "$max_seconds"); fi
   if [ -n "${refine_utterances:-}" ]; then # what whole pruned models are run on, in the coarse search and by the greedy baseline
     heard=(--refine-utterances "$refine_utterances")
@@ -72,7 +90,7 @@ stages_1_to_7() {
         --measure "$measure" "${wanted[@]}" --method "$search" --beam-size "$beam_size" \
         --refine "$refine" ${refine_by:+--refine-by "$refine_by"} ${heard[@]+"${heard[@]}"} --model "$exp/deep" --data data/probe
     done
-    for measure in $reverse_measures; do
+    for measure in $reversed; do
       launch "$nj" steps/stage3_coarse_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" \
         --measure "$measure" --reverse "${wanted[@]}" --method "$search" --beam-size "$beam_size"
     done
@@ -83,14 +101,14 @@ stages_1_to_7() {
     wanted "$num_prune"
     if [ "$repair_candidates" = true ]; then repaired=$repair; fi
     launch "$nj" steps/stage4_fine_search.py ${inference[@]+"${inference[@]}"} --exp "$exp" --model "$exp/deep" \
-      --data data/valid "${wanted[@]}" --measures "$measures" --reverse-measures "$reverse_measures" \
+      --data data/valid "${wanted[@]}" --measures "$measures" --reverse-measures "$reversed" \
       --baselines "$baselines" ${drawn[@]+"${drawn[@]}"} --metric "$metric" --normaliser "$normaliser" --seed "$seed" --repair-candidates "$repaired"
   fi
 
   if in_stage 5 "repair and fine-tuning"; then
     for n in ${target:-$finetune_prune}; do # a target is one word
       wanted "$n"
-      for proposal in $proposals; do
+      for proposal in $chosen; do
         # shellcheck disable=SC2086
         launch "$train_nj" steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} \
           --exp "$exp" "${wanted[@]}" --proposal "$proposal" --repair "$repair" --metric "$metric" \

@@ -232,6 +232,18 @@ def test_a_target_takes_the_place_of_n(own):
     assert done.returncode == 1 and "--target params=1% cannot be reached" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_one_measure_alone_needs_none_of_the_others(own):
+    exp = own / "exp" / MODEL
+    for name in ("correlation", "prune2"):
+        shutil.rmtree(exp / name)
+    done = run(own, 2, 5, measures="skip_kl", baselines="random")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert sorted(path.name for path in exp.glob("prune2/*/finetuned_repaired")) == ["finetuned_repaired"] * 2
+    assert (exp / "prune2/skip_kl_fine/finetuned_repaired").is_symlink() and not list(exp.glob("prune2/dc*"))
+    typed = run(own, 5, 5, measures="skip_kl", proposals="dc_fine")
+    assert typed.returncode == 1 and "prune2/dc_fine/proposal.json does not exist; stage 4" in typed.stderr
+
+
 def test_other_options_stop_the_stage_and_are_named(finished):
     done = run(finished[0], first=2, last=2, seed=5)
     assert done.returncode == 1

@@ -13,7 +13,8 @@
 # A relative path on the command line starts from the directory that the script was called from, which a script that
 # changes directory keeps before in `called_from=$PWD`; a relative path in a configuration starts from that file's folder.
 #
-# changed_options prints the options that differ from their defaults, for a script that says how it is run again.
+# changed_options prints the options that differ from their defaults, for a script that says how it is run again;
+# option_is_default NAME tells whether one has its default.
 #
 # --help prints the comment at the top of the script and every option with its default. Everything that is not an
 # option with a value is an error, said on stderr, exit status 2.
@@ -151,13 +152,21 @@ _options_quoted() { # VALUE: as a word of a command line, in single quotes where
   esac
 }
 
+option_is_default() { # NAME
+  local pair
+  for pair in "${_options_defaults[@]}"; do
+    if [ "$pair" = "$1=${!1}" ]; then return 0; fi
+  done
+  return 1
+}
+
 changed_options() { # the options that differ from their defaults, as words of a command line; not which stages are run, and not --force
   local pair name
   for pair in "${_options_defaults[@]}"; do
     name=${pair%%=*}
     case $name in
       stage | stop_stage | force) ;;
-      *) if [ "${!name}" != "${pair#*=}" ]; then printf ' --%s %s' "$(printf %s "$name" | tr _ -)" "$(_options_quoted "${!name}")"; fi ;;
+      *) if ! option_is_default "$name"; then printf ' --%s %s' "$(printf %s "$name" | tr _ -)" "$(_options_quoted "${!name}")"; fi ;;
     esac
   done
 }
