@@ -177,7 +177,7 @@ class _Run:
             proposal = self._best(resolve(parse_target(f"layers={number}", costs.num_layers), costs), num_repair)
             with self._step("increase") as facts:
                 if num_repair:
-                    calibration = Calibration(self.rest.drawn(num_repair, self.seed), self.seed)
+                    calibration = Calibration(self.rest.drawn(num_repair, self.seed), self.seed, keep_states=False)
                     evaluation = evaluate_repaired(calibration, [proposal], heard.data, **how)
                 else:
                     evaluation = evaluate(self.deep, [proposal], heard.data, **how)

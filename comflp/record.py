@@ -42,6 +42,7 @@ class Stage:
         is carried along, and two inputs that came from different models or
         data stop the stage.
     force: make the artifacts again where a record of other options would stop.
+    tagged: whether ``--tag`` gives results of other options a place beside these.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Stage:
         inputs: Mapping[str, str],
         upstream: Iterable[str | Path] = (),
         force: bool = False,
+        tagged: bool = False,
     ):
         self.record = Path(record)
         self.name = name
@@ -59,6 +61,7 @@ class Stage:
         self.inputs = dict(inputs)
         self.origin = self.agree(upstream)
         self.force = force
+        self._elsewhere = f"{'--tag or ' * tagged}experiment directory"
         self._started = time.monotonic()
         self._process = this_process()
 
@@ -156,7 +159,7 @@ class Stage:
             more = f"; and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
             raise ComflpError(
                 f"{place} holds {what} of {self.name} made otherwise ({'; '.join(changed[:_MOST_NAMED])}{more}); "
-                f"add --force to make it again, or keep it and take another --tag or experiment directory"
+                f"add --force to make it again, or keep it and take another {self._elsewhere}"
             )
 
     @classmethod

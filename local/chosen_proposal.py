@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Mapping, Sequence
 
 from comflp.artifacts import read_json, require
 from comflp.errors import ComflpError
-from comflp.experiment import Layout, NamedFiles, Result, counts_of, read_proposal
+from comflp.experiment import Layout, ListFiles, NamedFiles, Result, counts_of, read_proposal
 from comflp.proposal import NOTHING, PruningProposal
 from comflp.result_names import COARSE, ProposalName, Scratch
+from comflp.search.coarse.candidate import Candidate
 from comflp.search.coarse.candidates_file import read_candidates
 from comflp.target import LayerCounts
 
@@ -47,7 +49,7 @@ def choose(layout: Layout, wanted: Sequence[LayerCounts], text: str, num_layers:
 
     The first proposal of a coarse search is there after stage 3, for who has no texts for stage 4.
     wanted: how many layers are to go. Where several numbers would do, as they do for a target and a model of two stacks, the
-    named proposal of lowest error rate is taken. num_layers: of each stack.
+    named proposal of lowest error rate is taken (of a coarse search without error rates, that of highest quality). num_layers: of each stack.
     """
     if text == DEEP:
         return Chosen(text, layout.result(PruningProposal.parse(NOTHING, num_layers)))
@@ -63,10 +65,11 @@ def choose(layout: Layout, wanted: Sequence[LayerCounts], text: str, num_layers:
         return Chosen(text, layout.result(proposal))
     name = ProposalName.parse(text)
     named = layout.named(counts, name)
-    if name.search == COARSE and not named.proposal.exists():
+    if name.search == COARSE:  # what stage 3 puts first now, whether stage 4 has seen it or not
         found = layout.list(counts, name.list)
-        candidates, _ = read_candidates(require(found.candidates, "stage 3 (coarse search)"))
-        return Chosen(text, layout.result(candidates[0].proposal), record=found.candidates_record)
+        first = _first(found).proposal
+        if not named.proposal.exists() or read_proposal(named.proposal) != first:
+            return Chosen(text, layout.result(first), record=found.candidates_record)
     return Chosen(text, layout.result(read_proposal(require(named.proposal, "stage 4 (fine search)"))), named, named.record)
 
 
@@ -75,11 +78,23 @@ def is_layers(text: str) -> bool:
     return re.fullmatch(r"[\d,-]+|.*=.*", text) is not None
 
 
+def _first(files: ListFiles) -> Candidate:
+    """What stage 3 puts first."""
+    return read_candidates(require(files.candidates, "stage 3 (coarse search)"))[0][0]
+
+
 def _best(layout: Layout, wanted: Sequence[LayerCounts], text: str) -> LayerCounts:
-    """The numbers of layers for which the named proposal has the lowest error rate; of equal ones, the first."""
-    files = {counts: layout.named(counts, ProposalName.parse(text)).proposal for counts in wanted}
-    there = {counts: read_json(path) for counts, path in files.items() if path.exists()}
-    if not there:
-        shown = ", ".join(map(str, wanted))
-        raise ComflpError(f"there is no proposal {text} that removes {shown} layers; stage 4 (fine search) makes it. Random weights take one number")
-    return min(there, key=lambda counts: there[counts].get("error_rate", float("inf")))
+    """The numbers of layers for which the named proposal has the lowest error rate; of equal ones, the first.
+
+    Where stage 4 has ranked none of a coarse search, those whose first proposal has the highest quality.
+    """
+    name = ProposalName.parse(text)
+    ranked = {counts: read_json(path) for counts in wanted if (path := layout.named(counts, name).proposal).exists()}
+    if ranked:
+        return min(ranked, key=lambda counts: ranked[counts].get(ranked[counts].get("ranked_by", "error_rate"), math.inf))
+    lists = {counts: layout.list(counts, name.list) for counts in wanted if name.search == COARSE}
+    found = {counts: _first(files).quality for counts, files in lists.items() if files.candidates.exists()}
+    if found:
+        return max(found, key=lambda counts: -math.inf if found[counts] is None else found[counts])
+    shown, made_by = ", ".join(map(str, wanted)), "stage 3 (coarse search)" if lists else "stage 4 (fine search)"
+    raise ComflpError(f"there is no proposal {text} that removes {shown} layers; {made_by} makes it. Random weights take one number")

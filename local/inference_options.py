@@ -64,7 +64,7 @@ def recorded(options):
 
 
 def hypotheses_of(directory, speech, load=None):
-    """What the model of a directory recognises of ``speech``, from its hypotheses_<set>/, which is made where it is not there.
+    """What the model of a directory recognises of ``speech``, from its hypotheses_<set>/, which is made where it is not there or of other data.
 
     load: gives that model, where ``speech`` has another one that was made from it. None for models that do not write
     token by token.
@@ -77,9 +77,9 @@ def hypotheses_of(directory, speech, load=None):
     inputs = {"model": fingerprint_model(directory), "data": speech.data.fingerprint()}
     stage = Stage(out / "record.json", "own_hypotheses", {}, inputs)
     path, ranks = out / "hypotheses.json", speech.ranks
-    if not ranks.decide(stage.up_to_date):
+    if not ranks.decide(stage.is_current):
         with locked(out, wait=True) if ranks.is_main else contextlib.nullcontext():  # another run of the recipe may be at it
-            if not ranks.decide(stage.up_to_date):
+            if not ranks.decide(stage.is_current):
                 speech = replace(speech, model=load() if load else speech.model, work=out / ".partial")
                 found = own_hypotheses(speech)
                 if ranks.is_main:

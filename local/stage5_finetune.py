@@ -18,20 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 import hparams
-import numpy as np
 import option_types
 from chosen_proposal import ANEW, DEEP, Chosen, choose
 from cli import parser, progress, run, scoring_options
 from deep_model import DeepModel, load
 from inference_options import on_own_hypotheses
+from snapshots import snapshots_of
 from wanted import wanted_counts, wanted_options
 
-from comflp.artifacts import atomic_path, write_text
-from comflp.data.data_dir import DataDir, read_data_dir, subset
-from comflp.experiment import Layout, snapshot, write_proposal
+from comflp.artifacts import fingerprint_model, write_text
+from comflp.data.data_dir import DataDir, read_data_dir
+from comflp.experiment import Layout, write_proposal
 from comflp.inference.speech import Speech
 from comflp.locks import locked
-from comflp.measures import correlation_matrix
 from comflp.processes import Ranks, processes
 from comflp.proposal import Proposal
 from comflp.record import Stage
@@ -146,9 +145,9 @@ class Job:
             return self.pruned
         return load(self.chosen.result.model(Repaired()), trust_hyperparams=True).to(self.deep.model.device)
 
-    def stage(self, record: Path, name: str, options: dict, inputs: dict) -> Stage:
+    def stage(self, record: Path, name: str, options: dict, inputs: dict, tagged: bool = False) -> Stage:
         """A stage of this job, after a look whether the search that chose the layers had the same deep model."""
-        stage = Stage(record, name, options, {"model": self.deep.fingerprint, **inputs}, force=self.force)
+        stage = Stage(record, name, options, {"model": self.deep.fingerprint, **inputs}, force=self.force, tagged=tagged)
         stage.agree([self.chosen.record] if self.chosen.record else [])
         return stage
 
@@ -225,11 +224,13 @@ class Job:
             return
         result = self.chosen.result
         out, training = result.model(self.state), result.training(self.state)
+        snapshots = snapshots_of(training, self.probe, self.configuration.settings, len(self.deep.stacks), self.allow_pipes)
+        start = {"repaired model": fingerprint_model(result.model(Repaired()))} if self.state.repaired else {}
         stage = self.stage(
             out / "record.json", "stage5_finetune",
             {**self.configuration.options(), "start": str(result.start), "distill": self.state.distill, "metric": self.metric,
              "normaliser": self.normaliser, "processes": self.ranks.size},
-            {"training data": self.train.fingerprint(), "dev data": self.dev.fingerprint()},
+            {"training data": self.train.fingerprint(), "dev data": self.dev.fingerprint(), **start}, tagged=True,
         )
 
         def begin() -> int | None:
@@ -266,7 +267,7 @@ class Job:
                 hidden_weight=values["distill_hidden_weight"],
                 temperature=values["distill_temperature"],
             ),
-            take_snapshot=partial(self.take_snapshot, training),
+            take_snapshot=snapshots,
             run_opts=self.configuration.run_opts,
             report=report,
             goes_on=report.goes_on,
@@ -277,17 +278,6 @@ class Job:
             stage.check_own(training)
             self.save(fitted, out, stage, extends)
             self.link(out)
-
-    def take_snapshot(self, training: Path, model: LayeredModel, epoch: int) -> None:
-        """The correlation matrix of the model in training, on utterances of the probe set."""
-        from comflp.inference.hidden_states import collect
-
-        values = self.configuration.settings
-        pictured = subset(self.probe, min(values["snapshot_utterances"], len(self.probe)), values["seed"])
-        hidden = collect(model, pictured, allow_pipes=self.allow_pipes)
-        matrix = correlation_matrix(hidden, measure=values["snapshot_measure"], seed=values["seed"])
-        with atomic_path(snapshot(training, values["snapshot_measure"], epoch)) as temporary, open(temporary, "wb") as file:
-            np.save(file, matrix)
 
     def save(self, fitted: FitResult, out: Path, stage: Stage, extends: int) -> None:
         """The fine-tuned model, with what its card tells, and the record. extends: epochs that were there before."""

@@ -176,6 +176,7 @@ class Decoding:
                          **self.recorded},
                 inputs={"decoded model": fingerprint, "decoded data": data.fingerprint()},
                 force=self.force,
+                tagged=True,
             )
             if ranks.decide(stage.up_to_date):
                 if ranks.is_main:

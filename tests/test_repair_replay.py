@@ -1,4 +1,4 @@
-"""While a layer is refitted, an attention that is settled does not run again, and nothing else changes."""
+"""Where the states of a repair come from: an attention that is settled does not run again, and a trained model begins by itself."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,8 @@ from fixtures.encoder_decoders import load_small
 from fixtures.models import make_model as make_library_model
 from fixtures.whisper import SAMPLE_RATE, make_whisper
 
-from comflp.data.data_dir import DataDir, Utterance
+from comflp.data.data_dir import DataDir, Utterance, subset
+from comflp.inference.output_change import model_divergence
 from comflp.inference.speech import Speech
 from comflp.proposal import PruningProposal
 from comflp.repair import Calibration
@@ -46,3 +47,19 @@ def test_the_same_repair_with_fewer_passes(tmp_path, data, make, attention, monk
     assert replayed < len(runs) - replayed
     assert all(torch.equal(*pair) for pair in zip(repaired.state_dict().values(), plain.state_dict().values()))
     assert repaired.origin == plain.origin and not [module for module in repaired.modules() if "forward" in vars(module)]
+
+
+@pytest.mark.filterwarnings("ignore:.*utterances would do")
+def test_a_model_that_was_trained_since_begins_by_itself(make_model, data):
+    deep = make_model(num_layers=4)
+    pruned = deep.prune(PruningProposal.parse("2", 4))
+    noise = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in pruned.parameters():
+            parameter += 0.15 * torch.randn(parameter.shape, generator=noise)
+    calibration = Calibration(Speech(deep, data))
+    repaired = calibration.repair(pruned)
+    judging = Speech(deep, subset(data, 1, calibration.seed))
+    said = repaired.origin["pruning"][-1]["repair"]["divergence"]
+    assert said == pytest.approx([model_divergence(judging, model.eval()) for model in (pruned, repaired)], rel=1e-4)
+    assert said[1] < said[0]

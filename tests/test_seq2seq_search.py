@@ -144,6 +144,8 @@ def test_a_run_waits_for_one_that_writes_the_same_hypotheses(data, tmp_path, mon
         assert waiting.is_alive() and not out.exists()
     waiting.join()
     assert read_hypotheses(out / "hypotheses.json") == hypotheses_of(directory, speech)
+    fewer = DataDir(data.path, list(data)[:1])  # drawn anew under the same name
+    assert list(hypotheses_of(directory, Speech(speech.model, fewer))) == [utterance.utt_id for utterance in fewer]
 
 
 def test_hidden_states_of_a_decoder_are_means_over_its_own_tokens(each, data):

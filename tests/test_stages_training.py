@@ -175,6 +175,15 @@ def test_a_changed_setting_is_named_with_both_values(recipe):
     assert "add --force" in said and "another --tag" in said
 
 
+def test_a_model_repaired_anew_is_trained_anew(recipe):
+    stage5(recipe, "top", "--repair", "6")
+    said = stage5(recipe, "top", "--repair", "10", expect=1)
+    assert "utterances: 6 before, 10 now" in said and "add --force" in said and "--tag" not in said
+    stage5(recipe, "top", "--repair", "10", "--force", "--number_of_epochs", "0")
+    assert "repaired model: " in stage5(recipe, "top", "--repair", "10", expect=1)
+    assert "epoch 1:" in stage5(recipe, "top", "--repair", "10", "--force")
+
+
 def test_what_a_record_keeps_of_a_configuration(tmp_path):
     """Every value under a name of its own, however it is written; run options where they were given, and nothing else."""
     path = tmp_path / "finetune.yaml"

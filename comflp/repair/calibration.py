@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from functools import partial
 from typing import Callable, Iterator
 
 from comflp.data.batching import AudioBatch
@@ -51,8 +52,8 @@ class Calibration:
         judging = subset(speech.data, math.ceil(held_out * len(speech.data)), seed)
         fitted_on = DataDir(speech.data.path, [utterance for utterance in speech.data if utterance.utt_id not in judging])
         with evaluation(self.deep):
-            self.states = DeepStates(self.deep, _batches(speech, fitted_on), keep_states)
-            self.held_out = DeepStates(self.deep, _batches(speech, judging), keep_states)
+            self.states = DeepStates(self.deep, partial(_batches, speech, fitted_on), keep_states)
+            self.held_out = DeepStates(self.deep, partial(_batches, speech, judging), keep_states)
             self.held_targets = [own_log_probs(self.deep, state) for state in self.held_out.after(len(self.held_out.path))]
 
     def repair(self, pruned: LayeredModel, progress: Callable | None = None) -> LayeredModel:
@@ -71,7 +72,8 @@ class Calibration:
         repaired = copy.deepcopy(pruned)
         with evaluation(self.deep), evaluation(repaired):
             refit = Refit(self.states, repaired, proposal, self.prior_frames)
-            judge = Judge(repaired, self.held_out.after(refit.untouched), self.held_targets, refit.untouched, self.lenient)
+            judged = self.held_out.after(refit.untouched) if refit.as_pruned else self.held_out.begun_by(repaired)
+            judge = Judge(repaired, judged, self.held_targets, refit.untouched, self.lenient)
             refit.run(judge, progress)
             divergence = [judge.before, judge.divergence()]
         if self.states.frames < refit.widest:

@@ -31,9 +31,9 @@ class Refit:
         self.prior_frames = prior_frames
         self.path = model.path()
         self.here = [deep_states.path.index(step) for step in self.deep.path(proposal)]
-        self.same_layers = _same_layers(self.deep, model, proposal)
+        self.as_pruned = _as_pruned(self.deep, model, proposal)
         self.shared = shared_parameters(model)
-        self.states: list[State] = list(deep_states.after(0))
+        self.states: list[State] = list(deep_states.after(0) if self.as_pruned else deep_states.begun_by(model))
         self.memory: list[torch.Tensor] = []
         self.replays: list[Replay] = []
         self.widest = 0
@@ -42,7 +42,7 @@ class Refit:
     def untouched(self) -> int:
         """How many steps at the beginning are the deep model's and will not be refitted: all before the first gap but the last."""
         same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], enumerate(self.here)))
-        return max(same - 1, 0) if self.same_layers else 0
+        return max(same - 1, 0) if self.as_pruned else 0
 
     def run(self, judge: Judge, progress: Callable | None = None) -> None:
         """Refit every layer that stands after a removed one, or just before, and the output projection.
@@ -50,7 +50,7 @@ class Refit:
         judge: decides which refits stay; it has the states after the ``untouched`` steps.
         """
         self.judge, path, deep_path = judge, self.path, self.deep_states.path
-        disturbed, done, untouched = not self.same_layers, 0, self.untouched
+        disturbed, done, untouched = not self.as_pruned, 0, self.untouched
         for number, step in enumerate(track(path, progress, "repair", len(path))):
             at = self.here[number]
             disturbed = disturbed or at != done
@@ -208,11 +208,17 @@ def _frames(hidden: torch.Tensor, mask: torch.Tensor, channels_first: bool) -> t
     return hidden[:, : mask.shape[1]][mask]
 
 
-def _same_layers(deep: LayeredModel, model: LayeredModel, proposal: Proposal) -> bool:
-    """Whether the kept layers still have the deep model's weights."""
-    return all(
-        torch.equal(mine, theirs)
-        for name, stack in deep.stacks.items()
-        for layer, module in zip(proposal.of(name).kept, model.stacks[name].layers)
-        for mine, theirs in zip(module.parameters(), stack.layers[layer - 1].parameters())
-    )
+def _as_pruned(deep: LayeredModel, model: LayeredModel, proposal: Proposal) -> bool:
+    """Whether all that was not removed still has the deep model's weights: it was not trained or repaired since."""
+    pairs = [
+        (mine, stack.layers[layer - 1])
+        for name, stack in deep.stacks.items() for layer, mine in zip(proposal.of(name).kept, model.stacks[name].layers)
+    ]
+    parameters = [each for mine, theirs in pairs for each in zip(mine.parameters(), theirs.parameters())]
+    return all(torch.equal(mine, theirs) for mine, theirs in [*parameters, *zip(_beside_layers(model), _beside_layers(deep))])
+
+
+def _beside_layers(model: LayeredModel) -> Iterator[torch.nn.Parameter]:
+    """The parameters of a model that are of none of its layers, which pruning leaves as they are."""
+    of_layers = {id(parameter) for stack in model.stacks.values() for layer in stack.layers for parameter in layer.parameters()}
+    return (parameter for parameter in model.parameters() if id(parameter) not in of_layers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Sequence
+from typing import Callable, Iterable, Sequence
 
 import torch
 
@@ -16,16 +16,16 @@ from comflp.repair.watch import inputs_of
 class DeepStates:
     """The deep model's states on some batches.
 
-    keep: hold the states after every step, so that several pruned models can be repaired with one deep pass;
+    batches: gives them, again at every call. keep: hold the states after every step, so that several pruned models can be repaired with one deep pass;
     otherwise those before :meth:`forget` are dropped.
     """
 
-    def __init__(self, model: LayeredModel, batches: Iterable[AudioBatch], keep: bool):
-        self.model, self.keep = model, keep
+    def __init__(self, model: LayeredModel, batches: Callable[[], Iterable[AudioBatch]], keep: bool):
+        self.model, self.keep, self.batches = model, keep, batches
         self.path = model.path()
         self.utterances: list[Sequence[Utterance]] = []
         states = []
-        for batch in batches:
+        for batch in batches():
             self.utterances.append(batch.utterances)
             states.append(finite(model.begin(batch), self.utterances[-1]))
         self._after: dict[int, list[State]] = {0: states}
@@ -37,6 +37,10 @@ class DeepStates:
             states = [self.model.run(state, self.path[done]) for state in self._after[done]]
             self._after[done + 1] = list(map(finite, states, self.utterances))
         return self._after[steps]
+
+    def begun_by(self, model: LayeredModel) -> list[State]:
+        """The states of all batches before the first step of another model."""
+        return [finite(model.begin(batch), batch.utterances) for batch in self.batches()]
 
     def inside(self, steps: int, names: Sequence[str]) -> list[dict[str, torch.Tensor]]:
         """For each batch the inputs of modules within the layer that runs after ``steps`` steps; those called once only."""

@@ -60,7 +60,8 @@ def ranked_rate(entry: Mapping[str, Any], ranked: Mapping[str, Any]) -> Rate:
     number, deep = ranked.get("num_utterances"), ranked.get("deep")
     from_deep = None
     if deep and entry.get("deep_difference_interval"):
-        from_deep = Difference(entry["error_rate"] - deep["error_rate"], *entry["deep_difference_interval"], number or 0)
+        value = entry.get("deep_difference", entry["error_rate"] - deep["error_rate"])
+        from_deep = Difference(value, *entry["deep_difference_interval"], number or 0)
     return Rate(entry["error_rate"], *(entry.get("interval") or (None, None)), number, from_deep=from_deep)
 
 

@@ -126,6 +126,7 @@ class RankedFiles:
     def write(self, result: FineSearchResult) -> str:
         """Write the ranking and the proposals, then their records; returns a line that says so."""
         entry, outputs = self._entry, {record: [] for record in self._stages}
+        key = "capped_error_rate" if result.evaluation.capped else "error_rate"
         ranked = {"name": str(entry.name), "measure": entry.measure, **result.as_json(), **entry.details()}
         write_json(self._list.ranked, ranked)
         outputs[self._list.ranked_record].append(self._list.ranked)
@@ -146,6 +147,7 @@ class RankedFiles:
                 "search": name.search or "baseline",
                 "quality": chosen.quality,
                 "metric": self._metric,
+                "ranked_by": key,
                 "error_rate": chosen.errors.rate,
                 "capped_error_rate": result.evaluation.capped_error_rate(chosen.proposal).rate,
                 "ran_into_limit": result.evaluation.ran_into_limit[chosen.proposal],
@@ -154,7 +156,6 @@ class RankedFiles:
         for record, stage in self._stages.items():
             stage.finish(outputs[record])
         best, others = ranked["results"][0], ranked["results"][1:]
-        key = "capped_error_rate" if result.evaluation.capped else "error_rate"
         deep = f", deep model {ranked['deep'][key]:.2f}%" if "deep" in ranked else ""
         tied = sum(other["tied_with_best"] for other in others)
         said = f", {tied} of {len(others)} others not distinguishable from it" if tied else ""

@@ -79,6 +79,8 @@ class Distillation:
         for index, layer in enumerate(self.kept, start=1):
             if student.hidden[index] is student.hidden[index - 1]:
                 continue  # layerdrop skipped this layer, it has no output to compare
+            if teacher.hidden[layer].shape != student.hidden[index].shape or len(mask[0]) != student.hidden[index].shape[1]:
+                raise ComflpError("--distill hidden: the layers of this model change how many frames there are; take ctc, the posteriors")
             target = teacher.hidden[layer][mask]
             error = torch.nn.functional.mse_loss(student.hidden[index][mask], target)
             terms.append(error / target.var().clamp_min(1e-6))

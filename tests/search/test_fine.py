@@ -212,6 +212,8 @@ def test_a_race_drops_what_is_behind_and_keeps_the_winner(make_model, make_data)
     for result in dropped:
         assert result.errors.ref_length < raced.best.errors.ref_length
         assert result.rank > len(raced.results) - len(dropped)
+        less, (low, high) = raced.less_best(result), result.difference_interval
+        assert low <= less.value <= high and less.num_utterances == result.dropped_after, "both on what it was tried on"
 
 
 def test_a_proposal_for_another_model_is_refused(make_model, make_data):

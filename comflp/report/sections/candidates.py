@@ -40,8 +40,8 @@ def less_best(entry: SearchList, result: Mapping[str, Any]) -> Difference | None
     """A candidate's error rate less its list's best, as ranked.json has it."""
     if not result.get("difference_interval"):
         return None
-    return Difference(result["error_rate"] - entry.results[0]["error_rate"], *result["difference_interval"],
-                      entry.ranked.get("num_utterances") or 0)
+    value = result.get("difference", result["error_rate"] - entry.results[0]["error_rate"])
+    return Difference(value, *result["difference_interval"], result.get("dropped_after") or entry.ranked.get("num_utterances") or 0)
 
 
 def _table(experiment: Experiment, counts: LayerCounts, metric: str) -> Table:

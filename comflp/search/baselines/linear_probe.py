@@ -16,6 +16,7 @@ import torch
 from comflp.data.batching import make_batches
 from comflp.data.data_dir import DataDir
 from comflp.data.training import LabelledBatch, LabelledDataset
+from comflp.errors import ComflpError
 from comflp.inference.device import device_of, evaluation
 from comflp.inference.loop import track
 from comflp.models.layered import ENTER, LayeredModel
@@ -129,6 +130,8 @@ def _hidden(model: LayeredModel, batch: LabelledBatch) -> tuple[torch.Tensor, to
             state = model.run(state, step)
             if step.layer > ENTER:
                 hidden.append(state.hidden)
+    if len({each.shape for each in hidden}) > 1:
+        raise ComflpError("linear_probe: the layers of this model change how many frames there are, and its probes read the same ones of every layer")
     return torch.stack(hidden).float(), state.num_frames
 
 

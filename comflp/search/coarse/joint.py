@@ -88,7 +88,7 @@ def joint_searches(
     """
     counts = list(counts)
     single: dict[tuple[str, int], list[PruningProposal]] = {
-        (stack, wanted[stack]): stack_proposals(matrix, wanted[stack], num_single or num_joint)
+        (stack, wanted[stack]): stack_proposals(matrix, wanted[stack], max(num_single or num_joint, beam_size))
         for wanted in counts for stack, matrix in matrices.items()
     }
     whole = {stack: PruningProposal(matrix.num_layers, ()) for stack, matrix in matrices.items()}

@@ -77,6 +77,12 @@ class Evaluation:
         """(n, 4) the counts of that rate."""
         return _capped(self.counts[proposal]) if self.capped else self.counts[proposal]
 
+    def ranking_difference(self, proposal: Proposal, reference: Proposal) -> float:
+        """That rate of a proposal less another's that was not dropped, on the utterances that the proposal was tried on."""
+        tried = self.counts[proposal].any(axis=1)
+        rates = (ErrorRate(*self.ranking_counts(each)[tried].sum(axis=0).tolist()).rate for each in (proposal, reference))
+        return next(rates) - next(rates)
+
     def intervals(
         self, proposals: Sequence[Proposal], reference: Proposal, seed: int
     ) -> list[tuple[float, float]]:

@@ -64,8 +64,7 @@ class FineSearchResult:
     def less_best(self, result: RankedCandidate) -> Difference:
         """A candidate's error rate less the winner's: whether they are tied, and how many utterances would tell them apart."""
         tried = result.dropped_after or len(self.evaluation.utt_ids)
-        rates = (self.evaluation.ranking_rate(each.proposal) for each in (result, self.best))
-        return Difference(next(rates) - next(rates), *result.difference_interval, tried)
+        return Difference(self.evaluation.ranking_difference(result.proposal, self.best.proposal), *result.difference_interval, tried)
 
     def less_deep(self, proposal: Proposal) -> Difference | None:
         """A candidate's error rate less the deep model's; None where that was not decoded, or a race dropped the candidate."""
@@ -100,9 +99,11 @@ class FineSearchResult:
             "proposal": str(result.proposal),
             "quality": result.quality,
             **self._rate(self.evaluation, result.proposal),
+            "difference": from_best.value,
             "difference_interval": list(result.difference_interval),
             "tied_with_best": from_best.tied,
             "utterances_to_tell": from_best.utterances_to_tell,
+            "deep_difference": from_deep.value if from_deep else None,
             "deep_difference_interval": [from_deep.low, from_deep.high] if from_deep else None,
             "dropped_after": result.dropped_after,
         }
