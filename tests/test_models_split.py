@@ -2,6 +2,7 @@
 
 import copy
 import random
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from comflp.data.batching import AudioBatch
 from comflp.errors import ComflpError
 from comflp.models.verify import noise_batch, refuse_unless_equal_to_library
 from comflp.proposal import PruningProposal
+from comflp.search.baselines.linear_probe import _hidden as linear_probe_hidden
+from comflp.train.distillation import Distillation
 
 BATCHES = {"one": (0.9,), "equal": (0.8, 0.8), "padded": (0.5, 1.0, 0.731)}
 
@@ -83,6 +86,15 @@ def test_layers_that_subsample_must_stay(load_variant):
     for removed, layer in (("1", 1), ("2-3", 2)):
         with pytest.raises(ComflpError, match=f"removes layer {layer} of the encoder, which must stay: it halves"):
             model.prune(PruningProposal.parse(removed, num_layers=4))
+
+
+def test_what_compares_frames_of_layers_refuses_layers_that_subsample(load_variant):
+    model, batch = load_variant("granite"), noise_batch(SAMPLE_RATE, (0.5, 0.8))
+    with pytest.raises(ComflpError, match="linear_probe: the layers of this model change how many frames"):
+        linear_probe_hidden(model, SimpleNamespace(audio=batch))
+    distillation = Distillation.of_kind("hidden", model, (1, 2, 3, 4), ctc_weight=0.0, hidden_weight=1.0)
+    with pytest.raises(ComflpError, match="--distill hidden: the layers of this model change how many frames"):
+        distillation.loss(model(batch, return_hidden=True), batch)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
