@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Deep models that are trained to be pruned (docs/evidence.md#instead): as they are, with layerdrop, intermediate CTC, and supernets whose
+# Deep models that are trained to be pruned (docs/evidence.md#what-would-you-do-instead): as they are, with layerdrop, intermediate CTC, and supernets whose
 # layers are given or learned (Xu et al., 2024), each searched, pruned and repaired. Some 15 to 25 minutes a model on one CPU core; a killed
 # run goes on from where it was.
 set -euo pipefail
