@@ -77,7 +77,7 @@ def _options(arguments: Sequence[str]) -> Any:
     options = parser("prune", "Remove layers of a model until it reaches a target, and repair what is left.")
     add_model_options(options)
     options.add_argument("--data", required=True, help="speech: a Kaldi data directory, a .csv or .tsv table of paths (and texts), a "
-                         "folder of audio files, or a saved datasets folder. Texts are not needed; with them candidates are ranked by error rate")
+                         "folder of audio files, or a saved datasets folder. Texts are not needed; with them candidates of CTC models are ranked by error rate")
     options.add_argument("--target", help=f"what the pruned model is to be: {FORMS.replace('%', '%%')}; "
                          "several with commas between them have to hold together (docs/targets.md); params=50%% if neither this nor --max-increase is given")
     options.add_argument("--max-increase", type=float, metavar="POINTS", help="instead of --target: the smallest model whose error rate is "
