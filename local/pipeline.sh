@@ -58,7 +58,10 @@ stages_1_to_7() {
   local measure n proposal reversed chosen seconds=() padded=() heard=() drawn=() wanted
   reversed=$(searched reverse_measures "$reverse_measures")
   chosen=$(searched proposals "$proposals")
-  if [ -z "$chosen" ] && [ -n "$measures" ]; then chosen=${measures%% *}_fine; fi
+  case $chosen in
+    *_coarse* | *_fine*) ;;
+    *) if option_is_default proposals; then for measure in $measures; do chosen="$chosen ${measure}_fine"; done; fi ;;
+  esac
   if [ -n "${max_seconds:-}" ]; then seconds=(--max-seconds "$max_seconds"); fi
   if [ -n "${refine_utterances:-}" ]; then # what whole pruned models are run on, in the coarse search and by the greedy baseline
     heard=(--refine-utterances "$refine_utterances")
