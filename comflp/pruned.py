@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from comflp.artifacts import write_json
+from comflp.artifacts import atomic_directory, write_json
 from comflp.costs import ModelCosts
 from comflp.models import LayeredModel
 from comflp.models.verify import verify_saved
 from comflp.proposal import Proposal
+from comflp.replacing import MODEL
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,11 @@ class Pruned:
     num_held_out: int
     history: list[dict[str, Any]] = field(default_factory=list)
 
-    def save(self, directory: str | Path) -> None:
-        """Write the model, load it again and compare; ``pruning.json`` and ``costs.json`` beside it have what was found."""
+    def save(self, directory: str | Path, force: bool = False) -> None:
+        """Write the model, load it again and compare; ``pruning.json`` and ``costs.json`` beside it have what was found.
+
+        The directory appears whole. It replaces a model directory of comflp, with ``force`` one that others added files to.
+        """
         rates = {name: standing.error_rate for name, standing in self.standings.items()}
         if rates["deep"] is not None:
             *_, rate = rates.values()
@@ -51,7 +55,8 @@ class Pruned:
                 "metric": self.metric, "error_rate": rate, "error rate of the whole model": f"{rates['deep']:.2f}%",
                 "data": f"{self.num_held_out} utterances that no step has seen",
             }
-        self.model.save(directory)
-        verify_saved(self.model, directory)
-        self.costs.write(Path(directory) / "costs.json")
-        write_json(Path(directory) / "pruning.json", {"proposal": str(self.proposal), "steps": self.history})
+        with atomic_directory(directory, MODEL, force) as temporary:
+            self.model.save(temporary)
+            verify_saved(self.model, temporary)
+            self.costs.write(temporary / "costs.json")
+            write_json(temporary / "pruning.json", {"proposal": str(self.proposal), "steps": self.history})

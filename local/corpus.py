@@ -48,14 +48,15 @@ def _seconds_or_error(path):
 
 
 def data_files(*directories):
-    """The files of data directories, for a stage record; ``segments`` where there is one."""
-    return [Path(directory) / name for directory in directories for name in (*DATA_FILES, "segments")
-            if name in DATA_FILES or (Path(directory) / name).exists()]
+    """The files of data directories, for a stage record; ``segments`` and ``text`` where they are there."""
+    files = [Path(directory) / name for directory in directories for name in (*DATA_FILES, "segments")]
+    return [file for file in files if file.name not in ("text", "segments") or file.exists()]
 
 
-def up_to_date(stage, *directories):
+def up_to_date(stage, *directories, allow_pipes=False):
     """Whether the stage's record says so and the audio still lies where the directories' wav.scp says."""
-    return stage.up_to_date() and not any(validate_data_dir(directory) for directory in directories)
+    return stage.up_to_date() and not any(
+        validate_data_dir(directory, (Path(directory) / "text").exists(), allow_pipes) for directory in directories)
 
 
 def describe(data):

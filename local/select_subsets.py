@@ -9,7 +9,7 @@ from pathlib import Path
 
 import option_types
 from cli import parser, progress, run
-from corpus import data_files, describe
+from corpus import data_files, describe, up_to_date
 
 from comflp.artifacts import require
 from comflp.data.data_dir import DataDir, read_data_dir, subset, write_data_dir
@@ -30,12 +30,12 @@ def main():
     args = options.parse_args()
 
     wanted = {"valid": (args.valid_from, args.num_valid), "probe": ("train", args.num_probe)}
-    sources = {source: read_data_dir(require(args.data / source, "stage 0 (the recipe's local/prepare.sh)"),
+    sources = {source: read_data_dir(require(args.data / source, "stage 0 (the recipe's local/prepare.sh)"), require_text=source != "train",
                                      allow_pipes=args.allow_pipes, progress=progress) for source, _ in wanted.values()}
     used = {"valid_from": args.valid_from, "valid_draw": args.valid_draw, "num_valid": args.num_valid, "num_probe": args.num_probe, "seed": args.seed}
     stage = Stage(args.data / "subsets.json", "stage 0, select_subsets", used,
                   {f"{source} data": data.fingerprint() for source, data in sources.items()}, force=args.force)
-    if stage.up_to_date():
+    if up_to_date(stage, *(args.data / name for name in wanted), allow_pipes=args.allow_pipes):
         print(f"{args.data}/{{valid,probe}} are up to date")
         return
     drawn, chosen = {}, {}

@@ -23,12 +23,15 @@ class EpochReport:
         else:
             print(f"goes on in epoch {epoch}, from the checkpoint after step {step}", flush=True)
 
-    def says_step(self, limits: tuple[float, int], processes: int, accumulated: int) -> None:
-        """Say what a step is at most, where it is not one batch. limits: seconds and utterances of a process's batch."""
-        seconds, utterances = (limit * processes * accumulated for limit in limits)
-        if processes * accumulated > 1:
-            print(f"a step is at most {utterances} utterances and {seconds:g} s, from {processes * accumulated} batches "
-                  f"({processes} processes, accumulation {accumulated}) of {limits[1]} utterances and {limits[0]:g} s", flush=True)
+    def says_step(self, limits: tuple[float, int | None], processes: int, accumulated: int) -> None:
+        """Say what a step is at most, where it is not one batch. limits: seconds and utterances (None: any number) of a process's batch."""
+        def most(batches: int) -> str:
+            return f"{'' if limits[1] is None else f'{limits[1] * batches} utterances and '}{limits[0] * batches:g} s"
+
+        batches = processes * accumulated
+        if batches > 1:
+            print(f"a step is at most {most(batches)}, from {batches} batches ({processes} processes, accumulation {accumulated}) of {most(1)}",
+                  flush=True)
 
     def __call__(self, row: dict) -> None:
         """Print the row and append it to the events; rows of a resumed epoch replace the older ones."""

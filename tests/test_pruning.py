@@ -158,6 +158,8 @@ def test_the_command_from_wavs_to_text(make_model, folder, tmp_path, capsys):
     assert ModelCosts.read(tmp_path / "small" / "costs.json").num_layers == {"encoder": 4}
     assert main(arguments) == 1
     assert "is there already" in capsys.readouterr().err
+    assert main([*arguments, "--force"]) == 0 and (tmp_path / "small" / "pruning.json").exists()
+    capsys.readouterr()
     assert main(["info", str(tmp_path / "small")]) == 0
     shown = capsys.readouterr().out
     assert "encoder: 2 layers" in shown and "of 4 are gone, repaired on 12 utterances" in shown
@@ -167,7 +169,8 @@ def test_the_command_from_wavs_to_text(make_model, folder, tmp_path, capsys):
     assert "CER" in capsys.readouterr().out and (tmp_path / "scores" / "score.json").exists()
     assert main(["evaluate", str(tmp_path / "small"), "--data", str(wavs), "--out", str(tmp_path / "texts")]) == 0
     assert len((tmp_path / "texts" / "hyp").read_text().splitlines()) == len(data)
-    assert main(["export", str(tmp_path / "small"), "--out", str(tmp_path / "exported"), "--to", "torch"]) == 0
+    for _ in range(2):  # the second replaces the first
+        assert main(["export", str(tmp_path / "small"), "--out", str(tmp_path / "exported"), "--to", "torch", "--data", str(data.path)]) == 0
     assert main(["transcribe", str(tmp_path / "exported" / "torch_int8"), data.utterances[0].wav]) == 0
 
 

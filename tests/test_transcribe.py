@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from fixtures.transducers import make_rnnt, make_tdt
+from fixtures.whisper import make_whisper
+
 from comflp.cli import main
 from comflp.deploy import recognition
 from comflp.inference.decode import decode
+from comflp.inference.journal import work_key
+from comflp.models import load
 
 
 @pytest.fixture
@@ -85,3 +90,31 @@ def test_long_audio_in_chunks_reads_as_in_one_piece_where_the_model_looks_nearby
     import jiwer
 
     assert jiwer.cer(whole, pieces) < 0.05
+
+
+@pytest.mark.parametrize("make", [make_rnnt, make_tdt])
+def test_a_transducer_writes_what_decoding_gives(make, make_data, tmp_path, capsys):
+    directory, data = make(tmp_path / "model"), make_data(3)
+    assert main(["transcribe", str(directory), *(utterance.wav for utterance in data)]) == 0
+    texts = decode(load(directory), data)
+    assert capsys.readouterr().out.splitlines() == [f"{utterance.wav}\t{texts[utterance.utt_id]}" for utterance in data]
+
+
+def test_the_language_is_asked_for(make_data, tmp_path, capsys):
+    directory, data = make_whisper(tmp_path / "model", encoder_layers=1, decoder_layers=1), make_data(1)
+    assert main(["transcribe", str(directory), data.utterances[0].wav]) == 1
+    assert "say which one with --language" in capsys.readouterr().err
+    assert main(["transcribe", str(directory), data.utterances[0].wav, "--language", "it"]) == 0
+    italian, english = (load(directory, language=language) for language in ("it", "en"))
+    assert work_key(italian, data, []) != work_key(english, data, []), "work in one language is not gone on with in another"
+
+
+def test_an_evaluation_without_texts_leaves_no_scores_of_another(recipe, tmp_path, capsys):
+    directory, data, _ = recipe
+    out = tmp_path / "scores"
+    assert main(["evaluate", str(directory), "--data", str(data.path), "--out", str(out)]) == 0
+    assert (out / "score.json").exists()
+    (tmp_path / "wavs").mkdir()
+    soundfile.write(tmp_path / "wavs" / "one.wav", np.zeros(8000), 8000)
+    assert main(["evaluate", str(directory), "--data", str(tmp_path / "wavs"), "--out", str(out)]) == 0
+    assert [path.name for path in out.iterdir()] == ["hyp"]

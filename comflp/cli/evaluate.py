@@ -25,7 +25,7 @@ def run(arguments: Sequence[str]) -> None:
     from comflp.data.audio import AudioWarning
     from comflp.data.sources import read_speech
     from comflp.inference.decode import decode
-    from comflp.inference.hypothesis_files import kaldi_text, write_results
+    from comflp.inference.hypothesis_files import RESULTS, kaldi_text, write_results
 
     warnings.simplefilter("ignore", AudioWarning)
     out, work = Path(given.out), Path(given.out) / ".partial"
@@ -36,6 +36,8 @@ def run(arguments: Sequence[str]) -> None:
         _, score = write_results(out, model, data, texts, given.metric, "greedy", 20)
         found = f"CER {score['cer']:.2f}%, WER {score['wer']:.2f}%"
     else:
+        for name in RESULTS if (out / "score.json").exists() else ():  # an earlier decoding's scores are not this one's
+            (out / name).unlink(missing_ok=True)
         write_text(out / "hyp", kaldi_text(texts))
         found = "no texts to compare with"
     shutil.rmtree(work)

@@ -31,8 +31,8 @@ def run(arguments: Sequence[str]) -> None:
     forms = formats_of(given.to, given.precision)
     model = load(given.model, trust_hyperparams=given.trust_hyperparams, language=given.language)
     with tempfile.TemporaryDirectory() as work:
-        check = Check(_speech(given.data, Path(work), given.num_utterances)) if given.data else None
-        calibration = _speech(given.calibration, Path(work), 0) if given.calibration else []
+        check = Check(_speech(given.data, Path(work) / "check", given.num_utterances)) if given.data else None
+        calibration = _speech(given.calibration, Path(work) / "calibration", 0) if given.calibration else []
         export(model, Path(given.out), forms, check, calibration, done=_say)
 
 

@@ -13,6 +13,7 @@ from comflp.cli.options import add_model_options, load_model, parser
 from comflp.cli.terminal import progress
 from comflp.costs import quantity
 from comflp.errors import ComflpError
+from comflp.replacing import MODEL, check_replaceable
 from comflp.stacks import depths_of
 
 
@@ -24,6 +25,7 @@ def run(arguments: Sequence[str]) -> None:
         raise ComflpError(f"{out} is there already; give another --out, or --force to replace it")
     if out.exists() and not (out / "pruning.json").is_file():
         raise ComflpError(f"{out} is there already and was not made by comflp prune, so --force does not replace it; give another --out")
+    check_replaceable(out, MODEL, options.force)
     from comflp.data.audio import AudioWarning
     from comflp.inference.measure_costs import costs_of
     from comflp.pruning import prune
@@ -38,7 +40,7 @@ def run(arguments: Sequence[str]) -> None:
         work=work, progress=progress, allow_pipes=options.allow_pipes,
     )
     result.model.origin["command"] = shlex.join(["comflp", "prune", *arguments])
-    result.save(out)
+    result.save(out, options.force)
     shutil.rmtree(work)
     print("\n".join(screen(result, out)))
 

@@ -24,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
 
     options = _options(arguments, recognition.CHUNK_SECONDS)
     warnings.simplefilter("ignore", AudioWarning)  # any rate and number of channels is welcome here
-    recognizer = recognition.load(options.model, trust_hyperparams=options.trust_hyperparams)
+    recognizer = recognition.load(options.model, trust_hyperparams=options.trust_hyperparams, language=options.language)
     status = 0
     for file in options.files:
         try:
@@ -46,6 +46,7 @@ def _options(arguments: Sequence[str], chunk_seconds: float) -> argparse.Namespa
     options.add_argument("files", nargs="+", metavar="file", help="audio files")
     options.add_argument("--chunk-seconds", type=_positive, default=chunk_seconds,
                          help="longer files are recognised in overlapping pieces of this length")
+    options.add_argument("--language", help="which language a multilingual model such as Whisper is to recognise")
     options.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     return options.parse_args(arguments)
 

@@ -28,6 +28,7 @@ from comflp.deploy.measuring import measure, recognise
 from comflp.deploy.whisper_onnx import write_whisper
 from comflp.errors import ComflpError
 from comflp.models.layered import LayeredModel
+from comflp.replacing import MODEL, write_mark
 from comflp.scoring import check_references, error_rate, normalise
 
 THREADS = (1, 2)
@@ -147,6 +148,7 @@ def _checked(model: LayeredModel, directory: Path, check: Check, expected: Mappi
         for key, texts in (("error_rate", measured.texts), ("reference_error_rate", expected)):
             about[key] = error_rate(references, texts, check.metric, check.normaliser).rate
     write_json(directory / DESCRIPTION, {**read_json(directory / DESCRIPTION), **about})
+    write_mark(directory, MODEL)  # so that the next export may replace this one
 
 
 def megabytes(directory: Path) -> float:

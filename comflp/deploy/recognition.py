@@ -29,7 +29,6 @@ from comflp.deploy.onnx_files import ONNX_FILE, session
 from comflp.models.directory import check_links
 from comflp.models.layered import LayeredModel
 from comflp.models.tokenizer import Tokenizer
-from comflp.models.transformers.seq2seq import TransformersSeq2Seq
 from comflp.stacks import depths_of
 
 CHUNK_SECONDS = 30.0
@@ -135,15 +134,20 @@ def chunks(
         position += chunk
 
 
-def load(directory: str | Path, num_threads: int | None = None, trust_hyperparams: bool = False) -> Recognizer:
+def load(
+    directory: str | Path, num_threads: int | None = None, trust_hyperparams: bool = False, language: str | None = None
+) -> Recognizer:
     """The recogniser of a model directory of any format.
 
-    num_threads: of the runtime; PyTorch's are the caller's (torch.set_num_threads).
-    Raises ComflpError for a directory that is none of them, and where the package that reads it is missing.
+    num_threads: of the runtime; PyTorch's are the caller's (torch.set_num_threads). language: as :func:`comflp.models.load` takes it.
+    Raises ComflpError for a directory that is none of them or an export, which has its language, with another, and where the package
+    that reads it is missing.
     """
     directory = Path(directory)
     if not (directory / DESCRIPTION).exists():
-        return of_model(comflp.models.load(directory, trust_hyperparams=trust_hyperparams))
+        return of_model(comflp.models.load(directory, trust_hyperparams=trust_hyperparams, language=language))
+    if language is not None:
+        raise ComflpError(f"{directory} is an export, which recognises the language that it was exported with; leave {language!r} out")
     check_links(directory)
     about = read_json(directory / DESCRIPTION)
     form = FORMATS.get(about["format"])
@@ -159,9 +163,10 @@ def load(directory: str | Path, num_threads: int | None = None, trust_hyperparam
 def of_model(model: LayeredModel, form: str = "torch") -> Recognizer:
     """The recogniser of a model in memory."""
     parameters = model.num_parameters if form == "torch" else weight_count(model)
-    common = (model.sample_rate, form, f"torch {torch.__version__}", model.num_layers, parameters, model)
-    if isinstance(model, TransformersSeq2Seq):
-        return TextRecognizer(*common[:3], depths_of(model.stacks), *common[4:], lambda waveform: _spelled(model, waveform), model.longest)
+    depths = depths_of(model.stacks) if len(model.stacks) > 1 else model.num_layers
+    common = (model.sample_rate, form, f"torch {torch.__version__}", depths, parameters, model)
+    if model.teacher_forced:
+        return TextRecognizer(*common, lambda waveform: _spelled(model, waveform), model.longest or CHUNK_SECONDS)
 
     def logits(waveform: np.ndarray) -> torch.Tensor:
         with evaluation(model):
@@ -175,7 +180,7 @@ def _batch(waveform: np.ndarray) -> AudioBatch:
     return AudioBatch((), torch.from_numpy(np.ascontiguousarray(waveform))[None], torch.tensor([len(waveform)]))
 
 
-def _spelled(model: TransformersSeq2Seq, waveform: np.ndarray) -> str:
+def _spelled(model: LayeredModel, waveform: np.ndarray) -> str:
     waveform = np.pad(waveform, (0, max(minimum_samples(model) - len(waveform), 0)))
     with evaluation(model):
         state = model.begin(_batch(waveform))

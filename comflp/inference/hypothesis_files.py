@@ -16,6 +16,10 @@ from comflp.models.layered import LayeredModel
 from comflp.scoring import METRICS, ErrorRate, align, error_rate, normalise, total_of, utterances_errors
 
 
+RESULTS = ("hyp", "ref", "hyp.trn", "ref.trn", "per_speaker.tsv", "worst.txt", "score.json")
+"""The files of a decoding; without references ``hyp`` alone."""
+
+
 def write_results(
     out: Path, model: LayeredModel, data: DataDir, hypotheses: Hypotheses, metric: str, decoder: str, num_worst: int,
     normaliser: str = "none",

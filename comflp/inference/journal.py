@@ -35,10 +35,12 @@ def fingerprint_weights(model: torch.nn.Module) -> str:
 def work_key(
     model: torch.nn.Module, data: DataDir, batches: Sequence[Sequence[Utterance]], **options: Any
 ) -> str:
-    """The key of a run over ``batches`` of ``data`` with ``options`` (JSON-able)."""
+    """The key of a run over ``batches`` of ``data`` with ``options`` (JSON-able); of a model with a prompt, by its language too."""
+    prompt = getattr(getattr(model, "tokenizer", None), "prompt", None)
     return fingerprint_value(
         {
             "model": fingerprint_weights(model),
+            **({} if prompt is None else {"prompt": prompt}),
             "data": data.fingerprint(),
             "batches": [[utterance.utt_id for utterance in batch] for batch in batches],
             "options": options,

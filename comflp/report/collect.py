@@ -32,14 +32,15 @@ def collect(exp: str | Path, metric: str = "cer") -> Experiment:
         raise ComflpError(f"experiment directory {exp} does not exist or is empty; stage 0 fills it")
     records = tuple(_records(layout))  # first: what was changed since it was written is not read
     refuse_other_origins(layout)
-    reader = _Reader(layout, metric)
+    lists = tuple(_list(*found, metric) for found in layout.lists())
+    reader = _Reader(layout, metric, {stack: 0 for each in lists for stack in each.counts})
     paths = {measure: layout.matrices(measure) for measure in layout.measures()}
     return Experiment(
         layout.root.resolve().name,
         reader.model(layout.deep),
         {measure: {stack: read_matrix(path) for stack, path in found.items()} for measure, found in paths.items()},
         {measure: read_json(next(iter(found.values())).with_suffix(".json")) for measure, found in paths.items() if found},
-        tuple(_list(*found) for found in layout.lists()),
+        lists,
         tuple(_chosen(*found) for found in layout.names()),
         tuple(reader.runs()),
         records,
@@ -48,14 +49,32 @@ def collect(exp: str | Path, metric: str = "cer") -> Experiment:
     )
 
 
+def metric_of(exp: str | Path) -> str:
+    """What the searches of an experiment, or else its decodes, were asked for; ``cer`` where there are none."""
+    layout = Layout(Path(exp))
+    found = [files.ranked for _, _, files in layout.lists() if files.ranked.exists()] or sorted(layout.root.rglob("score.json"))
+    return read_json(found[0]).get("metric", "cer") if found else "cer"
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    """The files of a model, and not of what was made with it."""
+    for path in directory.iterdir():
+        if path.is_file():
+            yield path
+        elif not path.name.startswith((".", "decode_", "hypotheses_", "export")):
+            yield from (file for file in path.rglob("*") if file.is_file())
+
+
 def _optional(path: Path) -> Any:
     return read_json(path) if path.exists() else None
 
 
-def _list(counts: LayerCounts, name: ListName, files: ListFiles) -> SearchList:
+def _list(counts: LayerCounts, name: ListName, files: ListFiles, metric: str) -> SearchList:
     record = _optional(files.ranked_record) or {}
     repaired = bool(record.get("options", {}).get("repair_candidates")) and name.source != "glp"
     searched, ranked = _optional(files.candidates), _optional(files.ranked)
+    if ranked is not None and ranked.get("metric", metric) != metric:
+        raise ComflpError(f"{files.ranked} ranks by {ranked['metric']}; ask for the report with --metric {ranked['metric']}")
     sizes = (searched if ranked is None else ranked)["num_layers"]
     if isinstance(sizes, Mapping):  # the directory's name leaves out stacks that keep all their layers
         counts = LayerCounts({stack: counts.get(stack, 0) for stack in sizes})
@@ -68,10 +87,10 @@ def _chosen(_: LayerCounts, name: ProposalName, files: NamedFiles) -> Chosen:
 
 
 class _Reader:
-    """Reads the models of an experiment, each once."""
+    """Reads the models of an experiment, each once. none: the model's stacks where searches know them, each without a layer removed."""
 
-    def __init__(self, layout: Layout, metric: str):
-        self.layout, self.metric = layout, metric
+    def __init__(self, layout: Layout, metric: str, none: Mapping[str, int]):
+        self.layout, self.metric, self.none = layout, metric, none
         self._models: dict[Path, Model | None] = {}
 
     def model(self, directory: Path) -> Model | None:
@@ -81,8 +100,7 @@ class _Reader:
         return self._models[directory]
 
     def _read(self, directory: Path) -> Model:
-        skipped = ("README.md", "record.json")
-        size = sum(path.stat().st_size for path in directory.iterdir() if path.is_file() and path.name not in skipped)
+        size = sum(path.stat().st_size for path in _files(directory) if path.name not in ("README.md", "record.json"))
         found = decodes(directory)
         scores, exported = ({name: read_json(path) for name, path in each.items()} for each in (found, exports(directory)))
         rates = {name: read_rate(path.parent, scores[name], self.metric) for name, path in found.items()}
@@ -114,7 +132,7 @@ class _Reader:
         anew = isinstance(result.start, Scratch)
         training = result.training(settings) if settings else result.directory / "none"
         return Run(
-            result.start.counts if anew else counts_of(result.start),
+            LayerCounts({**self.none, **result.start.counts}) if anew else counts_of(result.start),
             name,
             settings,
             None if anew else result.start,

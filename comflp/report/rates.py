@@ -50,9 +50,9 @@ class Rate:
 
 def read_rate(directory: Path, score: Mapping[str, Any], metric: str) -> Rate:
     """The error rate of a decode, with its interval where the texts lie beside score.json."""
-    counts = _read_counts(directory, score.get("metric", metric))
+    counts = _read_counts(directory, metric)
     low, high = rate_interval(counts.values, speakers=counts.speakers) if counts else (None, None)
-    return Rate(score["error_rate"], low, high, score.get("num_utterances"), counts)
+    return Rate(score.get(metric, score["error_rate"]), low, high, score.get("num_utterances"), counts)
 
 
 def ranked_rate(entry: Mapping[str, Any], ranked: Mapping[str, Any]) -> Rate:

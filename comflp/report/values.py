@@ -37,7 +37,7 @@ class Model:
 
     def rate(self, data: str) -> float | None:
         """Error rate on a data set in percent, None where it was not decoded."""
-        return self.scores[data]["error_rate"] if data in self.scores else None
+        return self.rates[data].value if data in self.scores else None
 
 
 @dataclass(frozen=True)

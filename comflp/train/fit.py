@@ -18,6 +18,7 @@ from speechbrain.utils.epoch_loop import EpochCounter, EpochCounterWithStopper
 from comflp.errors import ComflpError
 from comflp.train.brain import CTCBrain
 from comflp.train.checkpoints import AtomicCheckpointer, average_best
+from comflp.data.batching import refuse_too_long
 from comflp.data.training import DurationBatchSampler, LabelledDataset, SharedBatches
 from comflp.train.distillation import Distillation
 from comflp.train.objectives import objective_of
@@ -92,6 +93,8 @@ def fit(
     train_set = LabelledDataset(train, model, allow_pipes, targets=distillation.hypotheses if distillation else None)
     check_references({utterance.utt_id: utterance.text for utterance in valid}, model.tokenizer, normaliser)
     valid_set = LabelledDataset(valid, model, allow_pipes, for_error_rate=True)
+    for utterance in (*train, *valid):
+        refuse_too_long(utterance, utterance.duration, model.longest)
     limits = batch_limits(h)
     sampler = DurationBatchSampler(train_set, *limits, h["batch_order"], h["seed"])
     counter = _epoch_counter(h)
@@ -120,10 +123,11 @@ def fit(
             "stop_below": h.get("stop_below"),
         },
         run_opts={
+            # A layer that layerdrop skipped has no gradient, nor what stands for masked frames where none are.
+            "find_unused_parameters": h["layerdrop"] > 0 or any(name.endswith("masked_spec_embed") for name, _ in model.named_parameters()),
             **({} if "ckpt_interval_steps" in (run_opts or {}) else {"ckpt_interval_minutes": _CHECKPOINT_MINUTES}),
             **(run_opts or {}),
             "distributed_backend": training_backend(),
-            "find_unused_parameters": h["layerdrop"] > 0,  # a layer that layerdrop skipped has no gradient
         },
         checkpointer=AtomicCheckpointer(directory / "save", {"model": model, "epoch_counter": counter}, check_own),
     )
@@ -145,11 +149,12 @@ def fit(
     return FitResult(model.cpu().eval(), brain.log, epochs, before, after, train_set.skipped)
 
 
-def batch_limits(hparams: Mapping[str, Any]) -> tuple[float, int]:
-    """Seconds and utterances of a process's batch at most: its share of the configuration's, so that a step has the same
-    size in any number of processes; one utterance at least."""
+def batch_limits(hparams: Mapping[str, Any]) -> tuple[float, int | None]:
+    """Seconds and utterances (None: any number) of a process's batch at most: its share of the configuration's, so that a step has
+    the same size in any number of processes; one utterance at least."""
     processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-    return hparams["max_batch_seconds"] / processes, max(hparams["max_batch_utterances"] // processes, 1)
+    utterances = hparams["max_batch_utterances"]
+    return hparams["max_batch_seconds"] / processes, None if utterances is None else max(utterances // processes, 1)
 
 
 def _epoch_counter(h: Mapping[str, Any]) -> EpochCounter:

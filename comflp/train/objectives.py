@@ -93,7 +93,7 @@ class Tokens:
 
     def loss(self, output: Output, batch: LabelledBatch) -> tuple[torch.Tensor, int]:
         # An utterance without labels, which an error rate takes and a loss does not, has rows that are not counted.
-        wanted = torch.nn.functional.pad(batch.labels, (0, 1))
+        wanted = torch.nn.functional.pad(batch.labels[:, : int(batch.num_labels.max())], (0, 1))
         wanted[torch.arange(len(wanted)), batch.num_labels] = self.model.tokenizer.end
         own = output.own() & (batch.num_labels > 0)[:, None]
         losses = torch.nn.functional.cross_entropy(output.logits.float().transpose(1, 2), wanted, reduction="none")

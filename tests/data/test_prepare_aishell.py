@@ -136,6 +136,20 @@ def test_valid_and_probe_are_drawn_and_recorded(corpus, script, tmp_path, monkey
     assert all(utterance in read_data_dir("data/test").utterances for utterance in read_data_dir("data/valid"))
 
 
+def test_train_needs_no_texts_and_a_corpus_may_move(corpus, script, tmp_path):
+    prepare(script)
+    (tmp_path / "data/train/text").unlink()
+    options = ("--num-valid", 5, "--num-probe", 8)
+    assert "wrote" in script("local/select_subsets.py", *options).stdout and not (tmp_path / "data/probe/text").exists()
+    assert "up to date" in script("local/select_subsets.py", *options).stdout
+    (tmp_path / "downloads/data_aishell").rename(tmp_path / "downloads/moved")
+    for path in tmp_path.glob("data/*/wav.scp"):
+        if path.parent.name not in ("valid", "probe"):
+            path.write_text(path.read_text().replace("downloads/data_aishell/", "downloads/moved/"))
+    assert "wrote" in script("local/select_subsets.py", *options).stdout, "valid and probe follow"
+    assert "downloads/moved/" in (tmp_path / "data/probe/wav.scp").read_text()
+
+
 def test_subsets_before_the_sets_name_the_stage_that_makes_them(script):
     failed = script("local/select_subsets.py", check=False)
     assert failed.returncode == 1 and "data/dev does not exist; stage 0" in failed.stderr

@@ -6,8 +6,10 @@ import shutil
 import pytest
 
 from comflp import report
+from comflp.artifacts import read_json, write_json
 from comflp.errors import ComflpError
 from comflp.experiment import Layout
+from comflp.report.collect import metric_of
 from comflp.report.document import Table
 from comflp.report.names import label
 from comflp.result_names import FineTuned, ProposalName
@@ -128,7 +130,28 @@ def test_before_stage_6_a_model_has_the_rate_that_its_training_found(exp, tmp_pa
     assert found.deep.rates["dev"].value == 10.0 and found.deep.rates["dev"].low is None
     document = report.build(found)
     assert document.headline[1:3] == ["Within 1 point of CER of the deep model on dev.", "This is the fine-tuned model."]
+    with pytest.raises(ComflpError, match="ranks by cer; ask for the report with --metric cer"):
+        report.collect(own, "wer")
+    for ranked in own.glob("prune*/*/ranked.json"):
+        ranked.unlink()
     assert report.collect(own, "wer").deep.rates == {}
+
+
+def test_each_rate_is_of_the_metric_that_is_shown(exp, tmp_path):
+    copied = shutil.copytree(exp, tmp_path / "own", symlinks=True)
+    score = read_json(copied / "deep" / "decode_test" / "score.json")
+    write_json(copied / "deep" / "decode_test" / "score.json", {**score, "metric": "wer", "error_rate": score["wer"]})
+    assert score["cer"] != score["wer"]
+    assert report.collect(copied).deep.rates["test"].value == report.collect(copied).deep.rate("test") == score["cer"]
+    assert metric_of(copied) == "cer", "its searches' own"
+
+
+def test_the_size_of_a_model_has_the_files_of_its_folders(exp, tmp_path):
+    copied = shutil.copytree(exp, tmp_path / "own", symlinks=True)
+    before = report.collect(copied).deep.megabytes
+    (copied / "deep" / "encoder").mkdir()
+    (copied / "deep" / "encoder" / "model.safetensors").write_bytes(b"0" * 10**6)
+    assert report.collect(copied).deep.megabytes == pytest.approx(before + 1)
 
 
 def test_the_recommended_layers_are_shown_in_every_state_whatever_they_are_called(exp, tmp_path):

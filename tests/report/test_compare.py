@@ -16,7 +16,7 @@ def test_seeds_are_one_row_each_and_have_a_mean(exp, tmp_path, capsys):
     other = shutil.copytree(exp, tmp_path / "seed2" / "small", symlinks=True)
     score = other / "deep" / "decode_test" / "score.json"
     content = json.loads(score.read_text())
-    score.write_text(json.dumps({**content, "error_rate": content["error_rate"] / 2}))
+    score.write_text(json.dumps({**content, "error_rate": content["error_rate"] / 2, "cer": content["cer"] / 2}))
     run([str(exp), str(other), "--out", str(tmp_path / "out")])
     assert "experiments have a smaller model" in capsys.readouterr().out
     found = json.loads((tmp_path / "out" / "report.json").read_text())

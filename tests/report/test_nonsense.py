@@ -72,7 +72,7 @@ def test_one_utterance_and_zero_errors(copied, recipe):
             write_text(path / "ref", "u000 abc\n")
             write_text(path / "hyp", "u000 abc\n")
             score = read_json(path / "score.json")
-            write_json(path / "score.json", {**score, "error_rate": 0.0, "num_utterances": 1})
+            write_json(path / "score.json", {**score, "error_rate": 0.0, "cer": 0.0, "num_utterances": 1})
     page, document = written(report.collect(copied), recipe, copied / "report")
     assert "0.00% (0.00–0.00)" in page and document.facts["difference"]["utterances_to_tell"] is None
 

@@ -22,6 +22,7 @@ from comflp.models.own.tokenizer import SentencePieceTokenizer
 
 MODEL_TYPE = "comflp_transformer_ctc"
 _HOP_SECONDS = 0.010
+_MOST_FRAMES = 6000  # that positions reach
 _WINDOW_SECONDS = 0.025
 _STRIDES = (2, 2)
 _NATS_PER_DECIBEL = math.log(10) / 10
@@ -93,6 +94,7 @@ class TransformerCTC(LayeredModel):
         self.architecture = architecture
         self.sample_rate = architecture.sample_rate
         self.origin = dict(origin or {})
+        self.longest = (_MOST_FRAMES * math.prod(_STRIDES) - 1) * _HOP_SECONDS
         width, a = architecture.d_model, architecture
         with torch.device("cpu"):  # without sizes to check before loading, and PyTorch takes seconds to compute them for no device
             self.features = Fbank(
@@ -102,7 +104,7 @@ class TransformerCTC(LayeredModel):
                 win_length=_WINDOW_SECONDS * 1000,
                 hop_length=_HOP_SECONDS * 1000,
             )
-            self.positions = PositionalEncoding(width, max_len=6000)
+            self.positions = PositionalEncoding(width, max_len=_MOST_FRAMES)
         channels = [a.n_mels, *[width] * len(_STRIDES)]
         self.subsampling = torch.nn.ModuleList(
             torch.nn.Conv1d(inputs, outputs, kernel_size=3, stride=stride, padding=1)
