@@ -7,6 +7,8 @@ import pytest
 import torch
 from fixtures.canary import make_canary, make_cohere_asr
 from fixtures.encoder_decoders import MAKERS, library_features, load_small
+from fixtures.models import make_model as make_ctc_model
+from fixtures.moonshine import make_moonshine
 from fixtures.whisper import make_whisper
 
 from comflp.data.data_dir import DataDir
@@ -15,11 +17,12 @@ from comflp.errors import ComflpError
 from comflp.inference.decode import decode
 from comflp.inference.output_change import output_changes
 from comflp.inference.speech import Speech
+from comflp.models import load
 from comflp.models.verify import verify_saved
 from comflp.proposal import PruningProposal
 from comflp.scoring import error_rate
 from comflp.train.distillation import Distillation
-from comflp.train.fit import fit
+from comflp.train.fit import batch_limits, fit
 from comflp.train.objectives import objective_of
 
 HPARAMS = {
@@ -101,3 +104,42 @@ def test_distillation_alone_reads_hypotheses_and_no_text(model, make_data, tmp_p
 def test_hidden_states_of_several_stacks_are_not_distilled(model):
     with pytest.raises(ComflpError, match="--distill both: hidden states are compared in models of one stack"):
         Distillation.of_kind("both", model, (), ctc_weight=1.0, hidden_weight=1.0)
+
+
+def test_an_utterance_that_only_an_error_rate_takes_costs_nothing(tmp_path, make_data):
+    model = load_small(make_whisper, tmp_path / "model", encoder_layers=1, decoder_layers=1)
+    data = [dataclasses.replace(utterance, text="a" * 500) for utterance in make_data(1)]
+    held = LabelledDataset(data, model, for_error_rate=True)
+    batch = held.collate([held[0]])
+    objective = objective_of(model)
+    with torch.no_grad():
+        loss, left_out = objective.loss(model(objective.taught(batch)), batch)
+    assert float(loss) == 0 and left_out == 1
+
+
+@pytest.mark.parametrize(("kind", "unused"), [("wav2vec2", True), ("parakeet_ctc", False)])
+def test_what_has_no_gradient_is_looked_for_in_several_processes(kind, unused, tmp_path, make_data, monkeypatch):
+    model, seen = load(make_ctc_model(tmp_path / "model", kind, "abcde ")), []
+
+    def stop(run_opts, **_):
+        seen.append(run_opts["find_unused_parameters"])
+        raise InterruptedError
+
+    monkeypatch.setattr("comflp.train.fit.CTCBrain", stop)
+    for given, expected in (({}, unused), ({"find_unused_parameters": True}, True)):
+        with pytest.raises(InterruptedError):
+            fit(model, make_data(2), make_data(2), tmp_path / "train", {**HPARAMS, "layerdrop": 0.0}, run_opts=given)
+        assert seen.pop() is expected
+
+
+def test_a_batch_may_have_any_number_of_utterances(make_model, make_data, tmp_path):
+    assert batch_limits({"max_batch_seconds": 60, "max_batch_utterances": None}) == (60, None)
+    utterances = list(make_data(2))
+    long = [*utterances, dataclasses.replace(utterances[0], utt_id="long", duration=241.0)]
+    with pytest.raises(ComflpError, match="utterance long lasts 241.0 s, and this model takes 239.99 s"):
+        fit(make_model(2), long, utterances, tmp_path, HPARAMS)
+
+
+def test_a_language_is_refused_where_there_is_one(tmp_path):
+    with pytest.raises(ComflpError, match="a moonshine model recognises what it was trained on; leave the language 'klingon' out"):
+        load(make_moonshine(tmp_path / "model"), language="klingon")
