@@ -4,14 +4,16 @@ from functools import partial
 
 import pytest
 import torch
+from fixtures.encoder_decoders import MAKERS, load_small
 from fixtures.models import make_model as make_library_model
+from fixtures.moonshine import make_moonshine_streaming
 from fixtures.whisper import make_whisper
 
 import comflp.models
 from comflp.budget import parse_target, resolve
 from comflp.costs import Costs, ModelCosts, quantity
 from comflp.errors import ComflpError
-from comflp.inference.measure_costs import measure_costs, measure_seconds, multiply_adds
+from comflp.inference.measure_costs import AUDIO_SECONDS, measure_costs, measure_seconds, multiply_adds
 from comflp.models.verify import noise_batch
 from comflp.proposal import PruningProposal
 from comflp.target import TargetError
@@ -151,3 +153,22 @@ def test_costs_of_two_stacks(tmp_path):
         assert costs.parameters.after(counts) == pytest.approx(pruned.num_parameters, rel=1e-6)
         again = measure_costs(pruned)
         assert costs.multiply_adds.after(counts) == pytest.approx(again.multiply_adds.whole, rel=1e-6)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_decoder_is_timed_as_it_writes(make, tmp_path, monkeypatch):
+    reach = {"positions": 600} if make is make_moonshine_streaming else {}  # 10 s of its encoder's frames
+    model = load_small(make, tmp_path / "model", encoder_layers=2, decoder_layers=3, **reach)
+    ran = []
+    for layer in model.stacks["decoder"].layers:
+        layer.register_forward_hook(lambda *_: ran.append(1))
+
+    def passes(_, call):
+        before = len(ran)
+        return call(), float(len(ran) - before)
+
+    monkeypatch.setattr("comflp.inference.measure_costs._seconds", passes)
+    costs = measure_seconds(model, measure_costs(model)).seconds
+    tokens = min(30, model.most_tokens)
+    assert costs.layer["encoder"] == 0 and costs.layer["decoder"] * AUDIO_SECONDS == pytest.approx(tokens)
+    assert costs.whole * AUDIO_SECONDS == pytest.approx(3 * tokens)

@@ -61,7 +61,7 @@ def measure_seconds(model: LayeredModel, costs: ModelCosts, batch_size: int = 1,
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)
     try:
-        seconds = _by_parts(model, partial(_seconds, model), batch_size)
+        seconds = _by_parts(model, partial(_seconds, model), batch_size, model.recognition_path)
     finally:
         torch.set_num_threads(before)
     where = platform.processor() or platform.machine()
@@ -117,10 +117,11 @@ def _bytes(module: torch.nn.Module) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
 
 
-def _by_parts(model: LayeredModel, cost_of: Callable, batch_size: int = 1) -> Costs:
+def _by_parts(model: LayeredModel, cost_of: Callable, batch_size: int = 1, path_of: Callable | None = None) -> Costs:
     """The costs of a pass through the parts: front end, one layer of each stack that may go, and head, a second of audio.
 
-    cost_of: function to call -> (what it returned, its cost).
+    cost_of: function to call -> (what it returned, its cost). path_of: proposal -> the steps that are run one by one, all without it. Where it
+    leaves out a decoder, which writes token by token in its library's search, the layers of that are what the search takes less without them.
     """
     # Without a name nothing refuses it for its length: an extractor with a window cuts it to that.
     batch = replace(noise_batch(model.sample_rate, (AUDIO_SECONDS,) * batch_size), utterances=())
@@ -133,7 +134,9 @@ def _by_parts(model: LayeredModel, cost_of: Callable, batch_size: int = 1) -> Co
     with evaluation(model):
         state, cost = cost_of(partial(model.begin, batch))
         found[_FRONT] += cost
-        for step in model.path(_shortest(model)):
+        shortest = _shortest(model)
+        path = (path_of or model.path)(shortest)
+        for step in path:
             state, cost = cost_of(partial(model.run, state, step))
             if step.layer <= ENTER:
                 found[_HEAD] += cost
@@ -141,7 +144,15 @@ def _by_parts(model: LayeredModel, cost_of: Callable, batch_size: int = 1) -> Co
                 staying[step.stack] += cost
             else:
                 layer[step.stack].append(cost)
-        _, cost = cost_of(partial(model.finish, state))
+        if path == model.path(shortest):
+            _, cost = cost_of(partial(model.finish, state))
+        else:
+            tokens = min(round(TOKENS_A_SECOND * AUDIO_SECONDS), model.most_tokens)
+            whole, least = (cost_of(partial(model.spell, state, proposal, tokens, tokens))[1] for proposal in (model.nothing, shortest))
+            (decoder,) = model.stacks.keys() - {step.stack for step in path}
+            gone = shortest.of(decoder).num_removed
+            layer[decoder] = [max(whole - least, 0.0) / gone if gone else 0.0]
+            cost = least - layer[decoder][0]
         found[_HEAD] += cost
     seconds = AUDIO_SECONDS * batch_size
     mean = {name: statistics.fmean(layer[name]) / seconds if layer[name] else 0.0 for name in model.stacks}

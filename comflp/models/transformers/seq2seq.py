@@ -152,18 +152,20 @@ class TransformersSeq2Seq(LayeredModel):
         return getattr(*place_of(self.model.config, self.parts.positions)) - len(self.tokenizer.prompt) - 1
 
     def spell(
-        self, state: State, proposal: Proposal | None = None, most_tokens: int | None = None
+        self, state: State, proposal: Proposal | None = None, most_tokens: int | None = None, least_tokens: int = 0
     ) -> list[list[int]]:
         """What is written for each utterance between prompt and end, special tokens among it, by the library's own greedy search.
 
         state: the end of the encoder. proposal: what its decoder lacks. most_tokens: where a search that does not end
         is cut off. Where it is left out, that is twice the tokens of the batch's targets and 8 more, so that a pruned
         model that repeats itself for ever costs little; without targets, the last position that the decoder knows.
+        least_tokens: before which none ends.
         """
         limits = self._limits(state) if most_tokens is None else [min(self.most_tokens, most_tokens)] * len(state.hidden)
         encoded = self._encoded(state)
         with self._decoder_of(proposal), quiet():
-            found = self.model.generate(**encoded, **self._begun(len(limits)), max_new_tokens=max(limits), num_beams=1, do_sample=False)
+            found = self.model.generate(**encoded, **self._begun(len(limits)), max_new_tokens=max(limits), num_beams=1,
+                                        do_sample=False, **({"min_new_tokens": least_tokens} if least_tokens else {}))
         # What comes after the limit is there only because another utterance's is higher.
         return [self.tokenizer.between(row)[:limit] for row, limit in zip(found.tolist(), limits)]
 
