@@ -17,6 +17,10 @@ _SMALL = 0.05
 """A share of the whole below which what stays is not worth a word."""
 
 
+AS_IT_WRITES = "decoder as it writes"
+"""How the seconds of a decoder are measured, in the words of ``measured_on``."""
+
+
 @dataclass(frozen=True)
 class Costs:
     """What a model costs in one unit.
@@ -75,8 +79,9 @@ class ModelCosts:
             raise ComflpError(f"{path} does not hold the costs of a model ({error}); remove it, and it is made again") from None
 
     def measured_here(self, batch_size: int) -> bool:
-        """Whether the seconds were measured on the machine that this runs on, with so many utterances at a time."""
-        return self.seconds is not None and self.batch_size == batch_size and self.measured_on.endswith(f", {platform.node()}")
+        """Whether the seconds were measured on the machine that this runs on, with so many utterances at a time, and a decoder as it writes."""
+        way = len(self.num_layers) == 1 or AS_IT_WRITES in self.measured_on
+        return self.seconds is not None and self.batch_size == batch_size and way and self.measured_on.endswith(f", {platform.node()}")
 
     @property
     def halved(self) -> dict[str, int]:

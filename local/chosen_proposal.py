@@ -28,12 +28,14 @@ class Chosen:
     """What ``--proposal`` names. result: where it goes. named: the named proposal that points to it, None where none does.
 
     record: that of the stage that chose the layers; None where they were typed, or nothing was chosen.
+    stale: links of the name to what was made of other layers.
     """
 
     text: str
     result: Result
     named: NamedFiles | None = None
     record: Path | None = None
+    stale: Sequence[Path] = ()
 
     @property
     def description(self) -> str:
@@ -69,7 +71,7 @@ def choose(layout: Layout, wanted: Sequence[LayerCounts], text: str, num_layers:
         found = layout.list(counts, name.list)
         first = _first(found).proposal
         if not named.proposal.exists() or read_proposal(named.proposal) != first:
-            return Chosen(text, layout.result(first), record=found.candidates_record)
+            return Chosen(text, layout.result(first), record=found.candidates_record, stale=named.links())
     return Chosen(text, layout.result(read_proposal(require(named.proposal, "stage 4 (fine search)"))), named, named.record)
 
 
@@ -89,12 +91,15 @@ def _best(layout: Layout, wanted: Sequence[LayerCounts], text: str) -> LayerCoun
     Where stage 4 has ranked none of a coarse search, those whose first proposal has the highest quality.
     """
     name = ProposalName.parse(text)
-    ranked = {counts: read_json(path) for counts in wanted if (path := layout.named(counts, name).proposal).exists()}
+    lists = {counts: layout.list(counts, name.list) for counts in wanted if name.search == COARSE}
+    found = {counts: _first(files) for counts, files in lists.items() if files.candidates.exists()}
+    ranked = {
+        counts: read_json(path) for counts in wanted
+        if (path := layout.named(counts, name).proposal).exists() and (counts not in found or found[counts].proposal == read_proposal(path))
+    }
     if ranked:
         return min(ranked, key=lambda counts: ranked[counts].get(ranked[counts].get("ranked_by", "error_rate"), math.inf))
-    lists = {counts: layout.list(counts, name.list) for counts in wanted if name.search == COARSE}
-    found = {counts: _first(files).quality for counts, files in lists.items() if files.candidates.exists()}
     if found:
-        return max(found, key=lambda counts: -math.inf if found[counts] is None else found[counts])
+        return max(found, key=lambda counts: -math.inf if found[counts].quality is None else found[counts].quality)
     shown, made_by = ", ".join(map(str, wanted)), "stage 3 (coarse search)" if lists else "stage 4 (fine search)"
     raise ComflpError(f"there is no proposal {text} that removes {shown} layers; {made_by} makes it. Random weights take one number")

@@ -40,28 +40,40 @@ wanted() { # N: sets `wanted` to how many layers are to go, as stages 3 to 5 tak
 }
 
 searched() { # NAME WORDS: of an option; of its default those alone whose measure or baseline is among what is searched
-  local word of kept=()
-  if option_is_default "$1"; then
+  local word of kept=
+  if option_is_given "$1"; then
+    kept=$2
+  else
     for word in $2; do
       of=${word%_coarse}
       case " $measures $baselines scratch scratch_frontend deep " in
-        *" ${of%_fine} "*) kept+=("$word") ;;
+        *" ${of%_fine} "*) kept="$kept $word" ;;
       esac
     done
-    printf %s "${kept[*]-}"
-  else
-    printf %s "$2"
   fi
+  printf %s "$kept"
+}
+
+searched_proposals() { # the proposals of stage 5; where the default names no measure that is searched, those are taken as it takes others
+  local chosen kind measure
+  chosen=$(searched proposals "$proposals")
+  case $chosen in
+    *_coarse* | *_fine*) ;;
+    *) if ! option_is_given proposals; then
+      for kind in coarse fine; do
+        case $proposals in
+          *_$kind*) for measure in $measures; do chosen="$chosen ${measure}_$kind"; done ;;
+        esac
+      done
+    fi ;;
+  esac
+  printf %s "$chosen"
 }
 
 stages_1_to_7() {
   local measure n proposal reversed chosen seconds=() padded=() heard=() drawn=() wanted
   reversed=$(searched reverse_measures "$reverse_measures")
-  chosen=$(searched proposals "$proposals")
-  case $chosen in
-    *_coarse* | *_fine*) ;;
-    *) if option_is_default proposals; then for measure in $measures; do chosen="$chosen ${measure}_fine"; done; fi ;;
-  esac
+  chosen=$(searched_proposals)
   if [ -n "${max_seconds:-}" ]; then seconds=(--max-seconds "$max_seconds"); fi
   if [ -n "${refine_utterances:-}" ]; then # what whole pruned models are run on, in the coarse search and by the greedy baseline
     heard=(--refine-utterances "$refine_utterances")

@@ -24,13 +24,13 @@ def snapshots_of(
 
     Raises ComflpError where snapshots are wanted of a model of several stacks.
     """
-    if settings["snapshot_epochs"] and num_stacks > 1:
+    if num_stacks > 1 and settings["snapshot_epochs"]:
         raise ComflpError(f"snapshot_epochs {settings['snapshot_epochs']}: snapshots are of models of one stack, this has {num_stacks}; write []")
-    pictured = subset(probe, min(settings["snapshot_utterances"], len(probe)), settings["seed"])
 
     def take(model: LayeredModel, epoch: int) -> None:
         from comflp.inference.hidden_states import collect
 
+        pictured = subset(probe, min(settings["snapshot_utterances"], len(probe)), settings["seed"])
         matrix = correlation_matrix(collect(model, pictured, allow_pipes=allow_pipes), measure=settings["snapshot_measure"], seed=settings["seed"])
         with atomic_path(snapshot(training, settings["snapshot_measure"], epoch)) as temporary, open(temporary, "wb") as file:
             np.save(file, matrix)

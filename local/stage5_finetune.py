@@ -26,14 +26,14 @@ from inference_options import on_own_hypotheses
 from snapshots import snapshots_of
 from wanted import wanted_counts, wanted_options
 
-from comflp.artifacts import fingerprint_model, write_text
+from comflp.artifacts import fingerprint_model, read_json, write_text
 from comflp.data.data_dir import DataDir, read_data_dir
 from comflp.experiment import Layout, write_proposal
 from comflp.inference.speech import Speech
 from comflp.locks import locked
 from comflp.processes import Ranks, processes
 from comflp.proposal import Proposal
-from comflp.record import Stage
+from comflp.record import STARTED, Stage
 from comflp.result_names import FineTuned, Pruned, Repaired, Scratch
 from comflp.search.baselines.baseline import fixed
 from comflp.train import DISTILLATIONS
@@ -172,6 +172,8 @@ class Job:
         stage = self.stage(out / "record.json", "stage5_prune", {"proposal": str(result.start)}, {})
 
         def make() -> None:
+            for link in self.chosen.stale:
+                link.unlink(missing_ok=True)
             if not stage.up_to_date():
                 from comflp.models.verify import verify_saved
 
@@ -225,7 +227,9 @@ class Job:
         result = self.chosen.result
         out, training = result.model(self.state), result.training(self.state)
         snapshots = snapshots_of(training, self.probe, self.configuration.settings, len(self.deep.stacks), self.allow_pipes)
-        start = {"repaired model": fingerprint_model(result.model(Repaired()))} if self.state.repaired else {}
+        began = [read_json(path)["origin"] for path in (out / "record.json", training / STARTED) if path.exists()]
+        named = self.state.repaired and all("repaired model" in origin for origin in began)  # which earlier versions did not record
+        start = {"repaired model": fingerprint_model(result.model(Repaired()))} if named else {}
         stage = self.stage(
             out / "record.json", "stage5_finetune",
             {**self.configuration.options(), "start": str(result.start), "distill": self.state.distill, "metric": self.metric,

@@ -56,6 +56,8 @@ def test_of_several_numbers_of_layers_the_best(layout):
     found(layout, ENCODER, "encoder=2", -1.0)
     found(layout, DECODER, "decoder=3", -0.5)
     assert chosen(layout, "skip_kl_coarse", ENCODER, DECODER) == "decoder=3", "by quality, where there are no error rates"
+    ranked(layout, ENCODER, "skip_kl_coarse", "encoder=4", error_rate=1.0)
+    assert chosen(layout, "skip_kl_coarse", ENCODER, DECODER) == "decoder=3", "the rate is of what an earlier search put first"
     with pytest.raises(ComflpError, match=r"there is no proposal skip_kl_fine .* stage 4"):
         chosen(layout, "skip_kl_fine", ENCODER, DECODER)
     rates = {"ranked_by": "capped_error_rate"}

@@ -8,7 +8,6 @@ import torch
 from fixtures.canary import make_canary, make_cohere_asr
 from fixtures.encoder_decoders import MAKERS, library_features, load_small
 from fixtures.models import make_model as make_ctc_model
-from fixtures.moonshine import make_moonshine
 from fixtures.whisper import make_whisper
 
 from comflp.data.data_dir import DataDir
@@ -138,8 +137,3 @@ def test_a_batch_may_have_any_number_of_utterances(make_model, make_data, tmp_pa
     long = [*utterances, dataclasses.replace(utterances[0], utt_id="long", duration=241.0)]
     with pytest.raises(ComflpError, match="utterance long lasts 241.0 s, and this model takes 239.99 s"):
         fit(make_model(2), long, utterances, tmp_path, HPARAMS)
-
-
-def test_a_language_is_refused_where_there_is_one(tmp_path):
-    with pytest.raises(ComflpError, match="a moonshine model recognises what it was trained on; leave the language 'klingon' out"):
-        load(make_moonshine(tmp_path / "model"), language="klingon")

@@ -240,7 +240,7 @@ def test_one_measure_alone_needs_none_of_the_others(own):
     assert done.returncode == 0, done.stderr[-3000:]
     assert sorted(path.name for path in exp.glob("prune2/*/finetuned_repaired")) == ["finetuned_repaired"] * 2
     assert (exp / "prune2/skip_kl_fine/finetuned_repaired").is_symlink() and not list(exp.glob("prune2/dc*"))
-    typed = run(own, 5, 5, measures="skip_kl", proposals="dc_fine")
+    typed = run(own, 5, 5, measures="skip_kl", proposals="skip_kl_fine dc_fine top")  # as the default is, but asked for
     assert typed.returncode == 1 and "prune2/dc_fine/proposal.json does not exist; stage 4" in typed.stderr
 
 

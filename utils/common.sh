@@ -33,10 +33,7 @@ fill_in_options() { # CONFIG: gives every option that is empty the value that CO
   local filled name value
   filled=$(python steps/recipe_options.py "$1")
   while IFS=$'\t' read -r name value; do
-    if [ -z "${!name}" ]; then
-      printf -v "$name" %s "$value"
-      _options_defaults+=("$name=$value") # of parse_options.sh
-    fi
+    if [ -z "${!name}" ]; then printf -v "$name" %s "$value"; fi
   done <<<"$filled"
 }
 

@@ -14,7 +14,7 @@
 # changes directory keeps before in `called_from=$PWD`; a relative path in a configuration starts from that file's folder.
 #
 # changed_options prints the options that differ from their defaults, for a script that says how it is run again;
-# option_is_default NAME tells whether one has its default.
+# option_is_given NAME tells whether one was typed, or stands in a configuration.
 #
 # --help prints the comment at the top of the script and every option with its default. Everything that is not an
 # option with a value is an error, said on stderr, exit status 2.
@@ -23,6 +23,7 @@ _options_script=${BASH_SOURCE[1]}
 if [ -n "${called_from:-}" ] && [ "${_options_script#/}" = "$_options_script" ]; then # the script has changed directory
   _options_script=$called_from/$_options_script
 fi
+_options_given= # the names of the options that were set
 _options_place= # where the option in hand stands: FILE:LINE: of a configuration, nothing for the command line
 
 _options_fail() {
@@ -96,6 +97,7 @@ _options_set() { # WORD VALUE FOLDER: the value of the option that was found; a 
     esac
   fi
   printf -v "$_options_name" %s "$value"
+  _options_given="$_options_given $_options_name "
 }
 
 _options_unquoted() { # TEXT: a value of a configuration without its quotes, or without a comment after it
@@ -152,12 +154,11 @@ _options_quoted() { # VALUE: as a word of a command line, in single quotes where
   esac
 }
 
-option_is_default() { # NAME
-  local pair
-  for pair in "${_options_defaults[@]}"; do
-    if [ "$pair" = "$1=${!1}" ]; then return 0; fi
-  done
-  return 1
+option_is_given() { # NAME
+  case $_options_given in
+    *" $1 "*) ;;
+    *) return 1 ;;
+  esac
 }
 
 changed_options() { # the options that differ from their defaults, as words of a command line; not which stages are run, and not --force
@@ -166,7 +167,7 @@ changed_options() { # the options that differ from their defaults, as words of a
     name=${pair%%=*}
     case $name in
       stage | stop_stage | force) ;;
-      *) if ! option_is_default "$name"; then printf ' --%s %s' "$(printf %s "$name" | tr _ -)" "$(_options_quoted "${!name}")"; fi ;;
+      *) if [ "${!name}" != "${pair#*=}" ]; then printf ' --%s %s' "$(printf %s "$name" | tr _ -)" "$(_options_quoted "${!name}")"; fi ;;
     esac
   done
 }

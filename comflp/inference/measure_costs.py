@@ -16,7 +16,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from comflp.costs import Costs, ModelCosts
+from comflp.costs import AS_IT_WRITES, Costs, ModelCosts
 from comflp.inference.device import evaluation
 from comflp.models.layered import ENTER, LayeredModel
 from comflp.models.verify import noise_batch
@@ -68,7 +68,8 @@ def measure_seconds(model: LayeredModel, costs: ModelCosts, batch_size: int = 1,
     if model.device.type == "cuda":
         where = torch.cuda.get_device_name(model.device)
     batch = "one utterance" if batch_size == 1 else f"{batch_size} utterances"
-    measured = f"{where}, batch of {batch} of {AUDIO_SECONDS:g} s, {num_threads} CPU thread{'s' * (num_threads > 1)}, {platform.node()}"
+    way = f", {AS_IT_WRITES}" if len(model.stacks) > 1 else ""
+    measured = f"{where}, batch of {batch} of {AUDIO_SECONDS:g} s{way}, {num_threads} CPU thread{'s' * (num_threads > 1)}, {platform.node()}"
     return replace(costs, seconds=seconds, measured_on=measured, batch_size=batch_size)
 
 

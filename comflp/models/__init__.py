@@ -23,7 +23,8 @@ def load(
         (``config.json`` of type comflp_transformer_ctc), a SpeechBrain model (``hyperparams.yaml``), or a model of
         transformers of one of the families in docs/models.md. Or a model of transformers in memory, with its processor.
     trust_hyperparams: let a SpeechBrain ``hyperparams.yaml`` be executed; without it such a model is refused.
-    language: which language a multilingual model such as Whisper is to recognise; a saved directory knows its own.
+    language: which language a multilingual model such as Whisper is to recognise; a saved directory knows its own. Encoder-decoder
+        models of one language, but for Whisper's, do not look at it.
 
     Raises ComflpError where the directory or name does not exist, is of another kind or lacks a part, for a directory
     that leads out of itself or describes what no model can be (:func:`comflp.models.directory.check_directory`), and for a

@@ -73,9 +73,9 @@ def _list(counts: LayerCounts, name: ListName, files: ListFiles, metric: str) ->
     record = _optional(files.ranked_record) or {}
     repaired = bool(record.get("options", {}).get("repair_candidates")) and name.source != "glp"
     searched, ranked = _optional(files.candidates), _optional(files.ranked)
-    if ranked is not None and ranked.get("metric", metric) != metric:
-        raise ComflpError(f"{files.ranked} ranks by {ranked['metric']}; ask for the report with --metric {ranked['metric']}")
     sizes = (searched if ranked is None else ranked)["num_layers"]
+    if ranked is not None and ranked.get("metric", metric) != metric:
+        ranked = None  # an order by another error rate than what is shown
     if isinstance(sizes, Mapping):  # the directory's name leaves out stacks that keep all their layers
         counts = LayerCounts({stack: counts.get(stack, 0) for stack in sizes})
     return SearchList(counts, name, searched, ranked, repaired)

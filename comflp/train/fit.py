@@ -93,7 +93,7 @@ def fit(
     train_set = LabelledDataset(train, model, allow_pipes, targets=distillation.hypotheses if distillation else None)
     check_references({utterance.utt_id: utterance.text for utterance in valid}, model.tokenizer, normaliser)
     valid_set = LabelledDataset(valid, model, allow_pipes, for_error_rate=True)
-    for utterance in (*train, *valid):
+    for utterance in (*train_set.utterances, *valid_set.utterances):
         refuse_too_long(utterance, utterance.duration, model.longest)
     limits = batch_limits(h)
     sampler = DurationBatchSampler(train_set, *limits, h["batch_order"], h["seed"])

@@ -85,9 +85,7 @@ class Prompt:
 
 
 def _start(processor: ProcessorMixin, model: PreTrainedModel, language: str | None) -> list[int]:
-    """The token that starts every hypothesis, of a model of one language; ComflpError where another is asked for."""
-    if language is not None:
-        raise ComflpError(f"a {model.config.model_type} model recognises what it was trained on; leave the language {language!r} out")
+    """The token that starts every hypothesis, of a model of one language, whatever is asked for."""
     start = model.generation_config.decoder_start_token_id
     return [model.config.decoder_start_token_id if start is None else start]
 
@@ -95,7 +93,7 @@ def _start(processor: ProcessorMixin, model: PreTrainedModel, language: str | No
 def _whisper(processor: ProcessorMixin, model: PreTrainedModel, language: str | None) -> list[int]:
     """Start, language, task and no timestamps, as the model's generation settings know them."""
     generation, tokenizer = model.generation_config, processor.tokenizer
-    prompt, known = _start(processor, model, None), getattr(generation, "lang_to_id", None)
+    prompt, known = _start(processor, model, language), getattr(generation, "lang_to_id", None)
     if known:
         language = _kept(generation, language, (token.strip("<|>") for token in known))
         generation.task = "transcribe"
