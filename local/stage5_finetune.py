@@ -228,8 +228,8 @@ class Job:
         out, training = result.model(self.state), result.training(self.state)
         snapshots = snapshots_of(training, self.probe, self.configuration.settings, len(self.deep.stacks), self.allow_pipes)
         began = [read_json(path)["origin"] for path in (out / "record.json", training / STARTED) if path.exists()]
-        named = self.state.repaired and all("repaired model" in origin for origin in began)  # which earlier versions did not record
-        start = {"repaired model": fingerprint_model(result.model(Repaired()))} if named else {}
+        told = self.force or all("repaired model" in origin for origin in began)  # which earlier versions did not record
+        start = {"repaired model": fingerprint_model(result.model(Repaired()))} if self.state.repaired and told else {}
         stage = self.stage(
             out / "record.json", "stage5_finetune",
             {**self.configuration.options(), "start": str(result.start), "distill": self.state.distill, "metric": self.metric,

@@ -101,13 +101,15 @@ def test_invertible_linear_maps_do_not_matter(seed):
 
 
 @given(st.integers(0, 10**6))
-@example(201556)  # an ill-conditioned one: Gram matrices square the condition number, and the sums' order shows in the sixth digit
+@example(201556)  # an ill-conditioned one, all of whose directions pwcca reads
 def test_order_of_utterances_does_not_matter(seed):
     layers = layers_of(seed, count=80)
     order = np.random.default_rng(seed).permutation(80)
-    for measure in ("svcca", "pwcca"):
+    # Gram matrices square the condition number, and with it the rounding of their sums; svcca leaves the weak directions out.
+    rounding = np.finfo(float).eps * max(np.linalg.cond(layer - layer.mean(axis=0)) for layer in layers) ** 2
+    for measure, atol in (("svcca", 1e-6), ("pwcca", max(1e-6, rounding))):
         shuffled = correlation_matrix([layer[order] for layer in layers], measure)
-        np.testing.assert_allclose(shuffled, correlation_matrix(layers, measure), atol=5e-5)
+        np.testing.assert_allclose(shuffled, correlation_matrix(layers, measure), atol=atol)
 
 
 def test_single_precision_is_close():
