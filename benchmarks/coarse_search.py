@@ -3,13 +3,13 @@
 
 import argparse
 import itertools
-import json
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from measuring import Stopwatch, least, machine, measured, table
 
+from comflp.artifacts import write_json
 from comflp.search import coarse_search, coarse_searches
 from comflp.search.coarse.search import METHODS, found_of_best
 
@@ -101,8 +101,7 @@ def main():
     print(table(rows))
     print(f"\nexact, every N of L=96 in one call: {times(every)}\nseconds (CPU seconds); the least of several calls")
     out = Path(options.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"machine": environment, "depths": results, "every_n_of_96": every}, indent=2) + "\n")
+    write_json(out, {"machine": environment, "depths": results, "every_n_of_96": every})
     plot(results, out.with_suffix(".png"))
 
 

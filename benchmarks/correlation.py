@@ -2,12 +2,11 @@
 """How long correlation matrices take, and how much memory, against SVCCA pair by pair from the activations."""
 
 import argparse
-import json
-from pathlib import Path
 
 import numpy as np
 from measuring import Stopwatch, machine, measured, table
 
+from comflp.artifacts import write_json
 from comflp.measures import correlation_matrix
 
 PAIRS = ((0, 1), (3, 9), (0, 12))
@@ -77,8 +76,6 @@ def main():
     arguments.add_argument("--out", default="benchmarks/results/correlation.json", help="where the figures go")
     arguments.add_argument("--cases", nargs="+", choices=tuple(CASES), default=tuple(CASES), help="which to run")
     options = arguments.parse_args()
-    out = Path(options.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     report = {"machine": machine(), "matrices": {}, "pair_by_pair": {}}
     rows = []
     for name in options.cases:
@@ -95,7 +92,7 @@ def main():
             print(f"  pair by pair from the activations: {pairs['seconds']:.2f} s a pair ({pairs['cpu_seconds']:.2f} CPU s); all "
                   f"{pairs['pairs']} pairs take {pairs['speed_up']:.0f} times as long as the matrix ({pairs['cpu_speed_up']:.0f} "
                   f"times the CPU seconds); largest difference {pairs['largest_difference']:.1e}", flush=True)
-        out.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(options.out, report)
     print("\n" + table(rows))
 
 

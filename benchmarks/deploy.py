@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 import torch
+from measuring import processor
 
 from comflp.deploy import recognition
 from comflp.deploy.export import megabytes
@@ -55,7 +56,7 @@ def main():
     data = subset(data, min(options.num_utterances, len(data)), options.seed)
     exp, threads = Path(options.exp), [int(text) for text in options.threads.split()]
     directories = find(exp, options.models.split())
-    seconds = sum(utterance.duration for utterance in data)
+    seconds = data.seconds
     times = {count: measure(directories, data, count, options.runs) for count in threads}
     torch.set_num_threads(threads[0])
     rows = []
@@ -152,15 +153,6 @@ def add_speed_ups(rows, threads):
     for row in rows:
         row["ceiling"] = counted[first] / counted[row["path"]]
         row["speed_up"] = slowest[row["format"]] / row["rtf"][threads] if row["format"] in slowest else None
-
-
-def processor():
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def table(rows, threads):

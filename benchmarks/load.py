@@ -9,24 +9,17 @@ Each part prints its seconds and the peak of its memory. Files go below --folder
 """
 
 import argparse
-import resource
-import sys
 import time
 from pathlib import Path
 
 import kaldiio
 import numpy as np
 import soundfile
+from measuring import peak_gigabytes
 
 from comflp.inference import hidden_states
 from comflp.data.data_dir import Utterance, read_data_dir, validate_data_dir, write_data_dir
 from comflp.measures import correlation_matrix
-
-
-def peak_gigabytes():
-    """Largest resident size of this process so far, mapped files included, in GB (10^9 bytes)."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def report(what, began):

@@ -7,14 +7,13 @@ the best ten of each probe set; the table has how many of them two probe sets sh
 
 import argparse
 import itertools
-import json
 import warnings
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 from measuring import Stopwatch, machine, table
 
+from comflp.artifacts import write_json
 from comflp.inference import hidden_states
 from comflp.measures import correlation_matrix
 from comflp.search import coarse_search
@@ -86,8 +85,7 @@ def main():
         })
     print(f"{count} disjoint probe sets of {options.probe_size} utterances, {hidden.shape[1] - 1} layers, N={options.num_prune}\n")
     print(table(rows))
-    Path(options.out).parent.mkdir(parents=True, exist_ok=True)
-    Path(options.out).write_text(json.dumps({"machine": machine(), "probe_sets": count, "results": results}, indent=2) + "\n")
+    write_json(options.out, {"machine": machine(), "probe_sets": count, "results": results})
 
 
 if __name__ == "__main__":

@@ -31,10 +31,13 @@ def measured(function, *arguments):
 
 def _call(sender, function, arguments):
     result = function(*arguments)
-    # ru_maxrss is in KiB on Linux, in bytes on macOS.
-    unit = 1 if platform.system() == "Darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-    sender.send({"peak_gb": round(peak, 2), **result})
+    sender.send({"peak_gb": round(peak_gigabytes(), 2), **result})
+
+
+def peak_gigabytes():
+    """Largest resident size of this process so far, mapped files included, in GB (10^9 bytes)."""
+    unit = 1 if platform.system() == "Darwin" else 1024  # ru_maxrss is in KiB on Linux, in bytes on macOS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 class Stopwatch:
@@ -65,7 +68,7 @@ def machine():
     """What the figures depend on."""
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="minutes"),
-        "cpu": _cpu(),
+        "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "load_at_start": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
@@ -74,7 +77,8 @@ def machine():
     }
 
 
-def _cpu():
+def processor():
+    """The processor's name."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]

@@ -40,6 +40,7 @@ from comflp.repair import repair as repaired_copy
 from comflp.repair.candidates import evaluate_repaired
 from comflp.repair.quick import RepairedCosts, ordered_by_repair
 from comflp.scoring import check_references, error_rate
+from comflp.stacks import depths_of
 from comflp.search import BlockMatrix, Candidate, coarse_searches
 from comflp.search.coarse.joint import MOST_SETS, joint_searches
 from comflp.search.coarse.free_runs import ordered_by_free_runs
@@ -146,7 +147,7 @@ class _Run:
     def _target(self, text: str) -> tuple[ModelCosts, list[LayerCounts]]:
         """The costs of the deep model, and the numbers of layers whose removal just reaches the target."""
         with self._step("target") as facts:
-            targets = parse_target(text, {stack: part.num_layers for stack, part in self.deep.stacks.items()})
+            targets = parse_target(text, depths_of(self.deep.stacks))
             costs = costs_of(self.deep, timed_batch_size(targets), self.directory / "costs.json")
             found = resolve(targets, costs)
             facts |= {"target": text, "num_layers": costs.num_layers, "removed": [dict(counts) for counts in found],

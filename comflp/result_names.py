@@ -17,7 +17,6 @@ COARSE, FINE = "coarse", "fine"
 """The two searches (the paper's subscripts): the proposal of highest quality, and the one of lowest error rate."""
 
 _REVERSE = "_reverse"
-_REPAIRED = re.compile(r"repaired(?:_(?P<tag>.+))?")
 _FINE_TUNED = re.compile(r"finetuned(?:_(?P<repaired>repaired))?(?:_distill_(?P<distill>[a-z]+))?(?:_(?P<tag>.+))?")
 
 
@@ -100,15 +99,10 @@ class Pruned:
 
 @dataclass(frozen=True, order=True)
 class Repaired:
-    """The state after the closed-form repair. tag: tells several repairs of the same layers from each other."""
-
-    tag: str = ""
-
-    def __post_init__(self) -> None:
-        _check_name(self)
+    """The state after the closed-form repair."""
 
     def __str__(self) -> str:
-        return "_".join(["repaired", *filter(None, [self.tag])])
+        return "repaired"
 
 
 @dataclass(frozen=True, order=True)
@@ -128,7 +122,11 @@ class FineTuned:
     tag: str = ""
 
     def __post_init__(self) -> None:
-        _check_name(self)
+        if re.fullmatch(r"[\w.+=,-]*", self.tag) is None:
+            raise ComflpError(f"--tag {self.tag!r} is to be part of a file name: letters, digits and any of . _ + = , - only")
+        match = _FINE_TUNED.fullmatch(str(self))
+        if match is None or (match["tag"] or "") != self.tag:
+            raise ComflpError(f"--tag {self.tag} reads like a setting of stage 5; take another word")
 
     @property
     def training(self) -> str:
@@ -146,19 +144,8 @@ State = Pruned | Repaired | FineTuned
 
 def parse_state(text: str) -> State | None:
     """The state of a model directory's name; None for what is no state."""
-    if text == "pruned":
-        return Pruned()
-    if match := _REPAIRED.fullmatch(text):
-        return Repaired(match["tag"] or "")
+    if state := {str(state): state for state in (Pruned(), Repaired())}.get(text):
+        return state
     if match := _FINE_TUNED.fullmatch(text):
         return FineTuned(match["repaired"] is not None, match["distill"] or "none", match["tag"] or "")
     return None
-
-
-def _check_name(state: Repaired | FineTuned) -> None:
-    """ComflpError where the tag is no part of a file name, or would be read back as something else."""
-    if re.fullmatch(r"[\w.+=,-]*", state.tag) is None:
-        raise ComflpError(f"--tag {state.tag!r} is to be part of a file name: letters, digits and any of . _ + = , - only")
-    match = (_FINE_TUNED if isinstance(state, FineTuned) else _REPAIRED).fullmatch(str(state))
-    if match is None or (match["tag"] or "") != state.tag:
-        raise ComflpError(f"--tag {state.tag} reads like a setting of stage 5; take another word")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from comflp.artifacts import fingerprint_model, read_json, require
-from comflp.stacks import Stacks, from_json
+from comflp.stacks import Stacks, depths_of, from_json
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a stage that is done runs no model
     from comflp.models.layered import LayeredModel
@@ -48,4 +48,4 @@ class DeepModel:
     @property
     def num_layers(self) -> dict[str, int]:
         """Name of a stack -> L."""
-        return {name: layers.num_layers for name, layers in self.stacks.items()}
+        return depths_of(self.stacks)

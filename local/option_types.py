@@ -100,27 +100,15 @@ def device(text: str) -> str:
     return text
 
 
-def list_of(kind: Callable[[str], _Value], known: tuple | None = None) -> Callable[[str], str]:
-    """Values separated by spaces, each of ``kind``, none twice, and of the ``known`` ones where these are given.
-
-    The text is returned, so that defaults and records stay what was typed.
-    """
-
-    def parse(text: str) -> str:
-        if not text.isprintable():
-            raise ArgumentTypeError(f"{shown(text)} is no list of values separated by spaces")
-        values = [kind(part) for part in text.split()]
-        for number, value in enumerate(values):
-            if known is not None and value not in known:
-                raise ArgumentTypeError(f"{shown(str(value))} is none of {', '.join(map(str, known))}")
-            if value in values[:number]:
-                raise ArgumentTypeError(f"{shown(str(value))} is given twice")
-        return text
-
-    return parse
-
-
-names = list_of(name)
+def names(text: str) -> str:
+    """Names separated by spaces, none twice. The text is returned, so that defaults and records stay what was typed."""
+    if not text.isprintable():
+        raise ArgumentTypeError(f"{shown(text)} is no list of values separated by spaces")
+    values = [name(part) for part in text.split()]
+    for number, value in enumerate(values):
+        if value in values[:number]:
+            raise ArgumentTypeError(f"{shown(value)} is given twice")
+    return text
 
 
 def some_names(text: str) -> str:

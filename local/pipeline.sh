@@ -5,13 +5,11 @@
 # calls stages_1_to_7. What it may set besides its options:
 #   report_title, report_note   of the report (stage 7)
 #   finetune_config             the configuration of stage 5, conf/finetune.yaml unless set
-# Options that not every recipe has: target, refine_by, max_seconds, padded_mean, precision, trust_hyperparams, refine_utterances, num_random.
+# Options that not every recipe has: data_seed, valid_draw, target, refine_by, max_seconds, padded_mean, precision, trust_hyperparams, refine_utterances, num_random.
 # shellcheck disable=SC2154  # the options are run.sh's
 . utils/common.sh
 . utils/lock.sh
 
-forced=() # --force, for every script that makes something
-if [ "$force" = true ]; then forced=(--force); fi
 trusted=() # --trust-hyperparams, for every script that loads a model
 if [ "${trust_hyperparams:-false}" = true ]; then trusted=(--trust-hyperparams); fi
 
@@ -26,11 +24,11 @@ begin_experiment() { # locks the experiment and makes it known to what follows; 
   export COMFLP_LOCK=$PWD/$exp/.lock$shared # which every process that is started from here holds too (local/lifetime.py)
 }
 
-lock_data() { # one run at a time makes data/, of all experiments of a recipe
+prepare_data() { # OPTION...: data/, by the recipe's own local/prepare.sh with these options; one run at a time, of all experiments
   if is_first_node; then lock_and_wait data/.lock 7 "recipes/$(basename "$PWD")/data"; fi
-}
-
-unlock_data() {
+  on_first_node local/prepare.sh --force "$force" "$@"
+  on_first_node python steps/select_subsets.py ${forced[@]+"${forced[@]}"} --valid-from "$valid_from" ${valid_draw:+--valid-draw "$valid_draw"} \
+    --num-valid "$num_valid" --num-probe "$num_probe" --seed "${data_seed:-$seed}"
   if is_first_node; then unlock 7; fi
 }
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import shutil
 import sys
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -20,13 +19,14 @@ from typing import TYPE_CHECKING, Callable
 import hparams
 import option_types
 from chosen_proposal import ANEW, DEEP, Chosen, choose
-from cli import parser, progress, run, scoring_options
+from cli import parser, progress, run
 from deep_model import DeepModel, load
 from inference_options import on_own_hypotheses
 from snapshots import snapshots_of
+from training import Training, training_options
 from wanted import wanted_counts, wanted_options
 
-from comflp.artifacts import fingerprint_model, read_json, write_text
+from comflp.artifacts import fingerprint_model, read_json
 from comflp.data.data_dir import DataDir, read_data_dir
 from comflp.experiment import Layout, write_proposal
 from comflp.inference.speech import Speech
@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # what makes models imports torch, which takes seconds, and i
 def parse_options():
     """(options, the configuration that they name)"""
     arguments = parser(__doc__)
-    arguments.add_argument("config", type=option_types.file, help="HyperPyYAML file; any of its keys may follow as --key value")
+    training_options(arguments, "data/train", "data/dev")
     arguments.add_argument("--exp", type=option_types.path, required=True, help="experiment directory of the deep model")
     wanted_options(arguments)
     arguments.add_argument(
@@ -54,15 +54,11 @@ def parse_options():
         help="a name under prune<N> (dc_fine, svcca_coarse, glp, top, ...), layers such as 1,3-4,7, scratch (same depth, all weights "
         "random), scratch_frontend (random layers and head under the deep front end) or deep (all layers, to compare with)",
     )
-    arguments.add_argument("--train", type=option_types.path, default="data/train", help="data directory to train on")
-    arguments.add_argument("--dev", type=option_types.path, default="data/dev", help="data directory that the best epochs are chosen by")
     arguments.add_argument("--probe", type=option_types.path, default="data/probe", help="data directory for repair and snapshots")
     arguments.add_argument("--repair", type=option_types.count, default=0, metavar="N",
                            help="utterances of --probe that the pruned model is repaired with before training; 0: it is not")
-    scoring_options(arguments, "error rate on the dev set")
     arguments.add_argument("--distill", choices=DISTILLATIONS, default="none", help="also learn from the deep model; only: from it alone, without texts")
     arguments.add_argument("--tag", type=option_types.name, default="", help="appended to the directory's name, to keep several trainings")
-    arguments.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     arguments.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     options, overrides = arguments.parse_known_args()
     as_repaired = options.repair > 0 and options.proposal not in ANEW  # the deep model is trained as the others are
@@ -225,9 +221,9 @@ class Job:
         if not self.configuration.settings["number_of_epochs"]:
             return
         result = self.chosen.result
-        out, training = result.model(self.state), result.training(self.state)
-        snapshots = snapshots_of(training, self.probe, self.configuration.settings, len(self.deep.stacks), self.allow_pipes)
-        began = [read_json(path)["origin"] for path in (out / "record.json", training / STARTED) if path.exists()]
+        out, directory = result.model(self.state), result.training(self.state)
+        snapshots = snapshots_of(directory, self.probe, self.configuration.settings, len(self.deep.stacks), self.allow_pipes)
+        began = [read_json(path)["origin"] for path in (out / "record.json", directory / STARTED) if path.exists()]
         told = self.force or all("repaired model" in origin for origin in began)  # which earlier versions did not record
         start = {"repaired model": fingerprint_model(result.model(Repaired()))} if self.state.repaired and told else {}
         stage = self.stage(
@@ -236,50 +232,29 @@ class Job:
              "normaliser": self.normaliser, "processes": self.ranks.size},
             {"training data": self.train.fingerprint(), "dev data": self.dev.fingerprint(), **start}, tagged=True,
         )
+        training = Training(stage, directory, self.configuration, self.metric, self.normaliser, self.allow_pipes, self.ranks)
 
         def begin() -> int | None:
-            """How many epochs a finished training has that this one adds to; None where the model is there already."""
-            self.held.enter_context(locked(training))
-            extended = stage.record_to_extend("number_of_epochs")
-            done = extended is None and stage.up_to_date()
-            if done:
-                print(f"{out} is up to date")
-            else:
-                self.configuration.check()
-                if self.force:
-                    shutil.rmtree(training, ignore_errors=True)
-                stage.begin(training, extended)
-                write_text(training / "hyperparams.yaml", self.configuration.resolved)
-            self.link(training, *([out] if done else []))
-            return None if done else len(extended["epochs"]) if extended else 0
+            self.held.enter_context(locked(directory))
+            extends = training.begin()
+            self.link(directory, *([out] if extends is None else []))
+            return extends
 
         if (extends := self.ranks.decide(begin)) is None:
             return
-        from training_log import EpochReport
-
         from comflp.train.distillation import Distillation
-        from comflp.train.fit import batch_limits, fit
 
-        values, report = self.configuration.values, EpochReport(training / "tensorboard", self.metric)
-        if self.ranks.is_main:
-            report.says_step(batch_limits(values), self.ranks.size, values["grad_accumulation_factor"])
-        fitted = fit(
-            self.student, self.train, self.dev, training, values, self.metric, self.normaliser,
+        values = self.configuration.values
+        fitted = training.fit(
+            self.student, self.train, self.dev, extends, take_snapshot=snapshots,
             distillation=Distillation.of_kind(
                 self.state.distill, self.deep.model, self.proposal.of(next(iter(self.deep.stacks))).kept, self.hypotheses(),
                 ctc_weight=values["distill_ctc_weight"],
                 hidden_weight=values["distill_hidden_weight"],
                 temperature=values["distill_temperature"],
             ),
-            take_snapshot=snapshots,
-            run_opts=self.configuration.run_opts,
-            report=report,
-            goes_on=report.goes_on,
-            check_own=partial(stage.check_own, training),
-            allow_pipes=self.allow_pipes, extends=extends,
         )
         if self.ranks.is_main:
-            stage.check_own(training)
             self.save(fitted, out, stage, extends)
             self.link(out)
 

@@ -29,7 +29,7 @@ def main():
                            help="increase of the error rate that the recommended model may have, in percentage points")
     arguments.add_argument("--run", default="./run.sh", help="how the recipe is run, with its options, for the commands that the report gives")
     options = arguments.parse_args()
-    out = Path(options.out) if options.out else Path(options.exp) / "report"
+    out = options.out or Layout(options.exp).report
     check_replaceable(out, REPORT, options.force)
 
     settings = {"title": options.title, "note": options.note, "metric": options.metric,

@@ -1,13 +1,13 @@
 """Fine-tuning of models that write token by token: the loss is the library's own, and training lowers it."""
 
 import dataclasses
-import functools
 
 import pytest
 import torch
 from fixtures.canary import make_canary, make_cohere_asr
 from fixtures.encoder_decoders import MAKERS, library_features, load_small
 from fixtures.models import make_model as make_ctc_model
+from fixtures.training import hparams
 from fixtures.whisper import make_whisper
 
 from comflp.data.data_dir import DataDir
@@ -24,13 +24,9 @@ from comflp.train.distillation import Distillation
 from comflp.train.fit import batch_limits, fit
 from comflp.train.objectives import objective_of
 
-HPARAMS = {
-    "seed": 7, "number_of_epochs": 3, "layerdrop": 0.2, "freeze_feature_extractor": True, "augmentation": None,
-    "max_batch_seconds": 8.0, "max_batch_utterances": 4, "batch_order": "random", "grad_accumulation_factor": 1,
-    "max_grad_norm": 1.0, "gradient_checkpointing": True, "optimizer": functools.partial(torch.optim.AdamW, lr=3e-3),
-    "scheduler": functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=0, factor=0.5),
-    "monitor": "loss", "average": 1, "early_stopping": None, "snapshot_epochs": [],
-}  # fmt: skip
+HPARAMS = hparams(
+    layerdrop=0.2, freeze_feature_extractor=True, max_batch_seconds=8.0, max_batch_utterances=4, max_grad_norm=1.0, gradient_checkpointing=True
+)
 
 
 @pytest.fixture(scope="module", params=MAKERS)

@@ -8,6 +8,7 @@ import torch
 from fixtures.models import make_model as make_transformers_model
 from fixtures.models import make_normed_head
 from fixtures.speechbrain_models import make_speechbrain_model
+from fixtures.training import hparams
 from fixtures.variants import VARIANTS
 
 import comflp.models
@@ -19,13 +20,10 @@ from comflp.proposal import PruningProposal
 from comflp.search.fine.evaluate import evaluate
 
 CHARACTERS = "abcde"
-HPARAMS = {
-    "seed": 7, "number_of_epochs": 2, "layerdrop": 0.3, "freeze_feature_extractor": True, "augmentation": None,
-    "max_batch_seconds": 3.0, "max_batch_utterances": 3, "batch_order": "random", "grad_accumulation_factor": 1,
-    "max_grad_norm": 1.0, "gradient_checkpointing": True, "optimizer": functools.partial(torch.optim.AdamW, lr=1e-3),
-    "scheduler": functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=0, factor=0.5),
-    "monitor": "loss", "average": 2, "early_stopping": None, "snapshot_epochs": [],
-}  # fmt: skip
+HPARAMS = hparams(
+    number_of_epochs=2, freeze_feature_extractor=True, max_grad_norm=1.0, gradient_checkpointing=True, average=2,
+    optimizer=functools.partial(torch.optim.AdamW, lr=1e-3),
+)
 
 
 @pytest.fixture

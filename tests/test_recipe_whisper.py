@@ -3,10 +3,8 @@
 import json
 
 import pytest
-from fixtures.recipe import command, environment
+from fixtures.recipe import run
 from fixtures.whisper_recipe import OPTIONS, small_whisper_recipe
-
-import subprocess
 
 from comflp.artifacts import fingerprint_model, read_json
 from comflp.data.data_dir import read_data_dir
@@ -23,10 +21,7 @@ CELLS = ("prune_decoder1", "prune_encoder1", "prune_encoder1_decoder1")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whisper")
     recipe = small_whisper_recipe(folder)
-    done = subprocess.run(
-        command(recipe, 0, 7, model=folder / "model", corpus=folder / "corpus", **OPTIONS),
-        cwd=recipe, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-    )
+    done = run(recipe, model=folder / "model", corpus=folder / "corpus", **OPTIONS)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return recipe, Layout(recipe / "exp" / "small")
 

@@ -13,10 +13,10 @@ import numpy as np
 import soundfile
 import speechbrain as sb
 import torch
+from fixtures.training import train as fit_small
 
 from comflp.train import brain
 from comflp.data.data_dir import Utterance
-from comflp.train.fit import fit
 from comflp.models.own.tokenizer import SentencePieceTokenizer
 from comflp.models.own.transformer_ctc import Architecture, TransformerCTC
 
@@ -54,7 +54,7 @@ def main():
     os.replace = late(os.replace, "0", 0.2)
     torch.set_num_threads(1)
     run_opts = {
-        "noprogressbar": True, "ckpt_interval_steps": 1,
+        "ckpt_interval_steps": 1,
         "distributed_launch": "RANK" in os.environ, "distributed_backend": "gloo",
     }
     sb.utils.distributed.ddp_init_group(run_opts)
@@ -67,17 +67,12 @@ def train(directory, count, run_opts):
     torch.manual_seed(0)
     architecture = Architecture(sample_rate=RATE, n_mels=20, d_model=16, nhead=2, d_ffn=32, num_layers=2, dropout=0.0)
     model = TransformerCTC(SentencePieceTokenizer.train(["abcd"]), architecture)
-    accumulation = 2 // processes
-    hparams = {
-        "seed": 1, "number_of_epochs": 4, "layerdrop": 0.0, "freeze_feature_extractor": False, "augmentation": None,
-        "max_batch_seconds": 100.0 * processes, "max_batch_utterances": 4 * processes, "batch_order": "random",
-        "grad_accumulation_factor": accumulation, "max_grad_norm": float("inf"), "gradient_checkpointing": False,
-        "optimizer": functools.partial(torch.optim.AdamW, lr=3e-3),
-        "scheduler": functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=10),
-        "monitor": "loss", "average": 1, "early_stopping": None, "snapshot_epochs": [],
-    }
     data = utterances(directory, count)
-    result = fit(model, data, data, directory / f"run{count}.{processes}", hparams, run_opts=run_opts)
+    result = fit_small(
+        model, data, directory / f"run{count}.{processes}", run_opts, seed=1, number_of_epochs=4, layerdrop=0.0,
+        max_batch_seconds=100.0 * processes, max_batch_utterances=4 * processes, grad_accumulation_factor=2 // processes,
+        scheduler=functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=10),
+    )
     if sb.utils.distributed.if_main_process():
         np.savetxt(directory / f"{count}.{processes}.csv", [row["valid_loss"] for row in result.log], delimiter=",")
 

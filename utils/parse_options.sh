@@ -16,6 +16,8 @@
 # changed_options prints the options that differ from their defaults, for a script that says how it is run again;
 # option_is_given NAME tells whether one was typed, or stands in a configuration.
 #
+# A script with the option force has the array `forced` afterwards: --force, for every program that makes something, or nothing.
+#
 # --help prints the comment at the top of the script and every option with its default. Everything that is not an
 # option with a value is an error, said on stderr, exit status 2.
 
@@ -219,6 +221,12 @@ for _options_pass in configuration command_line; do # so that the command line w
     _options_left=(${_options_left[@]+"${_options_left[@]:$_options_used}"})
   done
 done
+
+if _options_line force >/dev/null; then
+  # shellcheck disable=SC2034  # the script's
+  forced=()
+  if [ "$force" = true ]; then forced=(--force); fi
+fi
 
 if _options_line stage >/dev/null; then
   _options_check_stage stage

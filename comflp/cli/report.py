@@ -18,11 +18,12 @@ def run(arguments: Sequence[str]) -> None:
     options.add_argument("--title", default="", help="title of the report; the model's name if left out")
     given = options.parse_args(arguments)
     from comflp import report
+    from comflp.experiment import Layout
     from comflp.report.collect import metric_of
 
     if given.out is None and len(given.exp) > 1:
         raise ComflpError("a comparison of several experiments belongs to none of them: give its directory with --out")
-    out = given.out or given.exp[0] / "report"
+    out = given.out or Layout(given.exp[0]).report
     metric = given.metric or metric_of(given.exp[0])
     experiments = [report.collect(exp, metric) for exp in given.exp]
     if len(experiments) > 1:

@@ -183,10 +183,7 @@ def _batch(waveform: np.ndarray) -> AudioBatch:
 def _spelled(model: LayeredModel, waveform: np.ndarray) -> str:
     waveform = np.pad(waveform, (0, max(minimum_samples(model) - len(waveform), 0)))
     with evaluation(model):
-        state = model.begin(_batch(waveform))
-        for step in model.recognition_path():
-            state = model.run(state, step)
-        return model.texts({"": model.spell(state)})[""][0]
+        return model.texts({"": model.spell(model.recognition_state(_batch(waveform)))})[""][0]
 
 
 def _of_onnx(directory: Path, about: Mapping[str, Any], num_threads: int | None) -> Recognizer:

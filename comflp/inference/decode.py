@@ -55,9 +55,7 @@ def decode_batches(model: LayeredModel, batches: Iterable[AudioBatch], search: S
     """Decode batches one at a time, lazily. The model must be in eval mode (:func:`comflp.inference.device.evaluation`)."""
     for batch in batches:
         start = time.perf_counter()
-        state, unended = model.begin(batch), 0
-        for step in model.recognition_path():
-            state = model.run(state, step)
+        state, unended = model.recognition_state(batch), 0
         if search is None:
             spelled = model.spell(state)
             texts, unended = model.texts({"": spelled}, batch.utterances)[""], sum(model.unended(spelled, state))
@@ -96,7 +94,7 @@ def decode(
         for utterance, text in zip(batch, result["texts"])
     }
     hypotheses = Hypotheses(sorted(texts.items()))
-    hypotheses.audio_seconds = sum(utterance.duration for utterance in data.utterances)
+    hypotheses.audio_seconds = data.seconds
     hypotheses.decode_seconds = sum(result["seconds"] for result in results)
     hypotheses.ran_into_limit = sum(result["ran_into_limit"] for result in results)
     return hypotheses

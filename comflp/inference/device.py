@@ -15,11 +15,6 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Name -> the type that torch.autocast computes in; None where it computes in the weights' own."""
 
 
-def device_of(model: torch.nn.Module) -> torch.device:
-    """The device of a model's parameters."""
-    return next(model.parameters()).device
-
-
 def placed(model: _Model, device: str | None) -> _Model:
     """``model`` itself, in evaluation mode on a device such as ``cpu`` or ``cuda:1``; on a GPU if there is one, where none is named.
 
@@ -42,7 +37,7 @@ def evaluation(model: torch.nn.Module, precision: str = "fp32") -> Iterator[None
     if any(module.training for module in model.modules()):  # setting every module anew is a tenth of a small model's pass over an utterance
         model.eval()
     try:
-        with torch.no_grad(), torch.autocast(device_of(model).type, dtype, enabled=dtype is not None):
+        with torch.no_grad(), torch.autocast(next(model.parameters()).device.type, dtype, enabled=dtype is not None):
             yield
     finally:
         if was_training:

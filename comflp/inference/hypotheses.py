@@ -26,10 +26,7 @@ def own_hypotheses(speech: Speech) -> dict[str, tuple[int, ...]]:
     model = speech.model
 
     def work(_: int, audio: AudioBatch) -> list[list[int]]:
-        state = model.begin(audio)
-        for step in model.recognition_path():
-            state = model.run(state, step)
-        return model.own_targets(state)
+        return model.own_targets(model.recognition_state(audio))
 
     batches = Pass(speech, hypotheses="own")
     results = batches.run(work, "the deep model's hypotheses")

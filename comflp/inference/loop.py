@@ -8,7 +8,7 @@ from typing import Any, Callable, Container, Iterable, Iterator, Sequence
 from comflp.artifacts import fingerprint_value
 from comflp.data.batching import AudioBatch, load_batch, make_batches, refuse_too_long
 from comflp.data.data_dir import DataDir, Utterance
-from comflp.inference.device import device_of, evaluation
+from comflp.inference.device import evaluation
 from comflp.inference.journal import Journal, work_key
 from comflp.inference.speech import Progress, Speech
 from comflp.models.layered import LayeredModel
@@ -79,7 +79,7 @@ def load_batches(
     model: LayeredModel, batches: Iterable[Sequence[Utterance]], allow_pipes: bool = False
 ) -> Iterator[AudioBatch]:
     """Batches of audio on the model's device; the next one is read while this one is worked on."""
-    device = device_of(model)
+    device = model.device
 
     def read(utterances: Sequence[Utterance]) -> AudioBatch:
         batch = load_batch(utterances, model.sample_rate, allow_pipes)

@@ -29,8 +29,7 @@ def unit_vectors(layers: Layers, name: str, progress: Callable | None = None) ->
     """Chunks (L+1, utterances, D) float64 of all hidden states, each vector divided by its length (or 0)."""
     if len(set(layers.widths)) > 1:
         raise ComflpError(f"{name} compares layers of one width, but these have {sorted(set(layers.widths))} values")
-    chunks = layers.chunks()
-    for chunk in progress(chunks, desc=name, total=layers.num_chunks) if progress else chunks:
+    for chunk in layers.chunks(progress, name):
         vectors = np.stack(chunk).astype(np.float64)
         lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
         yield np.divide(vectors, lengths, out=vectors, where=lengths > 0)

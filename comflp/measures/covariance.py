@@ -30,8 +30,7 @@ class Moments:
 def moments(layers: Layers, progress: Callable | None = None) -> list[Moments]:
     """The :class:`Moments` of every layer, in one pass."""
     shift, sums, grams = None, None, None
-    chunks = layers.chunks()
-    for chunk in progress(chunks, desc="covariances", total=layers.num_chunks) if progress else chunks:
+    for chunk in layers.chunks(progress, "covariances"):
         if shift is None:
             # Taking a first mean off keeps the products small where a layer's mean is far larger than its spread.
             shift = [part.mean(axis=0, dtype=np.float64) for part in chunk]
@@ -69,8 +68,7 @@ def cross_products(
         widths = [basis.shape[1] for basis in bases]
         starts = np.cumsum([0] + widths[first:])
         products = {i: np.zeros((widths[i], starts[-1] - starts[i - first + 1]), layers.dtype) for i in group}
-        chunks = layers.chunks()
-        for chunk in progress(chunks, desc="pairs of layers", total=layers.num_chunks) if progress else chunks:
+        for chunk in layers.chunks(progress, "pairs of layers"):
             joint = np.empty((len(chunk[0]), starts[-1]), layers.dtype)
             for layer in range(first, len(layers)):
                 place = slice(starts[layer - first], starts[layer - first + 1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator, Sequence
+from typing import TYPE_CHECKING, Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -79,17 +79,14 @@ class Layers:
                 raise ComflpError(f"hidden states: {name}: the output of layer {layer} is not finite (NaN or infinity)")
         return taken
 
-    def chunks(self) -> Iterator[list[np.ndarray]]:
-        """All utterances in order, as :meth:`rows` of up to ``CHUNK_VALUES`` values each."""
+    def chunks(self, progress: Callable | None = None, desc: str = "") -> Iterator[list[np.ndarray]]:
+        """All utterances in order, as :meth:`rows` of up to ``CHUNK_VALUES`` values each; under a progress bar called ``desc`` where there is one."""
         size = self.chunk_size
-        for start in range(0, self.num_utterances, size):
+        starts = range(0, self.num_utterances, size)
+        for start in progress(starts, desc=desc) if progress else starts:
             yield self.rows(slice(start, start + size))
 
     @property
     def chunk_size(self) -> int:
         """Utterances of one chunk."""
         return max(1, min(4096, CHUNK_VALUES // sum(self.widths)))
-
-    @property
-    def num_chunks(self) -> int:
-        return -(-self.num_utterances // self.chunk_size)

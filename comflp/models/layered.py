@@ -20,6 +20,7 @@ from comflp.models.finite import refuse_marked
 from comflp.models.greedy import best_paths, texts_of
 from comflp.models.tokenizer import Tokenizer
 from comflp.proposal import Proposal, PruningProposal, joined
+from comflp.stacks import depths_of
 
 
 class Step(NamedTuple):
@@ -106,11 +107,6 @@ class Stack:
     def num_layers(self) -> int:
         """L of this stack."""
         return len(self.layers)
-
-    @property
-    def parameters_a_layer(self) -> float:
-        """Mean number of scalar parameters of a layer."""
-        return sum(parameter.numel() for parameter in self.layers.parameters()) / max(self.num_layers, 1)
 
 
 class LayeredModel(torch.nn.Module, ABC):
@@ -228,6 +224,10 @@ class LayeredModel(torch.nn.Module, ABC):
         """The steps from :meth:`begin` to where :meth:`spell` takes over: all, where text is read from the last rows."""
         return self.path(proposal)
 
+    def recognition_state(self, batch: AudioBatch) -> State:
+        """The state of a batch at the end of the :meth:`recognition_path`."""
+        return functools.reduce(self.run, self.recognition_path(), self.begin(batch))
+
     def spell(self, state: State, proposal: Proposal | None = None) -> Any:
         """What a pruned model spells from the end of its :meth:`recognition_path`, for :meth:`texts`."""
         output = self.finish(state)
@@ -313,7 +313,7 @@ class LayeredModel(torch.nn.Module, ABC):
         self.check(proposal)
         pruned = copy.deepcopy(self)
         pruned.keep_layers({name: proposal.of(name).kept for name in self.stacks})
-        depth = self.num_layers if len(self.stacks) == 1 else {name: s.num_layers for name, s in self.stacks.items()}
+        depth = self.num_layers if len(self.stacks) == 1 else depths_of(self.stacks)
         steps = [*self.origin.get("pruning", []), {"num_layers": depth, "removed": str(proposal)}]
         pruned.origin = {**self.origin, "pruning": steps}
         pruned.origin.pop("training", None)  # what was measured of this model does not hold of that one

@@ -141,10 +141,15 @@ class _Maker:
             names, state, counts, proposal, settings, model.path if model else None, rates,
             layers - removed.total if layers else None,
             parameters,
-            model.megabytes if model else costs.bytes.after(removed) / 1e6 if known else None,
+            model.megabytes if model else self._megabytes(removed) if known else None,
             costs.multiply_adds.after(removed) if known else None,
             self._speed(removed, model, known),
         )
+
+    def _megabytes(self, removed: LayerCounts) -> float:
+        """Of a model that is not there: the deep model's files, tokenizer and all, less the weights of the layers that go."""
+        costs, deep = self.experiment.costs.bytes, self.experiment.deep
+        return (deep.megabytes if deep else costs.whole / 1e6) - (costs.whole - costs.after(removed)) / 1e6
 
     def _speed(self, removed: LayerCounts, model: Model | None, known: bool) -> Speed | None:
         mine = self.times.get(model.path.rpartition("/")[0] or model.path) if model else None

@@ -14,6 +14,7 @@ from comflp.proposal import Proposal, PruningProposal
 from comflp.report.rates import Rate
 from comflp.result_names import FineTuned, ListName, ProposalName, Start
 from comflp.search.coarse.block_matrix import BlockMatrix
+from comflp.search.coarse.stacks import StackMatrices
 from comflp.target import ENCODER, LayerCounts
 
 
@@ -179,21 +180,11 @@ class Experiment:
 
         None where the proposal or a matrix is not there, or the measure forbids the proposal.
         """
-        matrices = self.matrices.get(measure or self.main_measure or "", {})
-        is_cost = self.is_cost(measure or self.main_measure or "")
-        values = []
-        for stack, matrix in matrices.items():
-            part = proposal.of(stack) if proposal is not None else None
-            if part is not None and part.blocks:
-                value = BlockMatrix(matrix, is_cost, unit_interval=False).quality(part)
-                if value is None:
-                    return None
-                values.append((value, len(part.blocks)))
-        if not values:
+        name = measure or self.main_measure or ""
+        matrices, is_cost = self.matrices.get(name, {}), self.is_cost(name)
+        if proposal is None or not matrices:
             return None
-        if is_cost:
-            return sum(value for value, _ in values)
-        return sum(value * blocks for value, blocks in values) / sum(blocks for _, blocks in values)
+        return StackMatrices({stack: BlockMatrix(matrix, is_cost, unit_interval=False) for stack, matrix in matrices.items()}).quality(proposal)
 
     def lists_of(self, counts: LayerCounts) -> list[SearchList]:
         """The lists of one N: measures, reverse searches, random, other baselines."""

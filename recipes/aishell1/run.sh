@@ -82,11 +82,7 @@ report_note="Settings: conf/$settings.yaml; the fine search's utterances are fro
 begin_experiment
 
 if in_stage 0 "data preparation and the deep model"; then
-  lock_data
-  on_first_node local/prepare.sh --force "$force" --corpus "$corpus" --check-counts "$check_counts"
-  on_first_node python steps/select_subsets.py ${forced[@]+"${forced[@]}"} --valid-from "$valid_from" --valid-draw "$valid_draw" \
-    --num-valid "$num_valid" --num-probe "$num_probe" --seed "$seed"
-  unlock_data
+  prepare_data --corpus "$corpus" --check-counts "$check_counts"
   on_first_node python steps/fetch_model.py ${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} --model "$source" --out "$exp"
 fi
 

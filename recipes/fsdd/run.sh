@@ -72,12 +72,8 @@ report_note="Real speech of six speakers; test clips are unseen takes of the tra
 begin_experiment
 
 if in_stage 0 "data preparation and the deep model"; then
-  lock_data
-  on_first_node local/prepare.sh --force "$force" --corpus "$corpus" --num-train "$num_train" --num-short "$num_short" \
+  prepare_data --corpus "$corpus" --num-train "$num_train" --num-short "$num_short" \
     --unseen-speakers "$unseen_speakers" --seed "$data_seed"
-  on_first_node python steps/select_subsets.py ${forced[@]+"${forced[@]}"} --valid-from "$valid_from" \
-    --num-valid "$num_valid" --num-probe "$num_probe" --seed "$data_seed"
-  unlock_data
   # shellcheck disable=SC2086
   launch "$train_nj" steps/train_deep.py ${forced[@]+"${forced[@]}"} --train data/train --dev data/dev \
     --metric "$metric" --normaliser "$normaliser" --out "$exp" conf/deep.yaml --seed "$seed" --layerdrop "$layerdrop" $deep_opts

@@ -72,11 +72,7 @@ report_note="Fine-tuned on $train_parts; the fine search's utterances are from $
 begin_experiment
 
 if in_stage 0 "data preparation and the deep model"; then
-  lock_data
-  on_first_node local/prepare.sh --force "$force" --corpus "$corpus" --train-parts "$train_parts" --letter-case "$letter_case"
-  on_first_node python steps/select_subsets.py ${forced[@]+"${forced[@]}"} --valid-from "$valid_from" \
-    --num-valid "$num_valid" --num-probe "$num_probe" --seed "$seed"
-  unlock_data
+  prepare_data --corpus "$corpus" --train-parts "$train_parts" --letter-case "$letter_case"
   on_first_node python steps/fetch_model.py ${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} --model "$model" --out "$exp"
 fi
 

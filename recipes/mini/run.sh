@@ -69,11 +69,7 @@ report_note="Synthetic speech (espeak-ng): the error rates show that the method 
 begin_experiment
 
 if in_stage 0 "data preparation and the deep model"; then
-  lock_data
-  on_first_node local/prepare.sh --force "$force" --num-train "$num_train" --seed "$data_seed"
-  on_first_node python steps/select_subsets.py ${forced[@]+"${forced[@]}"} --valid-from "$valid_from" \
-    --num-valid "$num_valid" --num-probe "$num_probe" --seed "$data_seed"
-  unlock_data
+  prepare_data --num-train "$num_train" --seed "$data_seed"
   # shellcheck disable=SC2086
   launch "$train_nj" steps/train_deep.py ${forced[@]+"${forced[@]}"} --train data/train --dev data/dev \
     --metric "$metric" --normaliser "$normaliser" --out "$exp" conf/deep.yaml --seed "$seed" --layerdrop "$layerdrop" $deep_opts

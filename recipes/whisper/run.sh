@@ -80,12 +80,8 @@ fi
 begin_experiment
 
 if in_stage 0 "data preparation and the deep model"; then
-  lock_data
-  on_first_node local/prepare.sh --force "$force" --corpus "$corpus" --language "$language" --num-dev "$num_dev" \
+  prepare_data --corpus "$corpus" --language "$language" --num-dev "$num_dev" \
     --num-test "$num_test" --longest "$([ "$context_seconds" = 0 ] && echo 30 || echo "$context_seconds")" --seed "$seed"
-  on_first_node python steps/select_subsets.py ${forced[@]+"${forced[@]}"} --valid-from "$valid_from" \
-    --num-valid "$num_valid" --num-probe "$num_probe" --seed "$seed"
-  unlock_data
   on_first_node python steps/fetch_model.py ${forced[@]+"${forced[@]}"} --model "$model" --language "$language" \
     --context-seconds "$context_seconds" --out "$exp"
 fi

@@ -2,15 +2,19 @@
 
 import json
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from comflp import report
 from comflp.artifacts import read_json, write_json
 from comflp.errors import ComflpError
 from comflp.experiment import Layout
+from comflp.report.choices import choices
 from comflp.report.collect import metric_of
 from comflp.report.document import Table
+from comflp.proposal import PruningProposal
 from comflp.report.names import label
 from comflp.result_names import FineTuned, ProposalName
 from comflp.target import LayerCounts
@@ -61,6 +65,14 @@ def test_rates_have_intervals_and_are_those_of_the_scores(experiment):
 def test_two_stacks_are_read(two_stacks):
     assert two_stacks.stacks == {"encoder": 6, "decoder": 4} and two_stacks.num_layers == 10
     assert len(two_stacks.counts) == 8 and str(two_stacks.counts[-1]) == "encoder=2+decoder=2"
+
+
+def test_quality_of_both_stacks_is_the_mean_of_theirs(two_stacks):
+    encoder, decoder = np.add.outer(np.arange(7), np.arange(7)) / 20, 1 - np.add.outer(np.arange(5), np.arange(5)) / 20
+    found = replace(two_stacks, matrices={"dc": {"encoder": encoder, "decoder": decoder}})
+    expected = ((encoder[1, 2] + encoder[3, 4]) / 2 + decoder[2, 3]) / 2
+    proposal = PruningProposal.parse("encoder=2,4+decoder=3", two_stacks.stacks)
+    assert found.quality(proposal) == pytest.approx(expected), "as stage 3 has it, however many blocks a stack loses"
 
 
 def test_scratch_has_no_proposal(exp, tmp_path):
@@ -160,3 +172,11 @@ def test_the_recommended_layers_are_shown_in_every_state_whatever_they_are_calle
     shutil.copytree(trained, other, ignore=shutil.ignore_patterns("finetuned*", "pruned", "train*"))
     [table] = [part for part in report.build(report.collect(own), max_increase=1000.0).every(Table) if part.name == "states"]
     assert [row[0] for row in table.rows] == ["Deep model", "Pruned", "Fine-tuned", "Repaired: not measured"]
+
+
+def test_a_model_that_is_not_there_has_the_deep_models_files_less_some_weights(experiment):
+    def sizes(more):
+        deep = replace(experiment.deep, megabytes=experiment.deep.megabytes + more)
+        return [choice.megabytes for choice in choices(replace(experiment, deep=deep, runs=()))]
+
+    assert sizes(7.0) == pytest.approx([size + 7 for size in sizes(0.0)]), "a tokenizer, say, which all models have"

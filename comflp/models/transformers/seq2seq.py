@@ -23,7 +23,7 @@ from comflp.models.transformers.logging import quiet
 from comflp.models.transformers.processor import input_lengths, normalised_waveforms, refuse_too_short
 from comflp.models.transformers.prompt import TokenTokenizer
 from comflp.models.transformers.seq2seq_families import Seq2SeqFamily
-from comflp.models.transformers.split import module_at, place_of
+from comflp.models.transformers.split import module_at, numbered, place_of
 from comflp.proposal import Proposal
 
 
@@ -209,11 +209,7 @@ class TransformersSeq2Seq(LayeredModel):
             self._set_decoder(layers)
 
     def _set_decoder(self, layers: Sequence[torch.nn.Module]) -> None:
-        self.decoder.layers = torch.nn.ModuleList(layers)
-        for index, layer in enumerate(layers):
-            for module in layer.modules():
-                if hasattr(module, "layer_idx"):
-                    module.layer_idx = index
+        self.decoder.layers = numbered(layers)
         self._count("decoder", len(layers))
 
     def _count(self, stack: str, number: int) -> None:

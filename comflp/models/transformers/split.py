@@ -210,11 +210,7 @@ class Split:
         """Shorten the encoder to the layers ``kept``, numbers and configuration included."""
         attribute = self.family.layers.rpartition(".")[2]
         modules = getattr(self.owner, attribute)
-        setattr(self.owner, attribute, torch.nn.ModuleList(modules[layer - 1] for layer in kept))
-        for index, layer in enumerate(getattr(self.owner, attribute)):
-            for module in layer.modules():
-                if hasattr(module, "layer_idx"):
-                    module.layer_idx = index
+        setattr(self.owner, attribute, numbered([modules[layer - 1] for layer in kept]))
         for config in self.counting_configurations():
             config.num_hidden_layers = len(kept)
 
@@ -231,6 +227,15 @@ def module_at(root: torch.nn.Module, path: str) -> torch.nn.Module | None:
         if root is None:
             return None
     return root
+
+
+def numbered(layers: Sequence[torch.nn.Module]) -> torch.nn.ModuleList:
+    """Layers in a row, their modules numbered anew: by these numbers a decoder's attention finds its keys and values in the cache."""
+    for index, layer in enumerate(layers):
+        for module in layer.modules():
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = index
+    return torch.nn.ModuleList(layers)
 
 
 def place_of(config: Any, path: str) -> tuple[Any, str]:

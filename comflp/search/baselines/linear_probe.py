@@ -17,7 +17,7 @@ from comflp.data.batching import make_batches
 from comflp.data.data_dir import DataDir
 from comflp.data.training import LabelledBatch, LabelledDataset
 from comflp.errors import ComflpError
-from comflp.inference.device import device_of, evaluation
+from comflp.inference.device import evaluation
 from comflp.inference.loop import track
 from comflp.models.layered import ENTER, LayeredModel
 from comflp.proposal import PruningProposal
@@ -82,7 +82,7 @@ def linear_probe(
     seed: of the order of batches. max_seconds: padded seconds of audio in a batch.
     Utterances too short for their text under CTC are left out.
     """
-    device = device_of(model)
+    device = model.device
     train_set, held_out_set = (LabelledDataset(data.utterances, model, allow_pipes) for data in (train, held_out))
     rng = np.random.default_rng(seed)
     probes, optimizer = None, None
@@ -106,7 +106,7 @@ def _measure(model: LayeredModel, probes: LinearProbes, dataset: LabelledDataset
     total, num_labels = 0.0, 0
     with torch.no_grad():
         for items in _batches(dataset, max_seconds):
-            batch = dataset.collate(items).to(device_of(model))
+            batch = dataset.collate(items).to(model.device)
             hidden, frames = _hidden(model, batch)
             total = total + _losses(probes(hidden), frames, batch, model.tokenizer.blank_id).double()
             num_labels += int(batch.num_labels.sum())

@@ -10,8 +10,6 @@ force=false           # make again what was made with other options
 # end of options
 . utils/parse_options.sh
 . ./path.sh
-forced=()
-if [ "$force" = true ]; then forced=(--force); fi
 
 if [ -z "$corpus" ]; then
   local/download.sh --target downloads

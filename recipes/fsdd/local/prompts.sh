@@ -13,8 +13,6 @@ force=false           # make again what was made with other options
 # end of options
 . utils/parse_options.sh
 . ./path.sh
-forced=()
-if [ "$force" = true ]; then forced=(--force); fi
 
 for language in $languages; do
   (cd ../whisper && local/download.sh --target downloads --language "$language")

@@ -14,8 +14,6 @@ force=false           # make again what was made with other options
 # end of options
 . utils/parse_options.sh
 . ./path.sh
-forced=()
-if [ "$force" = true ]; then forced=(--force); fi
 
 python local/make_corpus.py ${forced[@]+"${forced[@]}"} --target "$downloads" --num-train "$num_train" --num-dev "$num_dev" \
   --num-test "$num_test" --seed "$seed" --processes "$processes"
