@@ -54,6 +54,11 @@ def check_replaceable(path: Path, kind: Kind, force: bool) -> None:
         raise ComflpError(f"{path} holds {what}, which this program did not put there; add --force to replace it, or name another place")
 
 
+def final_place(path: Path) -> Path:
+    """Where a directory will lie when it is complete: ``path``, unless that is the temporary one that it is written to."""
+    return path.with_name(path.name.removeprefix(TEMPORARY_PREFIX))
+
+
 def set_aside(path: Path) -> Path:
     """The free place to which ``path`` is moved before the new one comes; what a kill left there goes back first."""
     old = path.with_name(f"{TEMPORARY_PREFIX}old-{path.name}")

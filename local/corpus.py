@@ -7,13 +7,14 @@ from pathlib import Path
 from cli import progress
 
 from comflp.data.audio import AudioError, audio_seconds
-from comflp.data.data_dir import Utterance, validate_data_dir
+from comflp.data.data_dir import Utterance, read_data_dir, validate_data_dir
 from comflp.data.saved_datasets import find_files
 from comflp.data.tables import Fault, stop_at_faults
+from comflp.errors import ComflpError
 from comflp.replacing import Kind
 
 AUDIO = Kind("folder of a data directory's audio")
-__all__ = ["AUDIO", "DATA_FILES", "data_files", "describe", "find_files", "recipe_path", "up_to_date", "with_durations"]
+__all__ = ["AUDIO", "DATA_FILES", "data_files", "describe", "find_files", "holds", "recipe_path", "up_to_date", "with_durations"]
 DATA_FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "utt2dur")
 
 
@@ -57,6 +58,14 @@ def up_to_date(stage, *directories, allow_pipes=False):
     """Whether the stage's record says so and the audio still lies where the directories' wav.scp says."""
     return stage.up_to_date() and not any(
         validate_data_dir(directory, (Path(directory) / "text").exists(), allow_pipes) for directory in directories)
+
+
+def holds(data, allow_pipes=False):
+    """Whether the data directory ``data.path`` has just these utterances, of these speakers, their audio where these have it."""
+    try:
+        return list(read_data_dir(data.path, require_text=False, allow_pipes=allow_pipes)) == list(data)
+    except ComflpError:
+        return False
 
 
 def describe(data):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import option_types
 from cli import parser, progress, run
-from corpus import data_files, describe, up_to_date
+from corpus import data_files, describe, holds
 
 from comflp.artifacts import require
 from comflp.data.data_dir import DataDir, read_data_dir, subset, write_data_dir
@@ -35,18 +35,19 @@ def main():
     used = {"valid_from": args.valid_from, "valid_draw": args.valid_draw, "num_valid": args.num_valid, "num_probe": args.num_probe, "seed": args.seed}
     stage = Stage(args.data / "subsets.json", "stage 0, select_subsets", used,
                   {f"{source} data": data.fingerprint() for source, data in sources.items()}, force=args.force)
-    if up_to_date(stage, *(args.data / name for name in wanted), allow_pipes=args.allow_pipes):
-        print(f"{args.data}/{{valid,probe}} are up to date")
-        return
-    drawn, chosen = {}, {}
+    drawn, chosen, too_many = {}, {}, []
     for name, (source, count) in wanted.items():
         data = sources[source]
         if count > len(data):
-            print(f"{name}: {count} utterances asked for, {source} has {len(data)}: all of them are taken")
+            too_many.append(f"{name}: {count} utterances asked for, {source} has {len(data)}: all of them are taken")
         count = min(count, len(data))
         first = name == "valid" and args.valid_draw == "first"
         chosen[name] = DataDir(args.data / name, data.utterances[:count] if first else subset(data, count, args.seed))
         drawn[name] = {"source": source, "num_utterances": count, "seed": args.seed}
+    if stage.up_to_date() and all(holds(data, args.allow_pipes) for data in chosen.values()):
+        print(f"{args.data}/{{valid,probe}} are up to date")
+        return
+    print("".join(f"{line}\n" for line in too_many), end="")
     for name, data in chosen.items():
         write_data_dir(data.path, data, args.force)
         print(describe(data) + f", drawn from {drawn[name]['source']}")

@@ -89,7 +89,8 @@ def correlate(options, ranks):
         paths += write(array, measure, found, about)
         between = found.matrix[~np.eye(len(found.matrix), dtype=bool)]
         between = between[np.isfinite(between)]
-        print(f"wrote {array}: {len(found.matrix)} x {len(found.matrix)}, {between.min():.4f} to {between.max():.4f} between layers")
+        spread = f", {between.min():.4f} to {between.max():.4f} between layers" if len(between) else ""
+        print(f"wrote {array}: {len(found.matrix)} x {len(found.matrix)}{spread}")
     stage.finish(paths)
 
 

@@ -4,9 +4,12 @@ import itertools
 
 import pytest
 import torch
+from fixtures.models import make_model as make_published
+from transformers import AutoConfig, Wav2Vec2ForCTC
 
 from comflp.inference.beam_decode import BeamSearch, label_texts
 from comflp.inference.decode import decode
+from comflp.models import load
 from comflp.models.greedy import greedy_search
 from comflp.errors import ComflpError
 from comflp.models.own.tokenizer import SentencePieceTokenizer
@@ -134,3 +137,12 @@ def test_a_language_model_without_kenlm_or_a_file_that_is_none_says_so(tmp_path)
     (tmp_path / "lm.arpa").write_text("not a language model")
     with pytest.raises(ComflpError, match="pip install kenlm pygtrie|lm.arpa cannot be used"):
         BeamSearch(SentencePieceTokenizer.train(["ab"]), lm=tmp_path / "lm.arpa")
+
+
+def test_a_head_may_have_more_labels_than_the_tokenizer(tmp_path):
+    directory = make_published(tmp_path, "wav2vec2", "abcde ")
+    config = AutoConfig.from_pretrained(directory)
+    config.vocab_size += 2
+    Wav2Vec2ForCTC(config).save_pretrained(directory)
+    tokenizer = load(directory).tokenizer
+    assert label_texts(tokenizer)[-2:] == ["", ""] and "a" in label_texts(tokenizer)

@@ -7,11 +7,12 @@ import torch
 from fixtures.encoder_decoders import MAKERS, load_small
 from fixtures.models import make_model as make_library_model
 from fixtures.moonshine import make_moonshine_streaming
+from fixtures.transducers import make_rnnt, make_tdt
 from fixtures.whisper import make_whisper
 
 import comflp.models
 from comflp.budget import parse_target, resolve
-from comflp.costs import Costs, ModelCosts, quantity
+from comflp.costs import AS_IT_WRITES, Costs, ModelCosts, quantity
 from comflp.errors import ComflpError
 from comflp.inference.measure_costs import AUDIO_SECONDS, measure_costs, measure_seconds, multiply_adds
 from comflp.models.verify import noise_batch
@@ -172,3 +173,13 @@ def test_a_decoder_is_timed_as_it_writes(make, tmp_path, monkeypatch):
     tokens = min(30, model.most_tokens)
     assert costs.layer["encoder"] == 0 and costs.layer["decoder"] * AUDIO_SECONDS == pytest.approx(tokens)
     assert costs.whole * AUDIO_SECONDS == pytest.approx(3 * tokens)
+
+
+@pytest.mark.parametrize("make", [make_rnnt, make_tdt])
+def test_a_transducer_is_timed_with_its_search(make, tmp_path, monkeypatch):
+    model = comflp.models.load(make(tmp_path / "model", num_layers=2))
+    searched = []
+    monkeypatch.setattr(type(model), "spell", lambda self, state: searched.append(1))
+    measure_costs(model)
+    assert not searched
+    assert AS_IT_WRITES in measure_seconds(model, measure_costs(model)).measured_on and searched

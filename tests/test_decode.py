@@ -3,11 +3,16 @@
 import pytest
 import torch
 from fixtures.interrupting import stopping_after
+from fixtures.models import make_model as make_published
 
+from comflp.data.data_dir import DataDir, Utterance
+from comflp.errors import ComflpError
 from comflp.inference.decode import decode
 from comflp.models.greedy import greedy_search
 from comflp.inference.device import evaluation
+from comflp.inference.hypothesis_files import worst
 from comflp.inference.loop import load_batches, plan_batches
+from comflp.models import load
 
 
 class Letters:
@@ -94,3 +99,16 @@ def test_what_another_process_of_an_earlier_run_did_is_not_done_again(make_model
     journal.with_name(journal.name.replace(".0.", ".1.")).write_bytes(b"".join(lines[1:]))
     assert decode(model, data, **options, progress=counting(totals)) == whole
     assert totals == [0]
+
+
+def test_an_utterance_too_short_for_the_model_is_told_before_any_work(make_data, tmp_path):
+    model, data = load(make_published(tmp_path / "model", "wav2vec2", "abc ")), make_data(3)
+    short = Utterance("tiny", "tiny.wav", "a", "s", 20 / model.sample_rate)
+    with pytest.raises(ComflpError, match="utterance tiny has only 20 samples at .* too few for one frame"):
+        plan_batches(model, DataDir(tmp_path, [*data, short]), 100.0)
+
+
+def test_the_worst_utterances_where_none_is_asked_for():
+    data = DataDir("x", [Utterance("u", "a.wav", "a b", "s", 1.0)])
+    assert worst(data, {"u": "a b"}, {"u": "a b"}, "wer", 5) == "every utterance is right\n"
+    assert worst(data, {"u": "a b"}, {"u": "a"}, "wer", 0) == ""

@@ -187,6 +187,26 @@ def test_models_of_one_language_take_no_other(tmp_path):
         comflp.models.load(english, language="it")
 
 
+@pytest.mark.parametrize("forced", [None, [[1, 3], [2, 5]]])
+def test_generation_settings_that_name_no_languages_are_told(tmp_path, forced):
+    directory = make_whisper(tmp_path / "of 2022")
+    (directory / "generation_config.json").unlink()
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, "forced_decoder_ids": forced}))
+    with pytest.raises(ComflpError, match="do not name its languages .* put the generation_config.json of the model that it was trained from"):
+        comflp.models.load(directory, language=None if forced else "it")
+
+
+def test_the_decoders_own_layerdrop_skips_nothing(tmp_path):
+    directory = make_whisper(tmp_path / "deep")
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, "encoder_layerdrop": 0.9, "decoder_layerdrop": 0.9}))
+    model = comflp.models.load(directory, language="it").train()
+    batch = noise_batch(SAMPLE_RATE, (0.5,)).with_targets([(0, 1, 2)])
+    for _ in range(5):
+        model(batch)
+
+
 def test_a_tokenizer_that_lacks_the_token_of_the_language_is_refused(tmp_path):
     directory = make_whisper(tmp_path / "deep")
     settings = json.loads((directory / "generation_config.json").read_text())
@@ -215,6 +235,7 @@ def test_the_card_says_how_the_library_is_asked_for_the_language(tmp_path):
     load_small(make_canary, tmp_path / "deep", encoder_layers=1, decoder_layers=1).save(tmp_path / "saved")
     card = (tmp_path / "saved" / "README.md").read_text()
     assert "inputs = processor.apply_transcription_request(waveform, source_language='it')" in card
+    assert "language: it" in card
 
 
 def test_audio_that_the_library_would_cut_into_pieces_is_refused_by_name(tmp_path):

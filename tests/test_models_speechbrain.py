@@ -9,9 +9,11 @@ from fixtures.own_forward import alone
 from fixtures.speechbrain_models import library_logits, make_speechbrain_model
 
 import comflp.models
+from comflp.artifacts import atomic_directory
 from comflp.errors import ComflpError
 from comflp.models.verify import noise_batch, verify_saved
 from comflp.proposal import PruningProposal
+from comflp.replacing import MODEL
 
 KINDS = ["wav2vec2", "hubert", "wavlm"]
 
@@ -54,7 +56,9 @@ def test_pruned_directory_loads_with_speechbrain_alone(make, tmp_path, kind, rem
 
 def test_a_pruned_directory_can_move_and_be_pruned_again(make, tmp_path):
     _, model = make()
-    model.prune(PruningProposal.parse("2", num_layers=4)).save(tmp_path / "first")
+    with atomic_directory(tmp_path / "first", MODEL) as temporary:  # as whoever adds files of his own
+        model.prune(PruningProposal.parse("2", num_layers=4)).save(temporary)
+    assert ["pretrained_path:", str(tmp_path / "first")] == (tmp_path / "first" / "hyperparams.yaml").read_text().split("\n", 1)[1].split()[:2]
     (tmp_path / "first").rename(tmp_path / "moved")
     moved = comflp.models.load(tmp_path / "moved", trust_hyperparams=True)
     second = moved.prune(PruningProposal.parse("1,3", num_layers=3))

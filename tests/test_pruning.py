@@ -201,6 +201,13 @@ def test_errors_are_one_line(make_model, folder, tmp_path, capsys):
     assert main(["--version"]) == 0 and capsys.readouterr().out == f"comflp {comflp.__version__}\n"
 
 
+def test_a_stack_of_one_layer_stands_beside_one_that_is_pruned(tmp_path):
+    deep = comflp.models.load(make_whisper(tmp_path / "deep", encoder_layers=3, decoder_layers=1, seed=7, ends=True), language="it")
+    waveforms = [0.2 * np.random.default_rng(number).standard_normal(9000 + 400 * number) for number in range(12)]
+    result = comflp.prune(deep, waveforms, target="encoder=1", repair=0, sample_rate=16000)
+    assert {name: stack.num_layers for name, stack in result.model.stacks.items()} == {"encoder": 2, "decoder": 1}
+
+
 def test_two_stacks_are_pruned_together(tmp_path):
     """Of a small random Whisper: layers of both stacks, or of either, whichever reaches the target at the least divergence."""
     directory = make_whisper(tmp_path / "deep", encoder_layers=3, decoder_layers=3, seed=7, ends=True)

@@ -53,6 +53,8 @@ def test_a_subnetwork_learns_with_the_whole_model(make_model, make_data, tmp_pat
 
 
 def test_what_has_no_subnetworks_says_so(make_model, tmp_path):
+    with pytest.raises(ComflpError, match="subnetworks none: each is of layers that are removed, such as 7-12"):
+        objective_of(make_model(), "none", 0.5)
     with pytest.raises(ComflpError, match="subnetworks 3-4: only CTC models are trained together with pruned ones"):
         objective_of(comflp.models.load(make_rnnt(tmp_path)), "3-4", 0.3)
     with pytest.raises(ComflpError, match="9"):

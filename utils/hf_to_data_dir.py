@@ -16,7 +16,7 @@ from corpus import AUDIO, describe, recipe_path, with_durations
 
 from comflp.artifacts import atomic_directory, check_apart
 from comflp.data.data_dir import DATA_DIRECTORY, DataDir, write_data_dir
-from comflp.data.saved_datasets import find_tables, is_audio, read_rows, write_audio
+from comflp.data.saved_datasets import as_text, find_tables, is_audio, read_rows, write_audio
 from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 from comflp.replacing import check_replaceable
 
@@ -32,9 +32,9 @@ def read_entries(dataset, tables, columns, name, folder):
         wanted = list(dict.fromkeys(column for column in columns if column))
         for number, row in enumerate(progress(read_rows(table, wanted), desc=table.name), start=1):
             place = f"{table}: row {number}"
-            utt_id = f"{name}-{len(entries):07d}" if id_column is None else _text(row[id_column])
-            text, audio = " ".join(_text(row[text_column]).split()), row[audio_column]
-            speaker = (_text(row[speaker_column]) if speaker_column else "") or utt_id
+            utt_id = f"{name}-{len(entries):07d}" if id_column is None else as_text(row[id_column])
+            text, audio = " ".join(as_text(row[text_column]).split()), row[audio_column]
+            speaker = (as_text(row[speaker_column]) if speaker_column else "") or utt_id
             fault = id_fault(utt_id) or id_fault(speaker) or (None if text else "the text is empty")
             if fault is None and utt_id in seen:
                 fault = f"duplicate id {utt_id!r}"
@@ -47,11 +47,6 @@ def read_entries(dataset, tables, columns, name, folder):
             entries.append((utt_id, write_audio(audio, dataset, folder / utt_id), text, speaker, place))
     stop_at_faults(f"{dataset} is not usable", faults)
     return entries
-
-
-def _text(value):
-    """A value as text: empty where the column has none, or something that is no text, such as a list."""
-    return str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
 
 
 def main():

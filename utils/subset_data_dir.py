@@ -6,10 +6,10 @@
 
 import option_types
 from cli import parser, progress, run
-from corpus import find_files
+from corpus import find_files, holds
 
 from comflp.artifacts import check_apart
-from comflp.data.data_dir import read_data_dir, subset, write_data_dir
+from comflp.data.data_dir import DataDir, read_data_dir, subset, write_data_dir
 from comflp.record import Stage
 
 
@@ -27,10 +27,11 @@ def main():
     data = read_data_dir(args.data, require_text=False, allow_pipes=args.allow_pipes, progress=progress)
     stage = Stage(args.out.with_name(f"{args.out.name}.json"), "subset_data_dir",
                   {"num_utterances": args.num_utterances, "seed": args.seed}, {"data": data.fingerprint()}, force=args.force)
-    if stage.up_to_date():
+    drawn = DataDir(args.out, subset(data, args.num_utterances, args.seed))
+    if stage.up_to_date() and holds(drawn, args.allow_pipes):
         print(f"{args.out} is up to date")
         return
-    write_data_dir(args.out, subset(data, args.num_utterances, args.seed), args.force)
+    write_data_dir(args.out, drawn, args.force)
     stage.finish(find_files(args.out, "*"), source=str(args.data))
     print(f"wrote {args.out}: {args.num_utterances:,} of {len(data):,} utterances")
 

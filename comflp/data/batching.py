@@ -96,6 +96,14 @@ def refuse_too_long(utterance: Utterance, seconds: float, longest: float | None)
                           "cut it (Kaldi: segments), or leave it out")
 
 
+def refuse_too_short(utterances: Sequence[Utterance], frames: torch.Tensor, num_samples: torch.Tensor, sample_rate: int) -> None:
+    """ComflpError for an utterance whose (B,) ``num_samples`` make none of its (B,) ``frames``."""
+    for utterance, length, samples in zip(utterances, frames.tolist(), num_samples.tolist()):
+        if length < 1:
+            raise ComflpError(f"utterance {utterance.utt_id} has only {samples} samples at {sample_rate} Hz, too few for one frame of "
+                              "this model; remove it from the data directory")
+
+
 def load_batch(utterances: Sequence[Utterance], sample_rate: int, allow_pipes: bool = False) -> AudioBatch:
     """Read the audio of some utterances into one zero-padded AudioBatch, in the order given."""
     waveforms = [read_audio(utterance, sample_rate, allow_pipes) for utterance in utterances]

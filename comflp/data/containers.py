@@ -57,7 +57,7 @@ def read_whole(source: BinaryIO) -> tuple[np.ndarray, int]:
             return _read_mp3(_piece(source, 0))
         if file.format == "FLAC":
             return _read_flac(file, _piece(source, 0))
-        samples = file.read(dtype="float32", always_2d=True)
+        samples = file.read(file.frames if file.frames < _ENDLESS else -1, dtype="float32", always_2d=True)  # some codecs take no -1
         _compare(file.frames, len(samples))
         return samples, file.samplerate
 

@@ -13,6 +13,9 @@ from comflp.errors import ComflpError
 SHARD = re.compile(r"(?P<split>.+?)(?:-(?P<number>\d{5})-of-(?P<count>\d{5})(?:-[0-9a-f]+)?)?\.parquet")
 
 
+_TAKE = "utils/hf_to_data_dir.py takes one with --split"
+
+
 def find_files(folder: Path, pattern: str) -> list[Path]:
     """The paths below ``folder`` that match ``pattern``, sorted. Names that begin with a dot are not data (macOS leaves ``._`` files)."""
     return sorted(path for path in folder.glob(pattern) if not any(part.startswith(".") for part in path.relative_to(folder).parts))
@@ -27,10 +30,10 @@ def is_saved(folder: Path) -> bool:
 def find_tables(dataset: Path, split: str | None = None) -> list[Path]:
     """The arrow or parquet files of one split, in order; without ``split`` those of the only one. Raises DataError."""
     if split is None and (dataset / "dataset_dict.json").exists():
-        raise DataError(f"{dataset} holds several splits; --split is one of {', '.join(_splits(dataset))}")
+        raise DataError(f"{dataset} holds several splits, {', '.join(_splits(dataset))}; {_TAKE}")
     for folder in [dataset] if split is None else [dataset / split, dataset / "data" / split]:
         if folder.is_dir():
-            tables = _arrow_files(folder) or _complete(find_files(folder, "*.parquet"))
+            tables = _arrow_files(folder) or (_complete(find_files(folder, "*.parquet")) if split else [])
             if tables:
                 return tables
     for folder in (dataset, dataset / "data"):
@@ -38,11 +41,11 @@ def find_tables(dataset: Path, split: str | None = None) -> list[Path]:
         for path in find_files(folder, "*.parquet") if folder.is_dir() else []:
             of_split.setdefault(_split(path), []).append(path)
         if split is None and len(of_split) > 1:
-            raise DataError(f"{folder} holds several splits; --split is one of {', '.join(sorted(of_split))}")
+            raise DataError(f"{folder} holds several splits, {', '.join(sorted(of_split))}; {_TAKE}")
         if of_split and (split is None or split in of_split):
             return _complete(of_split[split] if split else next(iter(of_split.values())))
     found = _splits(dataset)
-    hint = f"; --split is one of {', '.join(found)}" if found else ""
+    hint = f"; there are {', '.join(found)}" if found else ""
     raise DataError(f"{dataset} holds no arrow or parquet files{f' of split {split}' if split else ''}{hint}")
 
 
@@ -79,9 +82,15 @@ def _complete(tables: list[Path]) -> list[Path]:
 
 
 def _split(path: Path) -> str:
-    """The split that a parquet file is of, by its name."""
+    """The split that a parquet file is of, by its name; nothing of a shard's name that has none (0000.parquet, Spark's part-00000-...)."""
     match = SHARD.fullmatch(path.name)
-    return match["split"] if match else path.stem
+    name = match["split"] if match else path.stem
+    return "" if name.isdigit() or name.startswith("part-") else name
+
+
+def as_text(value: Any) -> str:
+    """A value as text: empty where the column has none, or something that is no text, such as a list."""
+    return str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
 
 
 def column_names(table: Path) -> list[str]:

@@ -10,16 +10,21 @@ import soundfile
 
 from comflp.data.data_dir import DataDir, read_data_dir
 from comflp.data.delimited import read_lines
-from comflp.data.saved_datasets import column_names, find_files, find_tables, is_audio, is_saved, read_rows, write_audio
-from comflp.data.tables import DataError, Fault, stop_at_faults
+from comflp.data.saved_datasets import as_text, column_names, find_files, find_tables, is_audio, is_saved, read_rows, write_audio
+from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".au", ".sph", ".w64")
 """What files of a folder are taken for audio by."""
 
-_COLUMNS = {"wav": ("wav", "path", "audio", "file"), "text": ("text", "sentence", "transcript"), "id": ("id", "utt_id")}
+_COLUMNS = {
+    "wav": ("wav", "path", "audio", "file"), "text": ("text", "sentence", "transcript"), "speaker": ("speaker", "speaker_id", "client_id"),
+    "id": ("id", "utt_id"),
+}  # fmt: skip
 """What a table's columns may be called."""
+_IN_DATASETS = {**_COLUMNS, "wav": ("audio", "wav", "path", "file")}
+"""What a dataset's may be: Common Voice has both, the audio itself in ``audio``."""
 
 
 def read_speech(
@@ -28,7 +33,8 @@ def read_speech(
     """The utterances of ``speech``, with their texts where it has them.
 
     speech: a Kaldi data directory (a folder with ``wav.scp``); a .csv or .tsv table with a column ``wav`` (or ``path``,
-        ``audio``, ``file``) and, if there are texts, ``text`` (or ``sentence``, ``transcript``); a folder, of which all
+        ``audio``, ``file``) and, if there are texts, ``text`` (or ``sentence``, ``transcript``), if there are speakers ``speaker`` (or
+        ``speaker_id``, ``client_id``); a folder, of which all
         audio files are taken, those in folders within it too; what ``save_to_disk`` of the library datasets wrote, or a folder of
         parquet files; a Dataset of it, or a list of dicts, with a column ``audio`` and, if there are texts, ``text`` (or
         as above); a list of audio files; a list of arrays (num_samples,) of floats in [-1, 1]; or a DataDir.
@@ -65,14 +71,31 @@ def read_speech(
 
 def _as_data_dir(utterances: list[Utterance], path: Path, progress: Any) -> DataDir:
     """Written as a data directory and read back, so that durations and faults are found in the one way that there is."""
+    stop_at_faults("the speech is not usable", [Fault(ascii(utterance.wav), 0, "the name is not in UTF-8; rename the file")
+                                                for utterance in utterances if not _is_utf8(utterance.wav)])
     lines = "".join(f"{utterance.utt_id} {utterance.wav}\n" for utterance in utterances)
     path.mkdir(parents=True, exist_ok=True)
     (path / "wav.scp").write_text(lines, encoding="utf-8")
-    texts = "".join(f"{utterance.utt_id} {utterance.text}\n" for utterance in utterances if utterance.text)
-    (path / "text").unlink(missing_ok=True)
-    if texts:
-        (path / "text").write_text(texts, encoding="utf-8")
+    speakers = _as_ids([utterance.speaker for utterance in utterances])
+    for name, values in (("text", [utterance.text for utterance in utterances]), ("utt2spk", speakers)):
+        (path / name).unlink(missing_ok=True)
+        rows = "".join(f"{utterance.utt_id} {value}\n" for utterance, value in zip(utterances, values) if value)
+        if rows:
+            (path / name).write_text(rows, encoding="utf-8")
     return read_data_dir(path, require_text=False, progress=progress)
+
+
+def _as_ids(speakers: Sequence[str]) -> Sequence[str]:
+    """The speakers as they are called, or by number where these names are no ids; nothing where not every one is known."""
+    if not all(speakers):
+        return [""] * len(speakers)
+    numbers = {name: f"speaker{number:04d}" for number, name in enumerate(dict.fromkeys(speakers), start=1)}
+    return [numbers[name] for name in speakers] if any(map(id_fault, numbers)) else speakers
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether a file's name can be written as UTF-8, which one that was written in another encoding cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _folder(path: Path) -> list[Utterance]:
@@ -84,28 +107,36 @@ def _folder(path: Path) -> list[Utterance]:
 
 
 def _files(paths: Sequence[Path], folder: Path | None) -> list[Utterance]:
-    """Utterances named by their files: by the path below ``folder``, or by number where names repeat."""
+    """Utterances named by their files: by the path below ``folder``, with a number where names repeat or are no ids, being too long."""
     names = ["_".join((path.relative_to(folder) if folder else Path(path.name)).with_suffix("").parts) for path in paths]
     names = ["_".join(name.split()) for name in names]
-    if len(set(names)) < len(names):
-        names = [f"{number:06d}_{name}" for number, name in enumerate(names, start=1)]
-    return [Utterance(name, str(path.absolute()), "", name, 0.0) for name, path in zip(names, paths)]
+    if len(set(names)) < len(names) or any(map(id_fault, names)):
+        numbered = [f"{number:06d}_{name}" for number, name in enumerate(names, start=1)]
+        names = [name[:6] if id_fault(name) else name for name in numbered]
+    return [Utterance(name, str(path.absolute()), "", "", 0.0) for name, path in zip(names, paths)]
 
 
 def _arrays(arrays: Sequence[Any], folder: Path, sample_rate: int | None) -> list[Utterance]:
-    """Utterances whose audio is written to ``folder`` as 32-bit floating point."""
+    """Utterances whose audio is written to ``folder``."""
     if sample_rate is None:
         raise ComflpError("arrays of samples need sample_rate, in Hz")
     folder.mkdir(parents=True, exist_ok=True)
     utterances = []
     for number, array in enumerate(arrays, start=1):
-        samples = np.asarray(array, dtype=np.float32)
-        if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
-            raise ComflpError(f"utterance {number} is not an array (num_samples,) of finite numbers, but of shape {samples.shape}")
-        wav = folder / f"u{number:06d}.wav"
-        soundfile.write(wav, samples, sample_rate, subtype="FLOAT")
-        utterances.append(Utterance(wav.stem, str(wav.absolute()), "", wav.stem, 0.0))
+        wav = _write_array(array, sample_rate, folder / f"u{number:06d}.wav", f"utterance {number}")
+        utterances.append(Utterance(wav.stem, str(wav.absolute()), "", "", 0.0))
     return utterances
+
+
+def _write_array(array: Any, sample_rate: int, wav: Path, what: str) -> Path:
+    """``wav``, with the samples in 32-bit floating point; ComflpError for an array that is not of one channel of floats."""
+    samples = np.asarray(array)
+    if samples.dtype.kind != "f":
+        raise ComflpError(f"{what} is an array of {samples.dtype}, and samples are floats in [-1, 1]; divide 16-bit ones by 32768")
+    if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
+        raise ComflpError(f"{what} is not an array (num_samples,) of finite numbers, but of shape {samples.shape}")
+    soundfile.write(wav, samples.astype(np.float32), sample_rate, subtype="FLOAT")
+    return wav
 
 
 def _saved(path: Path, folder: Path) -> list[Utterance]:
@@ -113,41 +144,41 @@ def _saved(path: Path, folder: Path) -> list[Utterance]:
     if (path / "dataset_dict.json").exists():
         raise ComflpError(f"{path} holds several splits; give the folder of one of them, such as {path / 'train'}")
     tables = find_tables(path)
-    wav, text = _columns(column_names(tables[0]), str(path))
-    rows = (row for table in tables for row in read_rows(table, [wav, text] if text else [wav]))
-    return _utterances(rows, wav, text, path, folder)
+    columns = _columns(column_names(tables[0]), str(path), _IN_DATASETS)
+    wanted = list(filter(None, (columns[kind] for kind in ("wav", "text", "speaker"))))
+    return _utterances((row for table in tables for row in read_rows(table, wanted)), columns, path, folder)
 
 
 def _dataset(rows: Any, folder: Path) -> list[Utterance]:
     """Utterances of a Dataset or of a list of dicts; audio in memory is written to ``folder``."""
-    names = getattr(rows, "column_names", None) or list(rows[0])
-    wav, text = _columns(names, "the dataset")
-    return _utterances((rows[number] for number in range(len(rows))), wav, text, Path(), folder)
+    names = getattr(rows, "column_names", None) or list(dict.fromkeys(name for row in rows for name in row))
+    columns = _columns(names, "the dataset", _IN_DATASETS)
+    return _utterances((rows[number] for number in range(len(rows))), columns, Path(), folder)
 
 
-def _columns(names: Sequence[str], what: str) -> tuple[str, str | None]:
-    """The columns of audio and of texts, if there is one."""
-    wav, text = (next((name for name in _COLUMNS[kind] if name in names), None) for kind in ("wav", "text"))
-    if wav is None:
-        raise DataError(f"{what}: there is no column {' or '.join(_COLUMNS['wav'])}; the columns are {', '.join(names)}")
-    return wav, text
+def _columns(names: Sequence[str], what: str, called: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Kind -> the column of it, empty where there is none. called: what columns may be called, what goes first first."""
+    found = {kind: next((name for name in words if name in names), "") for kind, words in called.items()}
+    if not found["wav"]:
+        raise DataError(f"{what}: there is no column {' or '.join(called['wav'])}; the columns are {', '.join(names)}")
+    return found
 
 
-def _utterances(rows: Iterable[Mapping[str, Any]], wav: str, text: str | None, place: Path, folder: Path) -> list[Utterance]:
+def _utterances(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], place: Path, folder: Path) -> list[Utterance]:
     folder.mkdir(parents=True, exist_ok=True)
     utterances, faults = [], []
     for number, row in enumerate(rows, start=1):
-        name, said = f"u{number:06d}", " ".join((row[text] or "").split()) if text else ""
-        path = _audio_file(row[wav], place, folder / name)
-        if path is None or (text and not said):
+        name, said, speaker = f"u{number:06d}", *(" ".join(as_text(row.get(columns[kind])).split()) for kind in ("text", "speaker"))
+        path = _audio_file(row.get(columns["wav"]), place, folder / name, f"row {number}")
+        if path is None or (columns["text"] and not said):
             faults.append(Fault(f"row {number}", 0, "there is no audio" if path is None else "there is no text"))
         else:
-            utterances.append(Utterance(name, str(path.absolute()), said, "", 0.0))
+            utterances.append(Utterance(name, str(path.absolute()), said, speaker, 0.0))
     stop_at_faults("the dataset is not usable", faults)
     return utterances
 
 
-def _audio_file(audio: Any, place: Path, target: Path) -> Path | None:
+def _audio_file(audio: Any, place: Path, target: Path, what: str) -> Path | None:
     """The file of a row's audio, in any of the forms that the library datasets has or had; None for anything else."""
     if hasattr(audio, "get_all_samples"):  # torchcodec's decoder
         samples = audio.get_all_samples()
@@ -155,29 +186,27 @@ def _audio_file(audio: Any, place: Path, target: Path) -> Path | None:
     if isinstance(audio, (str, Path)):
         return place / audio
     if isinstance(audio, dict) and audio.get("array") is not None:
-        wav = target.with_name(f"{target.name}.wav")
-        soundfile.write(wav, np.asarray(audio["array"], dtype=np.float32), int(audio["sampling_rate"]), subtype="FLOAT")
-        return wav
+        return _write_array(audio["array"], int(audio["sampling_rate"]), target.with_name(f"{target.name}.wav"), what)
     return write_audio(audio, place, target) if is_audio(audio) else None
 
 
 def _rows(path: Path) -> list[Utterance]:
     """Utterances of a table; relative paths start from its folder."""
     header, lines = read_lines(path)
-    wav_column, text_column = _columns(header, f"{path}:1")
+    columns = _columns(header, f"{path}:1", _COLUMNS)
     if not lines:
         raise DataError(f"{path}:1: there are no rows")
-    id_column = next((name for name in _COLUMNS["id"] if name in header), None)
     faults: list[Fault] = []
     utterances: list[Utterance] = []
     for number, values in lines:
-        row = dict(zip(header, values))
-        wav, text = row[wav_column].strip(), " ".join(row[text_column].split()) if text_column else ""
-        name = (row[id_column] if id_column else "") or "_".join(Path(wav).with_suffix("").parts)
-        if not (path.parent / wav).is_file():
-            faults.append(Fault(str(path), number, f"there is no file {path.parent / wav}"))
-        elif text_column and not text:
+        given = dict(zip(header, values))
+        wav, (text, speaker, utt_id) = given[columns["wav"]].strip(), (" ".join(given.get(columns[kind], "").split()) for kind in ("text", "speaker", "id"))
+        if not wav or not (path.parent / wav).is_file():
+            faults.append(Fault(str(path), number, f"there is no file {path.parent / wav}" if wav else "the row names no audio file"))
+            continue
+        if columns["text"] and not text:
             faults.append(Fault(str(path), number, "the row has no text"))
-        utterances.append(Utterance("_".join(name.strip("_/ ").split()), str((path.parent / wav).absolute()), text, "", 0.0))
+        name = utt_id or "_".join(Path(wav).with_suffix("").parts)
+        utterances.append(Utterance("_".join(name.strip("_/ ").split()), str((path.parent / wav).absolute()), text, speaker, 0.0))
     stop_at_faults(f"{path} is not usable", faults)
     return utterances

@@ -127,7 +127,8 @@ class DurationBatchSampler(DynamicBatchSampler):
         super().__init__(
             dataset,
             max_batch_length=max_seconds,
-            bucket_boundaries=sorted({max(durations) * (step + 1) / _BUCKETS for step in range(_BUCKETS)}),
+            # The last is the longest itself: what is longer, be it by a rounding, has a batch of its own.
+            bucket_boundaries=sorted({*(max(durations) * step / _BUCKETS for step in range(1, _BUCKETS)), max(durations)}),
             lengths_list=durations,
             max_batch_ex=max_utterances,
             shuffle=True,

@@ -72,13 +72,21 @@ def label_texts(tokenizer: Tokenizer) -> list[str]:
     anchor, text = _anchor(tokenizer)
     added = []
     for label in range(tokenizer.vocab_size):
-        between = "" if label == tokenizer.blank_id else tokenizer.decode([anchor, label, anchor])
+        between = "" if label == tokenizer.blank_id else _text(tokenizer, [anchor, label, anchor])
         fits = len(between) >= 2 * len(text) and between.startswith(text) and between.endswith(text)
         piece = between[len(text) : len(between) - len(text)] if fits else ""
         added.append("" if _is_unknown(piece) else piece)
     if any(piece.startswith(" ") and len(piece) > 1 for piece in added):
         added = [_WORD_START + piece[1:] if piece.startswith(" ") else piece for piece in added]
     return added
+
+
+def _text(tokenizer: Tokenizer, labels: list[int]) -> str:
+    """What labels are written as; nothing where the tokenizer, which may be smaller than the head, has no text for one."""
+    try:
+        return tokenizer.decode(labels)
+    except ComflpError:
+        return ""
 
 
 def _is_unknown(piece: str) -> bool:
@@ -90,7 +98,7 @@ def _anchor(tokenizer: Tokenizer) -> tuple[int, str]:
     """A label whose text stays itself beside another of its kind, and that text."""
     for label in range(tokenizer.vocab_size):
         if label != tokenizer.blank_id:
-            text = tokenizer.decode([label])
+            text = _text(tokenizer, [label])
             if text.strip() == text != "" and tokenizer.decode([label, label]) == 2 * text:
                 return label, text
     raise ComflpError("the tokenizer's labels give no text; this model cannot be decoded by beam search")

@@ -119,7 +119,7 @@ def worst(data: DataDir, references: Mapping[str, str], hypotheses: Mapping[str,
             lines = same_width(shown.partition("\n")[2].strip("\n").split("\n"))
             head = f"{utt_id} ({data[utt_id].speaker}): {errors.errors} errors, {errors.rate:.1f}%"
             parts.append("\n".join([head, *lines, "", ""]))
-    return "".join(parts) or "every utterance is right\n"
+    return "".join(parts) if any(errors.errors for errors in counts) else "every utterance is right\n"
 
 
 def same_width(lines: list[str]) -> list[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Container, Iterable, Iterator, Sequence
 
+import torch
+
 from comflp.artifacts import fingerprint_value
-from comflp.data.batching import AudioBatch, load_batch, make_batches, refuse_too_long
+from comflp.data.batching import AudioBatch, load_batch, make_batches, refuse_too_long, refuse_too_short
 from comflp.data.data_dir import DataDir, Utterance
 from comflp.inference.device import evaluation
 from comflp.inference.journal import Journal, work_key
@@ -68,8 +70,10 @@ class Pass:
 def plan_batches(model: LayeredModel, data: DataDir, max_seconds: float) -> list[list[Utterance]]:
     """Batches of at most ``max_seconds`` seconds as the model pads them, utterances of similar length together.
 
-    Raises ComflpError for an utterance that is longer than the model takes, before any work is done.
+    Raises ComflpError for an utterance that is longer than the model takes, or too short for it, before any work is done.
     """
+    samples = torch.tensor([round(utterance.duration * model.sample_rate) for utterance in data.utterances], dtype=torch.int64)
+    refuse_too_short(data.utterances, model.num_frames(samples), samples, model.sample_rate)
     for utterance in data.utterances:
         refuse_too_long(utterance, utterance.duration, model.longest)
     return make_batches(data.utterances, max_seconds=max_seconds, window=model.window)

@@ -64,13 +64,14 @@ def measure_seconds(model: LayeredModel, costs: ModelCosts, batch_size: int = 1,
         seconds = _by_parts(model, partial(_seconds, model), batch_size, model.recognition_path)
     finally:
         torch.set_num_threads(before)
-    where = platform.processor() or platform.machine()
-    if model.device.type == "cuda":
-        where = torch.cuda.get_device_name(model.device)
     batch = "one utterance" if batch_size == 1 else f"{batch_size} utterances"
-    way = f", {AS_IT_WRITES}" if len(model.stacks) > 1 else ""
-    measured = f"{where}, batch of {batch} of {AUDIO_SECONDS:g} s{way}, {num_threads} CPU thread{'s' * (num_threads > 1)}, {platform.node()}"
+    way = f", {AS_IT_WRITES}" if model.teacher_forced else ""
+    measured = f"{_device_name(model)}, batch of {batch} of {AUDIO_SECONDS:g} s{way}, {num_threads} CPU thread{'s' * (num_threads > 1)}, {platform.node()}"
     return replace(costs, seconds=seconds, measured_on=measured, batch_size=batch_size)
+
+
+def _device_name(model: LayeredModel) -> str:
+    return torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else platform.processor() or platform.machine()
 
 
 def costs_of(model: LayeredModel, batch_size: int | None, path: Path) -> ModelCosts:
@@ -83,7 +84,8 @@ def costs_of(model: LayeredModel, batch_size: int | None, path: Path) -> ModelCo
         return costs
     if path.exists():
         known = ModelCosts.read(path)
-        if replace(known, seconds=None, measured_on="", batch_size=1) == costs and known.measured_here(batch_size):
+        here = known.measured_here(batch_size) and known.measured_on.startswith(f"{_device_name(model)}, ")
+        if here and replace(known, seconds=None, measured_on="", batch_size=1) == costs and (AS_IT_WRITES in known.measured_on) == model.teacher_forced:
             return known
     costs = measure_seconds(model, costs, batch_size)
     costs.write(path)
@@ -146,7 +148,7 @@ def _by_parts(model: LayeredModel, cost_of: Callable, batch_size: int = 1, path_
             else:
                 layer[step.stack].append(cost)
         if path == model.path(shortest):
-            _, cost = cost_of(partial(model.finish, state))
+            _, cost = cost_of(partial(model.spell if path_of else model.finish, state))  # a transducer's search is more than its head
         else:
             tokens = min(round(TOKENS_A_SECOND * AUDIO_SECONDS), model.most_tokens)
             spell: Callable[..., Any] = model.spell

@@ -41,7 +41,8 @@ class CTCBrain(sb.Brain):
         torch.manual_seed(seed)
         random.seed(seed)
         if h.augmentation is not None:
-            batch = LabelledBatch(augmented(batch.audio, h.augmentation), batch.labels, batch.num_labels)
+            longest = h.model.longest and round(h.model.longest * h.model.sample_rate)
+            batch = LabelledBatch(augmented(batch.audio, h.augmentation, longest), batch.labels, batch.num_labels)
         batch = LabelledBatch(h.objective.taught(batch), batch.labels, batch.num_labels)
         output = self.modules.model(
             batch.audio,
@@ -211,11 +212,16 @@ class CTCBrain(sb.Brain):
         return error_rate(self.references, self.hypotheses, self.hparams.metric, self.hparams.normaliser).rate
 
 
-def augmented(audio, augmentation):
-    """The batch through a speechbrain Augmenter; lengths follow a change of speed."""
+def augmented(audio, augmentation, longest=None):
+    """The batch through a speechbrain Augmenter; lengths follow a change of speed.
+
+    longest: samples that the model takes at a time; a batch that would have more stays as it is.
+    """
     relative = audio.num_samples / audio.waveforms.shape[1]
     waveforms, relative = augmentation(audio.waveforms, relative)
     num_samples = (relative * waveforms.shape[1]).round().long()
+    if longest is not None and int(num_samples.max()) > longest:
+        return audio
     return type(audio)(audio.utterances, waveforms * own_frames(num_samples, waveforms.shape[1]), num_samples)
 
 

@@ -47,7 +47,10 @@ def objective_of(model: LayeredModel, subnetworks: str = "", subnetwork_weight: 
         return Paths(model)
     if model.teacher_forced:
         return Tokens(model)
-    return Frames(model, tuple(PruningProposal.parse(text, model.num_layers) for text in subnetworks.split("/") if text), subnetwork_weight)
+    proposals = tuple(PruningProposal.parse(text, model.num_layers) for text in subnetworks.split("/") if text)
+    if not all(proposal.num_removed for proposal in proposals):
+        raise ComflpError(f"subnetworks {subnetworks}: each is of layers that are removed, such as 7-12")
+    return Frames(model, proposals, subnetwork_weight)
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ def test_a_bad_datasets_folder_is_explained(write_wav, script, tmp_path):
         return done.stderr
 
     assert "there is no folder none" in explained("--dataset", "none")
-    assert "--split is one of train" in explained("--dataset", "set")
+    assert "there are train" in explained("--dataset", "set")
     said = explained("--dataset", "set", "--split", "train")
     assert "arrow: row 2: the text is empty" in said and "arrow: row 3: column audio holds no audio" in said
     assert "has no column sentence; it has audio, text, who" in explained("--dataset", "set", "--split", "train", "--text-column", "sentence")

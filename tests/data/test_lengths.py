@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from comflp.data.audio import AudioError, AudioWarning, audio_facts, audio_seconds, read_audio
-from comflp.data.data_dir import validate_data_dir
+from comflp.data.data_dir import Utterance, validate_data_dir
 
 RATE = 16000
 TONE = (0.4 * np.sin(np.arange(3 * RATE) / 7)).astype(np.float32)
@@ -151,3 +151,10 @@ def test_a_named_pipe_is_refused_and_does_not_hang(tmp_path):
     data.mkdir()
     (data / "wav.scp").write_text(f"u1 {tmp_path / 'fifo.wav'}\n")
     assert "wav.scp:1: utterance 'u1': " in str(validate_data_dir(data, require_text=False)[0])
+
+
+@pytest.mark.parametrize(("container", "subtype"), [("WAV", "GSM610"), ("AU", "G721_32")])
+def test_codecs_that_cannot_be_wound_forward_are_read(tmp_path, container, subtype):
+    soundfile.write(tmp_path / "a", 0.3 * np.sin(np.arange(8000) / 9), 8000, format=container, subtype=subtype)
+    samples = read_audio(Utterance("u", str(tmp_path / "a"), "", "", 1.0), 8000)
+    assert len(samples) == round(audio_seconds(tmp_path / "a") * 8000) >= 8000

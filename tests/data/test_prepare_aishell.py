@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -134,6 +135,22 @@ def test_valid_and_probe_are_drawn_and_recorded(corpus, script, tmp_path, monkey
     assert refused.returncode == 1 and "valid_from" in refused.stderr
     script("local/select_subsets.py", "--num-valid", 5, "--valid-from", "test", "--force")
     assert all(utterance in read_data_dir("data/test").utterances for utterance in read_data_dir("data/valid"))
+
+
+def test_subsets_follow_a_corrected_speaker(corpus, script, tmp_path, monkeypatch):
+    prepare(script)
+    monkeypatch.chdir(tmp_path)
+    draws = [("local/select_subsets.py", "--num-valid", 5, "--num-probe", 8),
+             ("utils/subset_data_dir.py", "--data", "data/dev", "--num-utterances", 5, "--out", "data/small")]
+    for draw in draws:
+        script(*draw)
+        assert "up to date" in script(*draw).stdout
+    speakers = Path("data/dev/utt2spk")
+    speakers.write_text("".join(f"{line.split()[0]} another\n" for line in speakers.read_text().splitlines()))
+    Path("data/dev/spk2utt").unlink(missing_ok=True)
+    for draw, made in zip(draws, ("valid", "small")):
+        assert "wrote" in script(*draw).stdout
+        assert {utterance.speaker for utterance in read_data_dir(f"data/{made}")} == {"another"}
 
 
 def test_train_needs_no_texts_and_a_corpus_may_move(corpus, script, tmp_path):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pyarrow
+import pyarrow.parquet
 import pytest
 import soundfile
 
@@ -46,7 +47,7 @@ def test_rows_in_every_form_of_audio(tmp_path):
         {"audio": str(tmp_path / "named.wav"), "sentence": "four"},
     ]
     check(read_speech(rows, tmp_path / "made"), ("one", "two", "three", "four"))
-    with pytest.raises(ComflpError, match="no column wav or path"):
+    with pytest.raises(ComflpError, match="no column audio or wav"):
         read_speech([{"sound": 1}], tmp_path / "made")
     with pytest.raises(ComflpError, match=r"row 2: there is no audio"):
         read_speech([rows[0], {"audio": None, "sentence": "x"}], tmp_path / "made")
@@ -77,3 +78,85 @@ def test_a_dataset_of_the_library(tmp_path):
     dataset = datasets.load_from_disk(str(tmp_path / "set"))
     assert isinstance(dataset, datasets.Dataset)
     check(read_speech(dataset, tmp_path / "made"))
+
+
+def test_the_audio_of_a_row_goes_before_the_path_that_it_came_from(tmp_path):
+    rows = [{"path": "common_voice_en_1.mp3", "audio": {"bytes": encoded(tmp_path, n), "path": None}, "sentence": said}
+            for n, said in enumerate(("one", "two", "three"))]
+    check(read_speech(rows, tmp_path / "made"))
+    (tmp_path / "saved").mkdir()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "saved" / "0000.parquet")
+    check(read_speech(tmp_path / "saved", tmp_path / "made again"))
+
+
+def test_integers_are_no_samples(tmp_path):
+    whole = (wave(0) * 32768).astype(np.int16)
+    with pytest.raises(ComflpError, match="utterance 2 is an array of int16, and samples are floats in .* divide 16-bit ones by 32768"):
+        read_speech([wave(0), whole], tmp_path / "made", sample_rate=RATE)
+    with pytest.raises(ComflpError, match="row 1 is an array of int16"):
+        read_speech([{"audio": {"array": whole, "sampling_rate": RATE}}], tmp_path / "made")
+    with pytest.raises(ComflpError, match=r"row 1 is not an array \(num_samples,\)"):
+        read_speech([{"audio": {"array": np.stack([wave(0)] * 2), "sampling_rate": RATE}}], tmp_path / "made")
+
+
+def test_rows_without_a_text_are_named(tmp_path):
+    audio = {"array": wave(0), "sampling_rate": RATE}
+    for row in ({"audio": audio}, {"audio": audio, "text": float("nan")}):
+        with pytest.raises(ComflpError, match="row 2: there is no text"):
+            read_speech([{"audio": audio, "text": "one"}, row], tmp_path / "made")
+    with pytest.raises(ComflpError, match="row 1: there is no text"):
+        read_speech([{"audio": audio}, {"audio": audio, "text": "one"}], tmp_path / "made")
+
+
+def test_files_whose_names_are_no_ids_are_numbered(tmp_path):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for name in ("\u4f1a" * 44, "short"):
+        soundfile.write(folder / f"{name}.wav", wave(0), RATE)
+    assert [utterance.utt_id for utterance in read_speech(folder, tmp_path / "made")] == ["000001_short", "000002"]
+
+
+def test_a_file_whose_name_is_not_utf8_is_named(tmp_path):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    try:
+        (folder / "caf\udce9.wav").write_bytes(encoded(tmp_path, 0))
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes no such name")
+    with pytest.raises(ComflpError, match="caf.*the name is not in UTF-8"):
+        read_speech(folder, tmp_path / "made")
+
+
+def test_a_row_of_a_table_without_a_file_name_is_told(tmp_path):
+    soundfile.write(tmp_path / "a.wav", wave(0), RATE)
+    (tmp_path / "table.csv").write_text("path,text\na.wav,one\n,two\n")
+    with pytest.raises(ComflpError, match=r"table.csv:3: the row names no audio file"):
+        read_speech(tmp_path / "table.csv", tmp_path / "made")
+
+
+def test_parquet_files_of_several_splits_are_not_one_set(tmp_path):
+    row = pyarrow.Table.from_pylist([{"audio": {"bytes": encoded(tmp_path, 0), "path": None}, "text": "one"}])
+    for names, expected in ((("train.parquet", "test.parquet"), None), (("0000.parquet", "0001.parquet"), 2), (("part-0-a.parquet", "part-1-b.parquet"), 2)):
+        folder = tmp_path / names[0]
+        folder.mkdir()
+        for name in names:
+            pyarrow.parquet.write_table(row, folder / name)
+        if expected is None:
+            with pytest.raises(ComflpError, match="several splits, test, train; utils/hf_to_data_dir.py takes one"):
+                read_speech(folder, tmp_path / "made")
+        else:
+            assert len(read_speech(folder, tmp_path / "made")) == expected
+
+
+def test_speakers_of_tables_and_datasets(tmp_path):
+    for number in range(3):
+        soundfile.write(tmp_path / f"{number}.wav", wave(number), RATE)
+    table = tmp_path / "table.tsv"
+    table.write_text("path\tclient_id\n0.wav\tann\n1.wav\tbob\n2.wav\tann\n")
+    assert [utterance.speaker for utterance in read_speech(table, tmp_path / "made")] == ["ann", "bob", "ann"]
+    table.write_text(f"path\tclient_id\n0.wav\t{'f' * 128}\n1.wav\tb o\n2.wav\t{'f' * 128}\n")
+    assert [utterance.speaker for utterance in read_speech(table, tmp_path / "made")] == ["speaker0001", "speaker0002", "speaker0001"]
+    table.write_text("path\tclient_id\n0.wav\tann\n1.wav\t\n2.wav\tann\n")
+    assert [utterance.speaker for utterance in read_speech(table, tmp_path / "made")] == ["0", "1", "2"], "one is not known"
+    rows = [{"audio": str(tmp_path / f"{number}.wav"), "speaker_id": number // 2} for number in range(3)]
+    assert [utterance.speaker for utterance in read_speech(rows, tmp_path / "made")] == ["0", "0", "1"]

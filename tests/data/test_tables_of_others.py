@@ -104,7 +104,7 @@ def test_a_split_is_not_another_that_begins_as_it_does(clips, script, tmp_path):
     assert len(texts(tmp_path / "out")) == 2
     script("utils/hf_to_data_dir.py", "--dataset", "ds", "--split", "test", "--out", "test")
     assert texts(tmp_path / "test") == ["test-0000000 text d"]
-    assert "several splits; --split is one of test, train, train-other" in explained(script, "--force")
+    assert "several splits, test, train, train-other; utils/hf_to_data_dir.py takes one with --split" in explained(script, "--force")
 
 
 def test_an_incomplete_folder_is_refused(clips, script, tmp_path):

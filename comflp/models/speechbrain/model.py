@@ -23,7 +23,7 @@ from torch.nn.functional import layer_norm
 from transformers import PreTrainedModel
 
 from comflp.artifacts import atomic_directory, read_text, write_json
-from comflp.data.batching import AudioBatch
+from comflp.data.batching import AudioBatch, refuse_too_short
 from comflp.errors import ComflpError
 from comflp.models.layered import LayeredModel, Output, Stack, State, Step
 from comflp.models.model_card import model_card
@@ -31,7 +31,7 @@ from comflp.models.published import published
 from comflp.models.speechbrain.tokenizer import SpeechBrainTokenizer
 from comflp.models.transformers.families import FAMILIES
 from comflp.models.transformers.logging import quiet
-from comflp.models.transformers.processor import refuse_too_short
+from comflp.replacing import final_place
 from comflp.models.verify import refuse_unless_equal_to_library
 
 _ENCODER_DIRECTORY = "wav2vec2"
@@ -91,7 +91,7 @@ class SpeechBrainCTC(LayeredModel):
         return self.split.logit_frames(num_samples)
 
     def begin(self, batch: AudioBatch) -> State:
-        refuse_too_short(batch, self.split.layer_frames(batch.num_samples), self.sample_rate)
+        refuse_too_short(batch.utterances, self.split.layer_frames(batch.num_samples), batch.num_samples, self.sample_rate)
         return self.split.begin({"input_values": self._waveforms(batch)}, batch.num_samples, batch.num_samples)
 
     def _waveforms(self, batch: AudioBatch) -> torch.Tensor:
@@ -168,7 +168,7 @@ class SpeechBrainCTC(LayeredModel):
         round_trip = YAML()  # ruamel's default builds no objects
         data = round_trip.load(self.hyperparams)
         data.pop(_PATH_KEY, None)
-        data.insert(0, _PATH_KEY, str(directory.resolve()))
+        data.insert(0, _PATH_KEY, str(final_place(directory.resolve())))
         data[self.lobe_key]["source"] = TaggedScalar(f"<{_PATH_KEY}>/{_ENCODER_DIRECTORY}", tag="!ref")
         for name in [name for name, part in self.loadables.items() if part is self.lobe]:
             data["pretrainer"]["loadables"].pop(name, None)

@@ -10,12 +10,12 @@ import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
 from comflp.artifacts import atomic_directory
-from comflp.data.batching import AudioBatch
+from comflp.data.batching import AudioBatch, refuse_too_short
 from comflp.models.layered import LayeredModel, Output, Stack, State, Step
 from comflp.models.model_card import model_card
 from comflp.models.transformers import head as normed_head
 from comflp.models.transformers.logging import quiet
-from comflp.models.transformers.processor import ProcessorTokenizer, input_lengths, normalised_waveforms, refuse_too_short
+from comflp.models.transformers.processor import ProcessorTokenizer, input_lengths, normalised_waveforms
 from comflp.models.transformers.split import Split, module_at
 
 
@@ -74,7 +74,7 @@ class TransformersCTC(LayeredModel):
 
     def begin(self, batch: AudioBatch) -> State:
         lengths = self._input_lengths(batch.num_samples)
-        refuse_too_short(batch, self.split.layer_frames(lengths), self.sample_rate)
+        refuse_too_short(batch.utterances, self.split.layer_frames(lengths), batch.num_samples, self.sample_rate)
         if self.split.family.feature_frames is None:
             return self.split.begin({"input_values": self._waveforms(batch)}, lengths, lengths)
         rows = [self._features(row[:samples])["input_features"][0] for row, samples in zip(batch.waveforms, batch.num_samples.tolist())]

@@ -44,18 +44,6 @@ def input_lengths(family: Family, extractor: FeatureExtractionMixin, num_samples
     return num_samples if family.feature_frames is None else family.feature_frames(extractor, num_samples)
 
 
-def refuse_too_short(batch: AudioBatch, frames: torch.Tensor, sample_rate: int) -> None:
-    """ComflpError names an utterance that is too short to have one of its (B,) ``frames``."""
-    if not batch.utterances:
-        return
-    for utterance, length, samples in zip(batch.utterances, frames.tolist(), batch.num_samples.tolist()):
-        if length < 1:
-            raise ComflpError(
-                f"utterance {utterance.utt_id} has only {samples} samples at {sample_rate} Hz, too few for one frame of "
-                f"this model; remove it from the data directory"
-            )
-
-
 class ProcessorTokenizer:
     """Labels by the conventions of a model's own tokenizer, such that ``decode(encode(text)) == text``.
 

@@ -98,8 +98,12 @@ def _whisper(processor: ProcessorMixin, model: PreTrainedModel, language: str | 
         language = _kept(generation, language, (token.strip("<|>") for token in known))
         generation.task = "transcribe"
         prompt += [_checked(tokenizer, f"<|{language}|>", known), _checked(tokenizer, "transcribe", generation.task_to_id)]
-    elif getattr(generation, "is_multilingual", None) is False and (language or "en").lower() not in ("en", "english"):
-        raise ComflpError(f"this model recognises English alone, not {language!r}")
+    elif getattr(generation, "is_multilingual", None) is False:
+        if (language or "en").lower() not in ("en", "english"):
+            raise ComflpError(f"this model recognises English alone, not {language!r}")
+    elif language or any(getattr(kept, "forced_decoder_ids", None) for kept in (generation, model.config)):
+        raise ComflpError("the model's generation settings do not name its languages (lang_to_id), so the prompt that it was trained with is "
+                          "not known; put the generation_config.json of the model that it was trained from beside its weights")
     if getattr(generation, "no_timestamps_token_id", None) is not None:
         prompt.append(generation.no_timestamps_token_id)
     return prompt
@@ -156,7 +160,7 @@ def _code(language: str | None, codes: Sequence[str]) -> str:
     """The code of a language of the model, from a code or an English name; ComflpError lists those there are."""
     if language is None:
         raise ComflpError(f"this model recognises several languages; say which one with --language: {', '.join(codes)}")
-    code = TO_LANGUAGE_CODE.get(language.lower(), language.lower())
+    code = TO_LANGUAGE_CODE.get(language.lower(), language.lower().strip("<|>"))
     if code not in codes:
         raise ComflpError(f"this model does not know the language {language!r}; it knows {', '.join(codes)}")
     return code

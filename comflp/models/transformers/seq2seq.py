@@ -13,14 +13,14 @@ import torch
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel, ProcessorMixin
 
 from comflp.artifacts import atomic_directory
-from comflp.data.batching import AudioBatch, refuse_too_long
+from comflp.data.batching import AudioBatch, refuse_too_long, refuse_too_short
 from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
 from comflp.models.layered import ENTER, LayeredModel, Output, Stack, State, Step
 from comflp.models.model_card import model_card
 from comflp.models.transformers.catching import catch, without_random_skipping
 from comflp.models.transformers.logging import quiet
-from comflp.models.transformers.processor import input_lengths, normalised_waveforms, refuse_too_short
+from comflp.models.transformers.processor import input_lengths, normalised_waveforms
 from comflp.models.transformers.prompt import TokenTokenizer
 from comflp.models.transformers.seq2seq_families import Seq2SeqFamily
 from comflp.models.transformers.split import module_at, numbered, place_of
@@ -55,6 +55,8 @@ class TransformersSeq2Seq(LayeredModel):
         self.family = model.config.model_type
         self.origin = dict(origin)
         self.split = family.split(module_at(model, family.encoder), family.family)
+        if hasattr(self.decoder, "layerdrop"):
+            self.decoder.layerdrop = 0.0  # layers are dropped by the training, those of the encoder too
         self.tokenizer = TokenTokenizer(processor.tokenizer, model, family.prompt.tokens(processor, model, language))
         self.sample_rate = processor.feature_extractor.sampling_rate
         if hasattr(processor.feature_extractor, "n_samples"):
@@ -62,6 +64,11 @@ class TransformersSeq2Seq(LayeredModel):
 
     library_name = "transformers"
     teacher_forced = True
+
+    @property
+    def language(self) -> str | None:
+        """The code of the language that the model is to recognise; None for models of one."""
+        return getattr(self.model.generation_config, "language", None)
 
     @property
     def library_note(self) -> str:
@@ -91,7 +98,7 @@ class TransformersSeq2Seq(LayeredModel):
         for utterance, samples in zip(batch.utterances, batch.num_samples.tolist()):
             refuse_too_long(utterance, samples / self.sample_rate, self.longest)
         lengths = self._input_lengths(batch.num_samples)
-        refuse_too_short(batch, self.split.layer_frames(lengths), self.sample_rate)
+        refuse_too_short(batch.utterances, self.split.layer_frames(lengths), batch.num_samples, self.sample_rate)
         state = self.split.begin(self._inputs(batch), lengths, lengths)
         return replace(state, context={**state.context, "targets": batch.targets, "num_targets": batch.num_targets})
 

@@ -93,9 +93,9 @@ class BlockMatrix:
 
 def _checked(matrix: np.ndarray, unit_interval: bool, allow_infinity: bool) -> np.ndarray:
     matrix = np.asarray(matrix)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 3 or matrix.dtype.kind not in "fiu":
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2 or matrix.dtype.kind not in "fiu":
         raise ComflpError(
-            f"a correlation matrix is a square of numbers of at least 3 rows (2 layers), not {matrix.shape} of {matrix.dtype}"
+            f"a correlation matrix is a square of numbers of at least 2 rows (1 layer), not {matrix.shape} of {matrix.dtype}"
         )
     matrix = matrix.astype(np.float64)
     bad = np.isnan(matrix) | np.isneginf(matrix) | (np.isposinf(matrix) & (not allow_infinity))
