@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from fixtures.benchmarks import benchmark
 from fixtures.recipe import run
 from fixtures.whisper_recipe import OPTIONS, small_whisper_recipe
 
@@ -96,3 +97,19 @@ def test_pruned_and_repaired_models_are_decoded_and_cut_off_by_the_deep_ones_hyp
 def test_there_is_a_report(finished):
     report = json.loads((finished[1].report / "report.json").read_text())
     assert report and (finished[1].report / "report.html").stat().st_size > 1000
+
+
+def test_the_repaired_models_of_the_grid_are_compared_with_the_searchs_first(finished):
+    recipe, layout = finished
+    rows = [[field.strip() for field in line.split("|")[1:-1]] for line in benchmark("grid.py", "--exp", layout.root, cwd=recipe).splitlines()]
+    header, found = rows[0], {row[0]: dict(zip(rows[0], row)) for row in rows[2:]}
+    assert header[:2] == ["removed", "divergence"] and list(found)[0].startswith("decoder=")
+    for cell in ("prune_decoder1", "prune_encoder1_decoder1"):
+        first = read_json(layout.root / cell / "skip_kl" / "candidates.json")["candidates"][0]["proposal"]
+        score = read_json(layout.root / cell / "skip_kl_coarse" / "repaired" / "decode_test" / "score.json")
+        assert found[first]["less the first"] == "" and found[first]["raw"] == f"{score['error_rate']:.1f}"
+        assert found[first]["repaired"].startswith(f"{score['capped_error_rate']:.1f} [")
+        others = [row for name, row in found.items() if name.count("=") == first.count("=") and name != first]
+        for row in others:
+            less = float(row["repaired"].split()[0]) - float(found[first]["repaired"].split()[0])
+            assert float(row["less the first"].split()[0]) == pytest.approx(less, abs=0.11)

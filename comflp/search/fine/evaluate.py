@@ -67,7 +67,7 @@ class Evaluation:
 
     def capped_error_rate(self, proposal: Proposal) -> ErrorRate:
         """The same with no utterance above 100%: what a model that repeats itself for ever on one of them cannot decide."""
-        return ErrorRate(*_capped(self.counts[proposal]).sum(axis=0).tolist())
+        return ErrorRate(*capped_counts(self.counts[proposal]).sum(axis=0).tolist())
 
     def ranking_rate(self, proposal: Proposal) -> float:
         """The rate, in percent, that proposals are compared by: capped for models that write token by token."""
@@ -75,7 +75,7 @@ class Evaluation:
 
     def ranking_counts(self, proposal: Proposal) -> np.ndarray:
         """(n, 4) the counts of that rate."""
-        return _capped(self.counts[proposal]) if self.capped else self.counts[proposal]
+        return capped_counts(self.counts[proposal]) if self.capped else self.counts[proposal]
 
     def ranking_difference(self, proposal: Proposal, reference: Proposal) -> float:
         """That rate of a proposal less another's that was not dropped, on the utterances that the proposal was tried on."""
@@ -91,7 +91,7 @@ class Evaluation:
         return difference_intervals(counts, self.ranking_counts(reference), seed, self.speakers)
 
 
-def _capped(counts: np.ndarray) -> np.ndarray:
+def capped_counts(counts: np.ndarray) -> np.ndarray:
     """Counts (n, 4) with no more insertions of an utterance than bring its rate to 100% (:attr:`ErrorRate.capped`)."""
     substitutions, deletions, insertions, hits = counts.T
     return np.stack([substitutions, deletions, np.minimum(insertions, hits), hits], axis=1)
