@@ -222,8 +222,8 @@ for _options_pass in configuration command_line; do # so that the command line w
   done
 done
 
+# shellcheck disable=SC2034,SC2154  # the script's: forced is for it, force is from its option block
 if _options_line force >/dev/null; then
-  # shellcheck disable=SC2034  # the script's
   forced=()
   if [ "$force" = true ]; then forced=(--force); fi
 fi

@@ -51,7 +51,7 @@ def find_tables(dataset: Path, split: str | None = None) -> list[Path]:
 
 def _splits(dataset: Path) -> list[str]:
     return sorted({str(path.parent.relative_to(dataset)) for path in find_files(dataset, "**/*.arrow")} - {"."}
-                  | {_split(path) for path in find_files(dataset, "data/*.parquet")})
+                  | {_split(path) for path in find_files(dataset, "data/*.parquet")} - {""})
 
 
 def _arrow_files(folder: Path) -> list[Path]:
@@ -82,10 +82,13 @@ def _complete(tables: list[Path]) -> list[Path]:
 
 
 def _split(path: Path) -> str:
-    """The split that a parquet file is of, by its name; nothing of a shard's name that has none (0000.parquet, Spark's part-00000-...)."""
+    """The split that a parquet file is of, by its name, whose last number is that of a shard.
+
+    Nothing where the name tells none (0000.parquet, Spark's part-00000-..., Dask's part.0.parquet, shard_0.parquet).
+    """
     match = SHARD.fullmatch(path.name)
-    name = match["split"] if match else path.stem
-    return "" if name.isdigit() or name.startswith("part-") else name
+    name = re.sub(r"[-_.]?\d+$", "", match["split"] if match else path.stem)
+    return "" if re.fullmatch(r"(part|shard|data)([-_.].*)?", name) else name
 
 
 def as_text(value: Any) -> str:

@@ -164,11 +164,16 @@ def _columns(names: Sequence[str], what: str, called: Mapping[str, Sequence[str]
     return found
 
 
+def _words(row: Mapping[str, Any], column: str) -> str:
+    """The words of a row's column; none where there is no such column. (The index that pandas writes has a column without a name.)"""
+    return " ".join(as_text(row.get(column)).split()) if column else ""
+
+
 def _utterances(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], place: Path, folder: Path) -> list[Utterance]:
     folder.mkdir(parents=True, exist_ok=True)
     utterances, faults = [], []
     for number, row in enumerate(rows, start=1):
-        name, said, speaker = f"u{number:06d}", *(" ".join(as_text(row.get(columns[kind])).split()) for kind in ("text", "speaker"))
+        name, said, speaker = f"u{number:06d}", *(_words(row, columns[kind]) for kind in ("text", "speaker"))
         path = _audio_file(row.get(columns["wav"]), place, folder / name, f"row {number}")
         if path is None or (columns["text"] and not said):
             faults.append(Fault(f"row {number}", 0, "there is no audio" if path is None else "there is no text"))
@@ -200,7 +205,7 @@ def _rows(path: Path) -> list[Utterance]:
     utterances: list[Utterance] = []
     for number, values in lines:
         given = dict(zip(header, values))
-        wav, (text, speaker, utt_id) = given[columns["wav"]].strip(), (" ".join(given.get(columns[kind], "").split()) for kind in ("text", "speaker", "id"))
+        wav, (text, speaker, utt_id) = given[columns["wav"]].strip(), (_words(given, columns[kind]) for kind in ("text", "speaker", "id"))
         if not wav or not (path.parent / wav).is_file():
             faults.append(Fault(str(path), number, f"there is no file {path.parent / wav}" if wav else "the row names no audio file"))
             continue

@@ -31,8 +31,7 @@ def value_range(matrices: Sequence[np.ndarray]) -> tuple[float, float]:
     values = values[np.isfinite(values)]
     if not len(values):
         return 0.0, 1.0
-    low, high = float(values.min()), float(values.max())
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    return float(values.min()), float(values.max())
 
 
 def heat_map(matrix: np.ndarray, description: str, ink: str = INK, size: int = 360) -> str:
@@ -54,9 +53,10 @@ def heat_map(matrix: np.ndarray, description: str, ink: str = INK, size: int = 3
 def squares(matrix: np.ndarray, limits: tuple[float, float], left: float, top: float, cell: float) -> list[str]:
     """The squares of a matrix, of ``cell`` each; what is not finite has no colour."""
     low, high = limits
+    span = high - low or 1.0  # of a single layer there is one value
     return [
         f'<rect x="{left + j * cell:.2f}" y="{top + i * cell:.2f}" width="{cell + 0.3:.2f}" height="{cell + 0.3:.2f}" '
-        f'fill="{_fill(1.0 if i == j else (matrix[i, j] - low) / (high - low))}">'
+        f'fill="{_fill(1.0 if i == j else (matrix[i, j] - low) / span)}">'
         f"<title>H{i} and H{j}: {matrix[i, j]:.4f}</title></rect>"
         for i in range(len(matrix))
         for j in range(len(matrix))

@@ -136,16 +136,18 @@ def test_a_row_of_a_table_without_a_file_name_is_told(tmp_path):
 
 def test_parquet_files_of_several_splits_are_not_one_set(tmp_path):
     row = pyarrow.Table.from_pylist([{"audio": {"bytes": encoded(tmp_path, 0), "path": None}, "text": "one"}])
-    for names, expected in ((("train.parquet", "test.parquet"), None), (("0000.parquet", "0001.parquet"), 2), (("part-0-a.parquet", "part-1-b.parquet"), 2)):
+
+    def read(*names):
         folder = tmp_path / names[0]
         folder.mkdir()
         for name in names:
-            pyarrow.parquet.write_table(row, folder / name)
-        if expected is None:
-            with pytest.raises(ComflpError, match="several splits, test, train; utils/hf_to_data_dir.py takes one"):
-                read_speech(folder, tmp_path / "made")
-        else:
-            assert len(read_speech(folder, tmp_path / "made")) == expected
+            pyarrow.parquet.write_table(row, folder / f"{name}.parquet")
+        return read_speech(folder, tmp_path / "made")
+
+    with pytest.raises(ComflpError, match="several splits, test, train; utils/hf_to_data_dir.py takes one"):
+        read("train", "test")
+    for names in (("0000", "0001"), ("part-0-a", "part-1-b"), ("part.0", "part.1"), ("shard_0", "shard_1"), ("train-000", "train-001")):
+        assert len(read(*names)) == 2
 
 
 def test_speakers_of_tables_and_datasets(tmp_path):
@@ -160,3 +162,10 @@ def test_speakers_of_tables_and_datasets(tmp_path):
     assert [utterance.speaker for utterance in read_speech(table, tmp_path / "made")] == ["0", "1", "2"], "one is not known"
     rows = [{"audio": str(tmp_path / f"{number}.wav"), "speaker_id": number // 2} for number in range(3)]
     assert [utterance.speaker for utterance in read_speech(rows, tmp_path / "made")] == ["0", "0", "1"]
+
+
+def test_a_column_without_a_name_is_none(tmp_path):
+    soundfile.write(tmp_path / "a.wav", wave(0), RATE)
+    (tmp_path / "table.csv").write_text(",path\n0,a.wav\n")  # as pandas writes its index
+    (found,) = read_speech(tmp_path / "table.csv", tmp_path / "made")
+    assert (found.utt_id, found.text, found.speaker) == ("a", "", "a")

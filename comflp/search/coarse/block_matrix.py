@@ -32,7 +32,7 @@ class BlockMatrix:
     >>> matrix.num_layers, matrix.quality(PruningProposal.parse("1", 2))
     (2, 0.9)
 
-    Raises ComflpError, with the first offending entry, if it is not a square matrix of numbers for at least two layers,
+    Raises ComflpError, with the first offending entry, if it is not a square matrix of numbers for at least one layer,
     has NaN (or infinity, unless it is of costs), is not symmetric to 1e-6, or has values outside [0, 1] by more than 1e-6;
     and where a layer that must stay is not one of the model's.
     """
