@@ -40,7 +40,6 @@ from comflp.repair import repair as repaired_copy
 from comflp.repair.candidates import evaluate_repaired
 from comflp.repair.quick import RepairedCosts, ordered_by_repair
 from comflp.scoring import check_references, error_rate
-from comflp.stacks import depths_of
 from comflp.search import BlockMatrix, Candidate, coarse_searches
 from comflp.search.coarse.joint import MOST_SETS, joint_searches
 from comflp.search.coarse.free_runs import ordered_by_free_runs
@@ -49,6 +48,7 @@ from comflp.search.depth import most_within
 from comflp.search.fine.bootstrap import Difference, difference
 from comflp.search.fine.evaluate import evaluate
 from comflp.search.fine.ranking import fine_search
+from comflp.stacks import depths_of
 from comflp.target import LayerCounts
 
 FEWEST = 10

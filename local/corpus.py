@@ -54,10 +54,10 @@ def data_files(*directories):
     return [file for file in files if file.name not in ("text", "segments") or file.exists()]
 
 
-def up_to_date(stage, *directories, allow_pipes=False):
+def up_to_date(stage, *directories):
     """Whether the stage's record says so and the audio still lies where the directories' wav.scp says."""
     return stage.up_to_date() and not any(
-        validate_data_dir(directory, (Path(directory) / "text").exists(), allow_pipes) for directory in directories)
+        validate_data_dir(directory, (Path(directory) / "text").exists()) for directory in directories)
 
 
 def holds(data, allow_pipes=False):

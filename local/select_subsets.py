@@ -47,7 +47,8 @@ def main():
     if stage.up_to_date() and all(holds(data, args.allow_pipes) for data in chosen.values()):
         print(f"{args.data}/{{valid,probe}} are up to date")
         return
-    print("".join(f"{line}\n" for line in too_many), end="")
+    for line in too_many:
+        print(line)
     for name, data in chosen.items():
         write_data_dir(data.path, data, args.force)
         print(describe(data) + f", drawn from {drawn[name]['source']}")

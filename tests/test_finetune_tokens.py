@@ -1,6 +1,7 @@
 """Fine-tuning of models that write token by token: the loss is the library's own, and training lowers it."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from fixtures.canary import make_canary, make_cohere_asr
 from fixtures.encoder_decoders import MAKERS, library_features, load_small
 from fixtures.models import make_model as make_ctc_model
 from fixtures.training import hparams
-from fixtures.whisper import make_whisper
+from fixtures.whisper import SAMPLE_RATE, make_whisper
 
 from comflp.data.data_dir import DataDir
 from comflp.data.training import LabelledDataset
@@ -17,7 +18,7 @@ from comflp.inference.decode import decode
 from comflp.inference.output_change import output_changes
 from comflp.inference.speech import Speech
 from comflp.models import load
-from comflp.models.verify import verify_saved
+from comflp.models.verify import noise_batch, verify_saved
 from comflp.proposal import PruningProposal
 from comflp.scoring import error_rate
 from comflp.train.distillation import Distillation
@@ -133,3 +134,17 @@ def test_a_batch_may_have_any_number_of_utterances(make_model, make_data, tmp_pa
     long = [*utterances, dataclasses.replace(utterances[0], utt_id="long", duration=241.0)]
     with pytest.raises(ComflpError, match="utterance long lasts 241.0 s, and this model takes 239.99 s"):
         fit(make_model(2), long, utterances, tmp_path, HPARAMS)
+
+
+def test_the_decoders_own_layerdrop_skips_nothing(tmp_path):
+    directory = make_whisper(tmp_path / "deep")
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, "encoder_layerdrop": 0.9, "decoder_layerdrop": 0.9}))
+    model = load(directory, language="it").train()
+    batch, ran = noise_batch(SAMPLE_RATE, (0.5,)).with_targets([(0, 1, 2)]), []
+    layers = [layer for stack in model.stacks.values() for layer in stack.layers]
+    for layer in layers:
+        layer.register_forward_hook(lambda *_: ran.append(1))
+    for _ in range(5):
+        model(batch)
+    assert len(ran) == 5 * len(layers)

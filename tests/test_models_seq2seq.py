@@ -197,16 +197,6 @@ def test_generation_settings_that_name_no_languages_are_told(tmp_path, forced):
         comflp.models.load(directory, language=None if forced else "it")
 
 
-def test_the_decoders_own_layerdrop_skips_nothing(tmp_path):
-    directory = make_whisper(tmp_path / "deep")
-    config = json.loads((directory / "config.json").read_text())
-    (directory / "config.json").write_text(json.dumps({**config, "encoder_layerdrop": 0.9, "decoder_layerdrop": 0.9}))
-    model = comflp.models.load(directory, language="it").train()
-    batch = noise_batch(SAMPLE_RATE, (0.5,)).with_targets([(0, 1, 2)])
-    for _ in range(5):
-        model(batch)
-
-
 def test_a_tokenizer_that_lacks_the_token_of_the_language_is_refused(tmp_path):
     directory = make_whisper(tmp_path / "deep")
     settings = json.loads((directory / "generation_config.json").read_text())
