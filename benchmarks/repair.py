@@ -48,7 +48,7 @@ def states(bench):
             row = {"N": num_prune, "choice": name, "removed": str(proposal), "deep": percent(deep), "pruned": percent(pruned)}
             for utterances in bench.options.sizes:
                 repaired = bench.repaired_row(proposal, utterances)
-                row[f"repaired, {utterances:,}"] = f"{percent(repaired)}, {made_up(deep, pruned, repaired):.0%}"
+                row[f"repaired, {utterances:,}"] = f"{percent(repaired)}, {made_up(*map(rate, (deep, pruned, repaired))):.0%}"
             rows.append(row)
         if bench.options.random:
             rows.append(mean_of_random(bench, num_prune))

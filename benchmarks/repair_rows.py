@@ -83,20 +83,20 @@ class Bench:
         return self.chosen(self.deep.num_layers // 2, self.options.choices[0])
 
     def chosen(self, num_prune, name):
-        """The proposal of a name: a written one, of a rule, ``random0``, ``random1``... (drawn), or the first of a search of stage 3."""
+        """The proposal of a name: a written one, or as ``first_of`` has it."""
         if is_written(name):
             return PruningProposal.parse(name, depths_of(self.deep.stacks))
-        if not name.startswith("random"):
-            return first_of(self.options.exp, self.deep.num_layers, num_prune, name)
-        generator = np.random.default_rng([num_prune, int(name.removeprefix("random"))])
-        removed = 1 + generator.choice(self.deep.num_layers, num_prune, replace=False)
-        return PruningProposal.from_layers(removed.tolist(), self.deep.num_layers)
+        return first_of(self.options.exp, self.deep.num_layers, num_prune, name)
 
 
 def first_of(exp, num_layers, num_prune, name):
-    """What a rule removes, or the first proposal of a search of the experiment ``exp``."""
+    """What a rule removes, a drawn proposal (``random0``, ``random1``...), or the first of a search of the experiment ``exp``."""
     if name in FIXED:
         return FIXED[name](num_layers, num_prune, {})[0]
+    if name.startswith("random"):
+        generator = np.random.default_rng([num_prune, int(name.removeprefix("random"))])
+        removed = 1 + generator.choice(num_layers, num_prune, replace=False)
+        return PruningProposal.from_layers(removed.tolist(), num_layers)
     found = read_json(exp / f"prune{num_prune}" / name / "candidates.json")
     return PruningProposal.parse(found["candidates"][0]["proposal"], num_layers)
 
@@ -118,7 +118,7 @@ def trained_key(proposal, epoch, start):
 
 def made_up(deep, pruned, repaired):
     """The share of the distance between the pruned and the deep model's error rates that a repair makes up."""
-    return (rate(pruned) - rate(repaired)) / (rate(pruned) - rate(deep))
+    return (pruned - repaired) / (pruned - deep)
 
 
 def is_written(name):
