@@ -22,15 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping
 
-from comflp.artifacts import fingerprint_file, fingerprint_value, read_json, write_json
+from comflp.artifacts import read_json, write_json
 from comflp.errors import ComflpError
 from comflp.proposal import Proposal, PruningProposal
+from comflp.replacing import REPORT, marked
 from comflp.result_names import FineTuned, ListName, ProposalName, Pruned, Repaired, Scratch, Start, State, parse_state
 from comflp.target import ENCODER, LayerCounts
 
 _LAYERS = "layers_"
 _SNAPSHOT = re.compile(r"(?P<measure>.+)_epoch(?P<epoch>[0-9]+)\.npy")
-_OF_REPORTS = (".json", ".npy", ".csv")
 _OF_EARLIER_VERSIONS = ("pruned", "finetuned", "train", "stage5.record.json")
 
 
@@ -150,6 +150,10 @@ class Layout:
         """The report's directory."""
         return self.root / "report"
 
+    def reports(self) -> list[Path]:
+        """Every report's directory, wherever in the experiment it was written to."""
+        return [self.report, *marked(self.root, REPORT)]
+
     @property
     def deployment(self) -> Path:
         """What benchmarks/deploy.py measured."""
@@ -233,20 +237,6 @@ class Layout:
             counts = LayerCounts.from_directory(parent.name)
             if counts is not None:
                 yield from ((counts, path) for path in sorted(parent.glob("*/")) if not path.name.startswith("."))
-
-
-def fingerprint_of_results(layout: Layout) -> str:
-    """SHA-256 over everything under an experiment that a report is made of: results, tables, pictures and links, but no weights."""
-    found = {}
-    for path in sorted(layout.root.rglob("*")):
-        name = path.relative_to(layout.root)
-        if path.is_relative_to(layout.report) or any(part.startswith(".") for part in name.parts):
-            continue
-        if path.is_symlink():
-            found[str(name)] = os.readlink(path)
-        elif path.suffix in _OF_REPORTS and path.is_file():
-            found[str(name)] = fingerprint_file(path)
-    return fingerprint_value(found)
 
 
 def counts_of(proposal: Proposal) -> LayerCounts:

@@ -28,6 +28,7 @@ class Kind:
 
 
 MODEL = Kind("model directory", ("config.json", "hyperparams.yaml"))
+REPORT = Kind("report", ("report.html",))
 
 
 def check_replaceable(path: Path, kind: Kind, force: bool) -> None:
@@ -73,6 +74,11 @@ def write_mark(directory: Path, kind: Kind) -> list[Path]:
     mark = {"kind": kind.name, "files": [file.relative_to(directory).as_posix() for file in files]}
     (directory / MARK).write_text(json.dumps(mark, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return [*files, directory / MARK]
+
+
+def marked(root: Path, kind: Kind) -> list[Path]:
+    """The directories of a kind below ``root``, by their marks."""
+    return [path.parent for path in sorted(root.rglob(MARK)) if (_read_mark(path.parent) or {}).get("kind") == kind.name]
 
 
 def _read_mark(path: Path) -> dict | None:

@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
 """Stage 7: the report on one deep model, from everything that the other stages left."""
 
+import os
 from pathlib import Path
 
 import option_types
 from cli import parser, run
 
 import comflp
-from comflp.artifacts import atomic_directory
-from comflp.experiment import Layout, fingerprint_of_results
+from comflp.artifacts import fingerprint_file, fingerprint_value
+from comflp.experiment import Layout
 from comflp.record import Stage
-from comflp.replacing import Kind, check_replaceable
+from comflp.replacing import REPORT, check_replaceable
 from comflp.scoring import METRICS
 
-REPORT = Kind("report", signs=("report.html",))
+OF_REPORTS = (".json", ".npy", ".csv")
+"""What a report is made of, beside links."""
 BENCHMARKS = "../../benchmarks"
 """As seen from a recipe's folder."""
 
@@ -46,10 +48,22 @@ def main():
     # there are commands for those who work in a recipe's folder
     recipe = report.Recipe(str(options.exp), options.run, BENCHMARKS if Path(BENCHMARKS).is_dir() else "") if Path("run.sh").is_file() else None
     document = report.build(report.collect(options.exp, options.metric), **settings, recipe=recipe)
-    with atomic_directory(out, REPORT, options.force) as temporary:
-        names = [path.relative_to(temporary) for path in report.write(document, temporary)]
-    stage.finish([out / name for name in names])
+    stage.finish(report.write(document, out, options.force))
     print(f"wrote {out}/report.html and RESULTS.md: {document.headline[0]}")
+
+
+def fingerprint_of_results(layout: Layout) -> str:
+    """SHA-256 over everything under an experiment that a report is made of: results, tables, pictures and links, but no weights."""
+    found, reports = {}, layout.reports()
+    for path in sorted(layout.root.rglob("*")):
+        name = path.relative_to(layout.root)
+        if any(map(path.is_relative_to, reports)) or any(part.startswith(".") for part in name.parts):
+            continue
+        if path.is_symlink():
+            found[str(name)] = os.readlink(path)
+        elif path.suffix in OF_REPORTS and path.is_file():
+            found[str(name)] = fingerprint_file(path)
+    return fingerprint_value(found)
 
 
 run(main)

@@ -15,8 +15,10 @@ from cli import parser, run
 
 from comflp.artifacts import atomic_path
 from comflp.errors import ComflpError
-from comflp.report.collect import collect
+from comflp.report.collect import collect, metric_of
 from comflp.report.names import label
+from comflp.scoring import METRICS
+from comflp.target import layer_counts
 
 ORDER = ("scratch", "scratch_frontend", "top", "uniform", "random", "glp", "dc_coarse", "svcca_coarse", "dc_fine", "svcca_fine")
 """Names in the order of the paper's Table 1; others follow."""
@@ -29,8 +31,9 @@ MARKS = {"pruned": ("oC7", "pruned", False), "repaired": ("DC2", "repaired", Fal
 def parse_options():
     arguments = parser(__doc__)
     arguments.add_argument("--exp", required=True, help="experiment directories, separated by spaces")
-    arguments.add_argument("--num-prune", type=option_types.positive, required=True, help="N, layers removed")
+    arguments.add_argument("--num-prune", type=option_types.some_name, required=True, help="N, layers removed: 6, or encoder=1+decoder=2")
     arguments.add_argument("--data", type=option_types.some_name, default="test", help="decoded set whose error rates are shown")
+    arguments.add_argument("--metric", choices=METRICS, help="error rate that is shown; the first experiment's own if left out")
     arguments.add_argument("--tag", type=option_types.name, default="", help="of the fine-tuning runs, as stage 5 was given it")
     arguments.add_argument("--figure", type=option_types.picture, help="picture of the table to write")
     return arguments.parse_args()
@@ -38,8 +41,12 @@ def parse_options():
 
 def main():
     options = parse_options()
-    experiments = [collect(path) for path in options.exp.split()]
-    cases = runs_by_name(experiments, options)
+    options.metric = options.metric or metric_of(options.exp.split()[0])
+    experiments = [collect(path, options.metric) for path in options.exp.split()]
+    wanted = layer_counts(options.num_prune, experiments[0].stacks)
+    if len(wanted) > 1:
+        raise ComflpError(f"--num-prune {options.num_prune} is {len(wanted)} numbers of layers, and a table is of one")
+    cases = runs_by_name(experiments, wanted[0], options.tag)
     if not cases:
         raise ComflpError(f"no fine-tuned model with N={options.num_prune} and tag {options.tag!r} in {options.exp}; "
                           "stages 5 and 6 make and decode them")
@@ -47,20 +54,21 @@ def main():
         raise ComflpError(f"none of the models in {options.exp} was decoded on {options.data}; stage 6 does that")
     cases = dict(sorted(cases.items(), key=lambda item: order(*item[0])))
     deep = [rate for experiment in experiments if experiment.deep and (rate := experiment.deep.rate(options.data)) is not None]
-    print_table(cases, deep, len(experiments), options.data)
+    print_table(cases, deep, options)
     if options.figure:
         draw(cases, deep, options)
 
 
-def print_table(cases, deep, num_experiments, data):
+def print_table(cases, deep, options):
     """One row a model: its correlation, error rates as pruned and repaired, after every epoch on dev, and after the last."""
+    data, metric = options.data, options.metric.upper()
     num_epochs = max(len(case.log) for group in cases.values() for _, case in group)
     epochs = [f"dev after {number}" for number in range(1, num_epochs + 1)]
-    columns = ["model", "v(P), DC", f"{data}, pruned", "repaired", *epochs, f"{data}, fine-tuned", "seeds"]
+    columns = ["model", "v(P), DC", f"{metric} on {data}, pruned", "repaired", *epochs, f"{data}, fine-tuned", "seeds"]
     print("| " + " | ".join(columns) + " |\n|---" + "|---:" * (len(columns) - 1) + "|")
-    print_row(["Deep model", "", "", "", *[""] * num_epochs, spread(deep), num_experiments])
+    print_row(["Deep model", "", "", "", *[""] * num_epochs, spread(deep), len(deep)])
     for (name, settings), group in cases.items():
-        dev = [[case.log[epoch]["valid_error_rate"] for _, case in group if epoch < len(case.log)] for epoch in range(num_epochs)]
+        dev = [[case.log[epoch].get("valid_error_rate") for _, case in group if epoch < len(case.log)] for epoch in range(num_epochs)]
         pruned, repaired, finetuned = (spread(rates(group, state, data)) for state in STATES)
         quality = spread([experiment.quality(case.proposal, "dc") for experiment, case in group], 4)
         print_row([label(name, settings), quality, pruned, repaired, *map(spread, dev), finetuned, len(group)])
@@ -94,7 +102,7 @@ def draw(cases, deep, options):
                           linestyle="none", markersize=6, capsize=2, linewidth=1, markerfacecolor=None if filled else "white", label=words)
     if deep:
         axes.axvline(np.mean(deep), color="k", linewidth=0.8, label="deep model")
-    axes.set(xscale="log", xlabel=f"error rate on {options.data} (%)", yticks=range(len(names)), yticklabels=names)
+    axes.set(xscale="log", xlabel=f"{options.metric.upper()} on {options.data} (%)", yticks=range(len(names)), yticklabels=names)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -104,12 +112,12 @@ def draw(cases, deep, options):
         figure.savefig(temporary, dpi=110, format=options.figure.suffix[1:])
 
 
-def runs_by_name(experiments, options):
+def runs_by_name(experiments, counts, tag):
     """(name of the proposal, settings of the training without the tag) -> [(experiment, run)]."""
     found = defaultdict(list)
     for experiment in experiments:
         for case in experiment.runs:
-            if case.num_prune == options.num_prune and case.finetuned and case.settings.tag == options.tag:
+            if str(case.counts) == str(counts) and case.finetuned and case.settings.tag == tag:
                 found[case.name, replace(case.settings, tag="")].append((experiment, case))
     return found
 

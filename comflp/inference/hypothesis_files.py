@@ -43,6 +43,7 @@ def write_results(
         "ref_length": asked.ref_length,
         "normaliser": normaliser,
         "capped_error_rate": capped_rate(references, texts, metric),
+        "ranked_by": "capped_error_rate" if model.teacher_forced else "error_rate",
         "ran_into_limit": hypotheses.ran_into_limit,
         "cer": rates["cer"].rate,
         "wer": rates["wer"].rate,

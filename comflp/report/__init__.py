@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from comflp.artifacts import write_json, write_text
+from comflp.artifacts import atomic_directory, write_json, write_text
+from comflp.replacing import REPORT
 from comflp.report import answer, commands, html, markdown
 from comflp.report.choices import choices
 from comflp.report.collect import Experiment, collect
@@ -52,13 +53,18 @@ def build(experiment: Experiment, title: str = "", note: str = "", metric: str =
     )
 
 
-def write(document: Document, out: str | Path) -> list[Path]:
-    """Write every form of a document into the directory ``out``; returns the paths."""
+def write(document: Document, out: str | Path, force: bool = False) -> list[Path]:
+    """Write every form of a document as the directory ``out``; returns the paths.
+
+    A report that is there is replaced as a whole, with ``force`` also one that somebody added files to
+    (:func:`comflp.replacing.check_replaceable`); anything else is a ComflpError.
+    """
     out = Path(out)
     files = {"report.html": html.page(document), "RESULTS.md": markdown.text(document)}
     files |= {f"figures/{figure.name}.svg": as_light(figure.svg) + "\n" for figure in document.every(Figure)}
     files |= {f"tables/{table.name}.csv": as_csv(table) for table in document.every(Table)}
-    for name, content in files.items():
-        write_text(out / name, content)
-    write_json(out / "report.json", as_json(document))
+    with atomic_directory(out, REPORT, force) as temporary:
+        for name, content in files.items():
+            write_text(temporary / name, content)
+        write_json(temporary / "report.json", as_json(document))
     return [*(out / name for name in files), out / "report.json"]

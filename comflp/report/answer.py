@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Sequence
 
-from comflp.report.choices import FINE_TUNED, PREDICTED, PRUNED, REPAIRED, VALID, Choice
+from comflp.report.choices import FINE_TUNED, PREDICTED, PRUNED, REPAIRED, VALID, Choice, is_test
 from comflp.report.collect import Experiment
 from comflp.report.rates import Rate
 from comflp.search.fine.bootstrap import Difference
@@ -65,7 +65,7 @@ def answer(experiment: Experiment, found: Sequence[Choice], max_increase: float)
     pruned = [choice for choice in found if not choice.is_deep]
     if not pruned:
         return None
-    sets = sorted({name for choice in pruned for name in choice.rates}, key=lambda name: (name != "dev", name == "test", name == VALID, name))
+    sets = sorted({name for choice in pruned for name in choice.rates}, key=lambda name: (name != "dev", is_test(name), name == VALID, name))
     both = [name for name in sets if deep is not None and name in deep.rates]
     if not sets:
         middle = (experiment.num_layers or 0) / 2
@@ -73,12 +73,12 @@ def answer(experiment: Experiment, found: Sequence[Choice], max_increase: float)
         return Answer(best, deep, max_increase, None, None, None)
     chosen_on = (both or sets)[0]
     rated = [choice for choice in pruned if chosen_on in choice.rates]
-    budget = deep.rates[chosen_on].value + max_increase if both else float("inf")
-    within = [choice for choice in rated if choice.rates[chosen_on].value <= budget]
+    budget = deep.rates[chosen_on].compared + max_increase if both else float("inf")
+    within = [choice for choice in rated if choice.rates[chosen_on].compared <= budget]
     if both and within:
-        best = min(within, key=lambda choice: (_size(choice), choice.rates[chosen_on].value))
+        best = min(within, key=lambda choice: (_size(choice), choice.rates[chosen_on].compared))
     else:
-        best = min(rated, key=lambda choice: choice.rates[chosen_on].value)
+        best = min(rated, key=lambda choice: choice.rates[chosen_on].compared)
     shown = [name for name in ("test", chosen_on) if name in best.rates and (not both or name in deep.rates)]
     return Answer(best, deep, max_increase, chosen_on, (shown or [chosen_on])[0], bool(within) if both else None,
                   tuple(_ties(best, rated, chosen_on)),
@@ -164,10 +164,13 @@ def warnings(experiment: Experiment, found: Sequence[Choice], given: Answer | No
     if deep is not None and deep.value > WEAK:
         said.append(f"The deep model itself has {deep.value:.2f}% {metric} on {given.shown_on}, above {WEAK:.0f}%. What is found on a model "
                     "that recognises so little may not hold for a better one: train the deep model further first.")
+    if any(rate.capped is not None and rate.capped < rate.value for choice in found for rate in choice.rates.values()):
+        said.append("Some models repeat themselves without end on an utterance. Rates count all that they write; models are chosen, and "
+                    "differences are given, with no utterance above 100%.")
     trained_on = any(choice.is_deep and choice.counts is not None for choice in found)
-    if given and given.choice.state == FINE_TUNED and not trained_on:
+    if given and given.choice.state == FINE_TUNED and given.choice.proposal is not None and not trained_on:
         said.append("The fine-tuned model was trained for longer than the deep one, which explains some of the difference between them. "
-                    "The first command below trains the deep model in the same way.")
+                    "Stage 5 with --proposals deep trains the deep model in the same way.")
     return said
 
 

@@ -25,6 +25,7 @@ _SIZE = (4.4, 3.1)
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "comflp",
+    "text.parse_math": False,
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": light("ink"),
@@ -128,7 +129,7 @@ def chart(name: str, series: Sequence[Series], x_label: str, y_label: str, descr
             points = [point for point in each.points if all(map(math.isfinite, point[:2]))]
             colour, face = light(each.colour), light(each.colour) if each.filled else light("page")
             values += [y for _, y, _ in points]
-            shown = {"color": colour, "markersize": 5, "markerfacecolor": face, "clip_on": False, "label": each.label if points else None}
+            shown = {"color": colour, "markersize": 5, "markerfacecolor": face, "clip_on": False, "label": _in_legend(each.label) if points else None}
             if each.line and points:
                 drawn = "steps-post" if each.line == "steps" else "default"
                 axes.plot(*zip(*(point[:2] for point in points)), linestyle="--" if each.line == "dashed" else "-", drawstyle=drawn,
@@ -166,6 +167,11 @@ def _scale(axes: Axes, values: Sequence[float]) -> None:
         axes.set_ylim(min(values) * 0.85, max(values) * 1.15)
     else:
         axes.set_ylim(0, max(values) * 1.08 if values and max(values) > 0 else None)
+
+
+def _in_legend(label: str) -> str:
+    """A label that matplotlib shows; it leaves out those that begin with an underscore."""
+    return f" {label}" if label.startswith("_") else label
 
 
 def _legend_below(canvas: _Canvas) -> None:

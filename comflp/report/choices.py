@@ -16,8 +16,18 @@ VALID = "valid"
 """The data set that stage 4 decodes."""
 DEEP, PREDICTED, PRUNED, REPAIRED, FINE_TUNED = "deep", "predicted", "pruned", "repaired", "fine-tuned"
 STATES = (DEEP, PREDICTED, PRUNED, REPAIRED, FINE_TUNED)
+_TEST = "test"
 _DRAWN = ("random", "reverse")
 """Lists of which nothing is chosen."""
+
+
+def is_test(data: str) -> bool:
+    """Whether a data set, or a decode of one with a tag, is the test set, by which nothing is chosen.
+
+    >>> is_test("test"), is_test("test_beam50"), is_test("dev")
+    (True, True, False)
+    """
+    return data.partition("_")[0] == _TEST
 
 
 @dataclass(frozen=True)

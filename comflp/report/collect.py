@@ -41,7 +41,7 @@ def collect(exp: str | Path, metric: str = "cer") -> Experiment:
         {measure: {stack: read_matrix(path) for stack, path in found.items()} for measure, found in paths.items()},
         {measure: read_json(next(iter(found.values())).with_suffix(".json")) for measure, found in paths.items() if found},
         lists,
-        tuple(_chosen(*found) for found in layout.names()),
+        tuple(_chosen(*found, metric) for found in layout.names()),
         tuple(reader.runs()),
         records,
         _optional(layout.deployment),
@@ -81,9 +81,16 @@ def _list(counts: LayerCounts, name: ListName, files: ListFiles, metric: str) ->
     return SearchList(counts, name, searched, ranked, repaired)
 
 
-def _chosen(_: LayerCounts, name: ProposalName, files: NamedFiles) -> Chosen:
-    proposal = read_proposal(files.proposal)
-    return Chosen(counts_of(proposal), name, proposal, read_json(files.proposal).get("error_rate"))
+def _chosen(_: LayerCounts, name: ProposalName, files: NamedFiles, metric: str) -> Chosen:
+    proposal, content = read_proposal(files.proposal), read_json(files.proposal)
+    return Chosen(counts_of(proposal), name, proposal, _of_metric(content, metric).get("error_rate"))
+
+
+def _of_metric(content: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
+    """What a file says, without its error rates where they are of another metric than what is shown."""
+    if content.get("metric", metric) == metric:
+        return content
+    return {key: value for key, value in content.items() if not key.endswith("error_rate")}
 
 
 class _Reader:
@@ -102,7 +109,8 @@ class _Reader:
     def _read(self, directory: Path) -> Model:
         size = sum(path.stat().st_size for path in _files(directory) if path.name not in ("README.md", "record.json"))
         found = decodes(directory)
-        scores, exported = ({name: read_json(path) for name, path in each.items()} for each in (found, exports(directory)))
+        scores = {name: read_json(path) for name, path in found.items()}
+        exported = {name: _of_metric(read_json(path), self.metric) for name, path in exports(directory).items()}
         rates = {name: read_rate(path.parent, scores[name], self.metric) for name, path in found.items()}
         facts = (_optional(directory / "record.json") or {}).get("facts", {})
         if "set" in facts and facts["metric"] == self.metric:  # its training's own, until stage 6 decodes it
@@ -131,6 +139,10 @@ class _Reader:
     def _run(self, result: Result, name: ProposalName | Start, settings: FineTuned | None) -> Run:
         anew = isinstance(result.start, Scratch)
         training = result.training(settings) if settings else result.directory / "none"
+        record = _optional(result.model(settings) / "record.json") if settings else None
+        log = _log(training / "train_log.csv")
+        if (record or {}).get("facts", {}).get("metric", self.metric) != self.metric:
+            log = [{key: value for key, value in row.items() if key != "valid_error_rate"} for row in log]
         return Run(
             LayerCounts({**self.none, **result.start.counts}) if anew else counts_of(result.start),
             name,
@@ -139,7 +151,7 @@ class _Reader:
             self.model(result.model(Pruned())),
             self.model(result.model(Repaired())),
             self.model(result.model(settings)) if settings else None,
-            _log(training / "train_log.csv"),
+            log,
             {epoch: read_matrix(path) for epoch, path in snapshots(training).items()},
         )
 
@@ -157,9 +169,9 @@ def _log(path: Path) -> list[dict[str, float]]:
 
 
 def _records(layout: Layout) -> list[tuple[str, Mapping[str, Any]]]:
-    found = []
+    found, reports = [], layout.reports()
     for path in sorted(layout.root.rglob("*record.json")):
-        if not path.is_relative_to(layout.report):
+        if not any(map(path.is_relative_to, reports)):
             record = read_record(path)
             refuse_changed(path.parent, record)
             found.append((str(path.relative_to(layout.root)), record))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Iterator, Sequence
 
 from comflp.report.answer import Answer
-from comflp.report.choices import FINE_TUNED, VALID, Choice
+from comflp.report.choices import FINE_TUNED, Choice, is_test
 from comflp.report.collect import Experiment
 from comflp.report.document import Commands, Part, Text
 from comflp.result_names import ProposalName
@@ -50,15 +50,20 @@ def _steps(experiment: Experiment, found: Sequence[Choice], given: Answer | None
     if choice.state == FINE_TUNED and not trained_on:
         yield ("Train the deep model in the same way, and compare again.",
                f"{recipe.run} --stage 5 --stop-stage 7 --finetune-prune {shlex.quote(str(choice.counts))} --proposals deep")
-    sets = [name for name in choice.rates if name != VALID]
-    if not sets:
+    scores = experiment.models[choice.path][2].scores
+    decoded = sorted(scores, key=lambda name: (not is_test(name), name))
+    if not decoded:
         yield "Decode what stage 5 made, and make this report again.", f"{recipe.run} --stage 6 --stop-stage 7"
         return
-    data = shlex.quote(f"data/{'test' if 'test' in sets else sets[0]}")
+    data, score = shlex.quote(f"data/{decoded[0]}"), scores[decoded[0]]
     model, exp = shlex.quote(f"{recipe.exp}/{choice.path}"), shlex.quote(recipe.exp)
     if len(experiment.stacks) < 2:
-        yield "Write it in the forms that devices read, checked on real utterances.", f"python steps/export.py --model {model} --data {data}"
-        if experiment.deployment is None and recipe.benchmarks:
+        usual = {"metric": "cer", "normaliser": "none"}
+        scored = "".join(f" --{name} {score[name]}" for name, value in usual.items() if score.get(name, value) != value)
+        yield ("Write it in the forms that devices read, checked on real utterances.",
+               f"python steps/export.py --model {model} --data {data}{scored}")
+        if not (choice.speed and choice.speed.measured) and recipe.benchmarks:
+            models = "" if choice.state == FINE_TUNED else f" --models {shlex.quote(f'deep {choice.path}')}"
             yield ("Measure speed and memory of the models on this machine.",
-                   f"python {recipe.benchmarks}/deploy.py --exp {exp} --data {data}")
-    yield ("Read the texts that it gets most wrong.", f"cat {model}/decode_{'test' if 'test' in sets else sets[0]}/worst.txt")
+                   f"python {recipe.benchmarks}/deploy.py --exp {exp} --data {data}{models}")
+    yield ("Read the texts that it gets most wrong.", f"cat {model}/decode_{shlex.quote(decoded[0])}/worst.txt")

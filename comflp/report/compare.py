@@ -53,8 +53,9 @@ def _names(experiments: Sequence[Experiment]) -> list[str]:
 
 
 def _data(found: Sequence[Sequence[Choice]]) -> str | None:
-    """The data set that most of the deep models were decoded on, test before others."""
+    """The data set that most of the deep models were decoded on, or else most models at all; test before others."""
     sets = [name for each in found for choice in each if choice.counts is None for name in choice.rates]
+    sets = sets or [name for each in found for choice in each for name in choice.rates]
     return max(sets, key=lambda name: (sets.count(name), name == "test", name != VALID), default=None)
 
 

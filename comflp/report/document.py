@@ -54,7 +54,9 @@ class Table:
 
     def records(self) -> list[dict[str, Any]]:
         """The rows as dicts of plain values."""
-        return [dict(pair for column, value in zip(self.columns, row) for pair in _fields(column.title, value)) for row in self.rows]
+        titles = [column.title for column in self.columns]  # an experiment may be called like another column
+        titles = [title if title not in titles[:number] else f"{title} ({number + 1})" for number, title in enumerate(titles)]
+        return [dict(pair for title, value in zip(titles, row) for pair in _fields(title, value)) for row in self.rows]
 
 
 @dataclass(frozen=True)

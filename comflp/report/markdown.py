@@ -14,7 +14,7 @@ def text(document: Document) -> str:
     parts += [f"> **{line}**" for line in document.warnings]
     parts += document.headline
     if document.note:
-        parts.append(f"> {document.note}")
+        parts.append("> " + document.note.replace("\n", "\n> "))
     if document.tiles:
         parts.append("\n".join(f"- {label}: {value}" + (f" ({detail})" if detail else "") for label, value, detail in document.tiles))
     parts.append("The same with figures to point at: [report.html](report.html). All numbers: [report.json](report.json).")

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
 from comflp.artifacts import read_text
-from comflp.scoring import utterances_errors
+from comflp.scoring import ErrorRate, utterances_errors
 from comflp.search.fine.bootstrap import Difference, difference, rate_interval
+from comflp.search.fine.evaluate import capped_counts
+
+_CAPPED = "capped_error_rate"
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Errors of each utterance. values: (n, 4) substitutions, deletions, insertions, hits. speakers: of each; none if not known."""
+    """Errors of each utterance, by which models are compared.
+
+    values: (n, 4) substitutions, deletions, insertions, hits; of models that write token by token with no utterance above
+    100%, as in fine search. speakers: of each; none if not known.
+    """
 
     utt_ids: tuple[str, ...]
     values: np.ndarray
     speakers: tuple[str, ...]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n,) units of the references."""
+        return self.values[:, [0, 1, 3]].sum(axis=1)
 
 
 @dataclass(frozen=True)
@@ -27,6 +39,7 @@ class Rate:
     """An error rate in percent. low, high: its 95% interval; None where the utterances' texts are not there any more.
 
     counts: errors of each utterance, where they are there; of a candidate of stage 4, ``from_deep`` is what was kept of them.
+    capped: the rate that the model is compared by, where that is another: with no utterance above 100%.
     """
 
     value: float
@@ -35,34 +48,47 @@ class Rate:
     num_utterances: int | None = None
     counts: Counts | None = field(default=None, repr=False, compare=False)
     from_deep: Difference | None = None
+    capped: float | None = None
+
+    @property
+    def compared(self) -> float:
+        """The rate, in percent, that models are compared and chosen by."""
+        return self.value if self.capped is None else self.capped
 
     def less_deep(self, deep: Rate) -> Difference | None:
         """This rate less the deep model's on the same utterances; None where that cannot be said."""
         return self.less(deep) or self.from_deep
 
     def less(self, reference: Rate) -> Difference | None:
-        """This rate less another on the same utterances; None where that cannot be said."""
+        """This rate less another on the same utterances; None where that cannot be said, such as of one utterance, or of
+        references that were brought to other texts."""
         own, other = self.counts, reference.counts
-        if own is None or other is None or own.utt_ids != other.utt_ids:
+        if own is None or other is None or own.utt_ids != other.utt_ids or len(own.utt_ids) < 2 or not np.array_equal(own.lengths, other.lengths):
             return None
         return difference(own.values, other.values, speakers=own.speakers)
 
 
 def read_rate(directory: Path, score: Mapping[str, Any], metric: str) -> Rate:
     """The error rate of a decode, with its interval where the texts lie beside score.json."""
-    counts = _read_counts(directory, metric)
-    low, high = rate_interval(counts.values, speakers=counts.speakers) if counts else (None, None)
-    return Rate(score.get(metric, score["error_rate"]), low, high, score.get("num_utterances"), counts)
+    counts, number, capped = _read_counts(directory, metric), score.get("num_utterances"), None
+    low, high = rate_interval(counts.values, speakers=counts.speakers) if counts and len(counts.utt_ids) > 1 else (None, None)
+    if score.get("ranked_by") == _CAPPED and counts:
+        counts = replace(counts, values=capped_counts(counts.values))
+        capped = ErrorRate(*counts.values.sum(axis=0).tolist()).rate
+    return Rate(score.get(metric, score["error_rate"]), low, high, number, counts, capped=capped)
 
 
 def ranked_rate(entry: Mapping[str, Any], ranked: Mapping[str, Any]) -> Rate:
     """The error rate of a candidate, or of the deep model, in the content of a ranked.json."""
     number, deep = ranked.get("num_utterances"), ranked.get("deep")
+    capped = entry.get(_CAPPED) if ranked.get("ranked_by") == _CAPPED else None
+    if number == 1:
+        return Rate(entry["error_rate"], num_utterances=number, capped=capped)
     from_deep = None
     if deep and entry.get("deep_difference_interval"):
         value = entry.get("deep_difference", entry["error_rate"] - deep["error_rate"])
         from_deep = Difference(value, *entry["deep_difference_interval"], number or 0)
-    return Rate(entry["error_rate"], *(entry.get("interval") or (None, None)), number, from_deep=from_deep)
+    return Rate(entry["error_rate"], *(entry.get("interval") or (None, None)), number, from_deep=from_deep, capped=capped)
 
 
 def _read_counts(directory: Path, metric: str) -> Counts | None:
@@ -72,7 +98,7 @@ def _read_counts(directory: Path, metric: str) -> Counts | None:
     references, hypotheses = (_texts(path) for path in paths)
     if not references or references.keys() != hypotheses.keys():
         return None
-    utt_ids = tuple(sorted(references))
+    utt_ids = tuple(references)
     errors = utterances_errors([references[i] for i in utt_ids], [hypotheses[i] for i in utt_ids], metric)
     values = np.array([(each.substitutions, each.deletions, each.insertions, each.hits) for each in errors])
     return Counts(utt_ids, values, _speakers(directory / "ref.trn", utt_ids))
@@ -83,12 +109,10 @@ def _texts(path: Path) -> dict[str, str]:
     return {key: text for key, _, text in (line.partition(" ") for line in lines if line)}
 
 
-def _speakers(path: Path, utt_ids: tuple[str, ...]) -> tuple[str, ...]:
-    """Who speaks each utterance, by the ends of the lines of a trn file, ``(<speaker>-<utt>)``; none where one is missing."""
-    lines = read_text(path).split("\n") if path.exists() else []
-    found = {}
-    for name in (line.rpartition("(")[2].removesuffix(")") for line in lines if line):
-        pieces = name.split("-")
-        for cut in range(1, len(pieces)):
-            found.setdefault("-".join(pieces[cut:]), "-".join(pieces[:cut]))
-    return tuple(found[i] for i in utt_ids) if all(i in found for i in utt_ids) else ()
+def _speakers(path: Path, utt_ids: Sequence[str]) -> tuple[str, ...]:
+    """Who speaks each utterance, by the lines of a trn file in the same order, ``<text> (<speaker>-<utt>)``; none where they are others."""
+    lines = [line for line in read_text(path).split("\n") if line] if path.exists() else []
+    ends = [f"-{utt_id})" for utt_id in utt_ids]
+    if len(lines) != len(ends) or not all(map(str.endswith, lines, ends)):
+        return ()
+    return tuple(line.removesuffix(end).rpartition(" ")[2].removeprefix("(") for line, end in zip(lines, ends))

@@ -126,7 +126,7 @@ class RankedFiles:
     def write(self, result: FineSearchResult) -> str:
         """Write the ranking and the proposals, then their records; returns a line that says so."""
         entry, outputs = self._entry, {record: [] for record in self._stages}
-        key = "capped_error_rate" if result.evaluation.capped else "error_rate"
+        key = result.evaluation.ranked_by
         ranked = {"name": str(entry.name), "measure": entry.measure, **result.as_json(), **entry.details()}
         write_json(self._list.ranked, ranked)
         outputs[self._list.ranked_record].append(self._list.ranked)

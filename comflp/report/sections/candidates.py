@@ -52,7 +52,7 @@ def _table(experiment: Experiment, counts: LayerCounts, metric: str) -> Table:
     if deep is not None:
         rows.append(("Deep model", deep, None, None, None, None, None))
     found = [entry for entry in experiment.lists_of(counts) if entry.results and not entry.name.reverse]
-    for entry in sorted(found, key=lambda entry: entry.rates[0]):
+    for entry in sorted(found, key=_best_compared):
         best = entry.results[0]
         others = [less for result in entry.results[1:] if (less := less_best(entry, result)) is not None and less.tied]
         needed = [less.utterances_to_tell for less in others if less.utterances_to_tell]
@@ -61,6 +61,11 @@ def _table(experiment: Experiment, counts: LayerCounts, metric: str) -> Table:
                      sum(entry.rates) / len(entry.rates), len(entry.rates), len(others) if len(entry.rates) > 1 else None,
                      min(needed, default=None)))
     return Table(f"searches_{counts.directory}", columns, rows, f"{counts} layers removed", strong=(0,) if deep else ())
+
+
+def _best_compared(entry: SearchList) -> float:
+    """The rate by which a list's best was ranked."""
+    return ranked_rate(entry.results[0], entry.ranked).compared
 
 
 def _deep(experiment: Experiment) -> Rate | None:
@@ -93,7 +98,7 @@ def _grid(experiment: Experiment, decoded: list[LayerCounts], metric: str) -> li
     if len(experiment.stacks) != 2:
         return []
     first, second = experiment.stacks
-    rates = {(counts.get(first, 0), counts.get(second, 0)): min(min(entry.rates) for entry in experiment.lists_of(counts) if entry.rates)
+    rates = {(counts.get(first, 0), counts.get(second, 0)): min((entry for entry in experiment.lists_of(counts) if entry.rates), key=_best_compared).rates[0]
              for counts in decoded}
     deep = _deep(experiment)
     if deep is not None:

@@ -8,7 +8,7 @@ from comflp.experiment import counts_of
 from comflp.proposal import Proposal
 from comflp.report.answer import Answer
 from comflp.report.charts import Series, chart
-from comflp.report.choices import DEEP, FINE_TUNED, PRUNED, REPAIRED, VALID, Choice, of_candidates
+from comflp.report.choices import DEEP, FINE_TUNED, PRUNED, REPAIRED, VALID, Choice, is_test, of_candidates
 from comflp.report.collect import Experiment
 from comflp.report.document import Column, Figure, Part, Switch, Table
 from comflp.report.drawings import strips
@@ -34,7 +34,7 @@ def _states(found: Sequence[Choice], given: Answer, metric: str) -> list[Part]:
     sets = list(dict.fromkeys(name for choice in same for name in choice.rates))
     if not sets:
         return []
-    missing = [state for state in (PRUNED, REPAIRED, FINE_TUNED) if not any(choice.state == state and choice.rates for choice in same)]
+    missing = [state for state in (PRUNED, REPAIRED, FINE_TUNED) if not any(choice.state == state and choice.rates and not choice.is_deep for choice in same)]
     rows = [(choice.label if choice.is_deep else choice.state.capitalize(), *(choice.rates.get(name) for name in sets)) for choice in same]
     rows += [(f"{state.capitalize()}: not measured", *(None for _ in sets)) for state in missing if given.choice.proposal is not None]
     strong = [number for number, choice in enumerate(same) if choice is given.choice]
@@ -53,8 +53,9 @@ def _is_state_of(choice: Choice, recommended: Choice) -> bool:
 def _curve(experiment: Experiment, found: Sequence[Choice], metric: str) -> list[Part]:
     """Error rate against what a model costs, on the axis that the reader chooses; candidates by stage 4 and models by stage 6."""
     sets = {name for choice in found if not choice.is_deep for name in choice.rates}
-    on = "dev" if "dev" in sets else next(iter(sorted(sets - {VALID, "test"})), None)
-    candidates = {proposal: rate.value for entry in experiment.lists for proposal, rate in of_candidates(entry).items()}
+    on = "dev" if "dev" in sets else next(iter(sorted(name for name in sets if name != VALID and not is_test(name))), None)
+    by_state = sorted(experiment.lists, key=lambda entry: entry.repaired)  # of layers that were decoded in both states the repaired model
+    candidates = {proposal: rate.value for entry in by_state for proposal, rate in of_candidates(entry).items()}
     points: list[tuple[str, str, str, Choice | None, Proposal | None, float]] = []
     for choice in found:
         for name in (on, VALID):

@@ -71,7 +71,8 @@ def decoding_seconds(entry: SearchList) -> float | None:
 
 
 def layer_runs(entry: SearchList) -> tuple[int | None, int | None]:
-    """Layer runs of decoding a list: each model by itself, and with shared prefixes; None where they are not counted so."""
+    """Layer runs of decoding a list: each model by itself, and with shared prefixes, which repaired models do not have;
+    None where they are not counted so."""
     ranked = entry.ranked
     if "search_cost" in ranked:
         return None, ranked["search_cost"]["layer_runs"]
@@ -79,7 +80,8 @@ def layer_runs(entry: SearchList) -> tuple[int | None, int | None]:
     if "num_batches" not in ranked or not all(hasattr(proposal, "kept") for proposal in proposals):
         return None, None
     alone = sum(len(proposal.kept) for proposal in proposals)
-    return alone * ranked["num_batches"], PrefixTree(proposals, lambda proposal: proposal.kept).num_prefixes * ranked["num_batches"]
+    shared = alone if entry.repaired else PrefixTree(proposals, lambda proposal: proposal.kept).num_prefixes
+    return alone * ranked["num_batches"], shared * ranked["num_batches"]
 
 
 def _search(entry: SearchList) -> tuple:

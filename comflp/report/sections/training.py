@@ -24,8 +24,9 @@ def section(experiment: Experiment, metric: str) -> Section:
     rows = []
     for counts in everything:
         logged = [run for run in runs_of(experiment, counts) if run.log]
-        if logged:
-            parts.append(_curves(counts, logged, metric))
+        rated = [run for run in logged if "valid_error_rate" in run.log[0]]
+        if rated:
+            parts.append(_curves(counts, rated, metric))
         rows += [(str(counts), label(run.name, run.settings), int(row["epoch"]), row.get("valid_error_rate"), row.get("train_loss"),
                   row.get("valid_loss"), row.get("learning_rate"), row.get("seconds")) for run in logged for row in run.log]
     unfinished = [f"{label(run.name, run.settings)} (N={run.counts}, {len(run.log)} epochs)" for run in experiment.runs

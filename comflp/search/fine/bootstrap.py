@@ -67,15 +67,16 @@ def difference(counts: np.ndarray, reference: np.ndarray, seed: int = 0, speaker
 
 
 def difference_intervals(
-    counts: np.ndarray, reference: np.ndarray, seed: int, speakers: Sequence[str] = ()
+    counts: np.ndarray, reference: np.ndarray, seed: int, speakers: Sequence[str] = (), tried: np.ndarray | None = None
 ) -> list[tuple[float, float]]:
     """Interval of each candidate's error rate less the reference's, in percentage points, at 95%.
 
     counts: (K, n, 4) substitutions, deletions, insertions and hits of K candidates on n utterances.
-        An utterance of zeros was not tried, and is left out of that candidate's comparison.
     reference: (n, 4), the candidate to compare with, tried on all of them.
     seed: seed for the resampling. Utterances are drawn with replacement, the same draws for all candidates.
     speakers: who speaks each utterance; from FEWEST_SPEAKERS on, speakers are drawn with all their utterances.
+    tried: (K, n) bool, whether each candidate was tried on each utterance; what it was not tried on is left out of its
+        comparison. None: on all.
 
     An interval that holds 0 means that the utterances do not tell the two apart.
 
@@ -85,7 +86,9 @@ def difference_intervals(
     """
     rng = np.random.default_rng(seed)
     lengths = counts[:, :, [0, 1, 3]].sum(axis=2).T.astype(np.float64)
-    differences = (counts[:, :, :3].sum(axis=2) - reference[:, :3].sum(axis=1)).T * (lengths > 0)
+    differences = (counts[:, :, :3].sum(axis=2) - reference[:, :3].sum(axis=1)).T
+    if tried is not None:
+        differences = differences * tried.T
     if len(set(speakers)) >= FEWEST_SPEAKERS:
         of_speaker = np.unique(speakers, return_inverse=True)[1]
         lengths, differences = (_summed(values, of_speaker) for values in (lengths, differences))

@@ -69,6 +69,11 @@ class Evaluation:
         """The same with no utterance above 100%: what a model that repeats itself for ever on one of them cannot decide."""
         return ErrorRate(*capped_counts(self.counts[proposal]).sum(axis=0).tolist())
 
+    @property
+    def ranked_by(self) -> str:
+        """What proposals are compared by: ``error_rate`` or ``capped_error_rate``."""
+        return "capped_error_rate" if self.capped else "error_rate"
+
     def ranking_rate(self, proposal: Proposal) -> float:
         """The rate, in percent, that proposals are compared by: capped for models that write token by token."""
         return ErrorRate(*self.ranking_counts(proposal).sum(axis=0).tolist()).rate
@@ -77,9 +82,13 @@ class Evaluation:
         """(n, 4) the counts of that rate."""
         return capped_counts(self.counts[proposal]) if self.capped else self.counts[proposal]
 
+    def tried(self, proposal: Proposal) -> np.ndarray:
+        """(n,) bool: the utterances that the proposal was tried on."""
+        return np.array([utt_id in self.texts[proposal] for utt_id in self.utt_ids])
+
     def ranking_difference(self, proposal: Proposal, reference: Proposal) -> float:
         """That rate of a proposal less another's that was not dropped, on the utterances that the proposal was tried on."""
-        tried = self.counts[proposal].any(axis=1)
+        tried = self.tried(proposal)
         rates = (ErrorRate(*self.ranking_counts(each)[tried].sum(axis=0).tolist()).rate for each in (proposal, reference))
         return next(rates) - next(rates)
 
@@ -88,7 +97,8 @@ class Evaluation:
     ) -> list[tuple[float, float]]:
         """95% interval of each proposal's error rate less the reference's, in percentage points (paired bootstrap)."""
         counts = np.stack([self.ranking_counts(proposal) for proposal in proposals])
-        return difference_intervals(counts, self.ranking_counts(reference), seed, self.speakers)
+        tried = np.stack([self.tried(proposal) for proposal in proposals])
+        return difference_intervals(counts, self.ranking_counts(reference), seed, self.speakers, tried)
 
 
 def capped_counts(counts: np.ndarray) -> np.ndarray:

@@ -80,6 +80,7 @@ class FineSearchResult:
         return {
             "metric": self.evaluation.metric,
             "normaliser": self.evaluation.normaliser,
+            "ranked_by": self.evaluation.ranked_by,
             "num_layers": best.num_layers,
             "num_prune": best.num_removed,
             "num_utterances": len(self.evaluation.utt_ids),
