@@ -6,6 +6,7 @@
 #   local/evidence.sh --corpus DIR --parts noise        one of them
 set -euo pipefail
 called_from=$PWD
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # options

@@ -4,6 +4,7 @@
 # run goes on from where it was.
 set -euo pipefail
 called_from=$PWD
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # options
