@@ -173,7 +173,8 @@ searched_proposals() { echo "scratch dc_fine"; }
 """
 
 
-@pytest.mark.parametrize("text, counts", [("4,6 8:10", "4 6 8 9 10"), ("encoder=1+decoder=0,2 decoder=1", "encoder=1+decoder=0,2 decoder=1"), ("6", "6"), ("x", "x")])
+@pytest.mark.parametrize("text, counts", [("4,6 8:10", "4 6 8 9 10"), ("6", "6"), ("x", "x"),
+                                          ("encoder=1+decoder=0,2 decoder=1", "encoder=1+decoder=0,2 decoder=1")])
 def test_numbers_of_layers_are_taken_one_by_one(recipe, text, counts):
     assert in_bash(recipe, f'{COUNTS} each_count "{text}"').stdout.split() == counts.split()
 

@@ -216,8 +216,8 @@ def test_an_option_may_have_any_name(script):
     assert "[name]" not in call(script, "--help").stdout
 
 
-@pytest.mark.parametrize("words", [("--num-nodes", "two"), ("--node-rank", "1"), ("--num-nodes", "2", "--node-rank", "x"), ("--num-nodes", "2", "--node-rank", "2"),
-                                   ("--num-nodes", "0")])
+@pytest.mark.parametrize("words", [("--num-nodes", "two"), ("--node-rank", "1"), ("--num-nodes", "2", "--node-rank", "x"),
+                                   ("--num-nodes", "2", "--node-rank", "2"), ("--num-nodes", "0")])
 def test_nodes_are_numbers(script, words):
     script.write_text(f"#!/usr/bin/env bash\n# Names.\nset -euo pipefail\ncalled_from=$PWD\n{NAMES}")
     done = call(script, *words)
