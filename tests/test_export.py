@@ -95,6 +95,21 @@ def test_weights_beside_a_graph_stay_with_it(traced, make_data, tmp_path, monkey
     assert size["int8"] < size["onnx"]
 
 
+def test_the_size_of_a_graph_is_that_of_its_weights(monkeypatch, tmp_path):
+    """protobuf cannot say the size of a whole graph above 2 GiB, and raises."""
+    onnx = pytest.importorskip("onnx")
+
+    def too_large(self):
+        raise RuntimeError("Failed to serialize proto")
+
+    weight = onnx.numpy_helper.from_array(np.ones(5000, dtype=np.float32), "weight")
+    monkeypatch.setattr(onnx_files, "ONE_FILE_BYTES", 10_000)
+    monkeypatch.setattr(onnx.ModelProto, "ByteSize", too_large)
+    graph = onnx.helper.make_model(onnx.helper.make_graph([], "weights", [], [], initializer=[weight]))
+    onnx_files.save(graph, tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx.data").stat().st_size == 20_000
+
+
 def test_int8_weights_are_of_7_bits(traced, tmp_path):
     """Sums of two products of 8 bits overflow the 16 bits that processors without VNNI have for them."""
     onnx = pytest.importorskip("onnx")
