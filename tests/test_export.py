@@ -137,7 +137,7 @@ def test_int8_directory_keeps_weights_within_half_a_step_and_loads_the_same(mode
     assert stored[name].dtype == torch.int8
     assert ((stored[name].float() * scales[:, None] - weight).abs() <= scales[:, None] / 2 + 1e-7).all()
 
-    recognizer, at_once = recognition.load(tmp_path / "int8"), recognition.of_model(int8_torch.quantized(model), "torch_int8")
+    recognizer, at_once = recognition.load(tmp_path / "int8"), recognition.of_model(int8_torch.quantized(model))
     assert (recognizer.format, recognizer.num_parameters) == ("torch_int8", model.num_parameters)
     waveform = waveforms(make_data(1), model.sample_rate)[0]
     torch.testing.assert_close(recognizer.logits(waveform), at_once.logits(waveform), rtol=1e-3, atol=1e-3)

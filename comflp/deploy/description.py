@@ -42,6 +42,7 @@ def describe(model: LayeredModel, form: str, **more: Any) -> dict[str, Any]:
         about |= {
             "samples_per_frame": samples_per_frame(model),
             "minimum_samples": minimum_samples(model),
+            **({} if model.longest is None else {"longest": model.longest}),
             "tokenizer": _TOKENIZERS.get(type(model.tokenizer)),
             "vocab_size": model.tokenizer.vocab_size,
         }

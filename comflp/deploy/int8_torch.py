@@ -139,10 +139,3 @@ def load_int8(directory: Path) -> LayeredModel:
                 (Path(temporary) / file.name).write_bytes(file.read_bytes())
         safetensors.torch.save_file(expanded, Path(temporary) / WEIGHTS, metadata={"format": "pt"})
         return quantized(comflp.models.load(temporary))
-
-
-def weight_count(model: torch.nn.Module) -> int:
-    """Scalar weights of a model, those of quantised layers included, which are no parameters to PyTorch."""
-    quantised = [module for module in model.modules() if isinstance(module, torch.ao.nn.quantized.dynamic.Linear)]
-    packed = sum(module.weight().numel() + (0 if module.bias() is None else module.bias().numel()) for module in quantised)
-    return packed + sum(parameter.numel() for parameter in model.parameters())
