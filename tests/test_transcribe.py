@@ -1,6 +1,10 @@
 """comflp transcribe: any rate, any length, any model directory; clear errors for what is no audio."""
 
 import dataclasses
+import os
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -38,6 +42,15 @@ def test_any_rate_and_channels(recipe, tmp_path, capsys):
     soundfile.write(tmp_path / "stereo.flac", np.stack([samples, samples], axis=1), rate * 2)
     assert main(["transcribe", str(directory), str(tmp_path / "stereo.flac")]) == 0
     assert capsys.readouterr().out.startswith(f"{tmp_path / 'stereo.flac'}\t")
+
+
+def test_a_name_that_is_no_utf8_is_printed_as_it_is(recipe):
+    directory, data, texts = recipe
+    odd, utterance = os.fsencode(directory.parent) + b"/caf\xe9.wav", data.utterances[0]
+    shutil.copyfile(utterance.wav, odd)
+    done = subprocess.run([sys.executable, "-m", "comflp", "transcribe", str(directory), odd], capture_output=True,
+                          env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"})
+    assert (done.returncode, done.stdout) == (0, odd + f"\t{texts[utterance.utt_id]}\n".encode()), done.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"this is a letter, not speech"])
