@@ -21,6 +21,7 @@ from comflp.deploy.export import export
 from comflp.deploy.formats import FORMATS, formats_of, refuse
 from comflp.deploy.graph_edits import set_metadata
 from comflp.errors import ComflpError
+from comflp.models.transformers.window import with_window
 from comflp.report.collect import Experiment, Model
 from comflp.report.document import Table
 from comflp.report.sections import deployment
@@ -183,6 +184,20 @@ def test_a_format_that_a_family_cannot_have_is_refused_by_name_before_any_work(t
     assert not (tmp_path / "out").exists()
 
 
+def test_a_shortened_window_is_refused_where_the_runtime_gives_another(tmp_path):
+    from fixtures.whisper import make_whisper
+
+    model = comflp.models.load(make_whisper(tmp_path / "m", encoder_layers=1, decoder_layers=1, window=30, positions=16), language="it")
+    for name in ("onnx", "onnx_int8", "ctranslate2", "sherpa-onnx", "torch_int8"):
+        refuse(model, FORMATS[name])
+    shortened = with_window(model, 10)
+    for name in ("onnx", "onnx_int8", "ctranslate2"):
+        with pytest.raises(ComflpError, match=f"a whisper model cannot be exported as {name}: what reads it gives windows of 30 s, and .* of 10 s"):
+            refuse(shortened, FORMATS[name])
+    for name in ("sherpa-onnx", "torch_int8"):
+        refuse(shortened, FORMATS[name])
+
+
 def test_sherpa_scales_waveforms_so_that_a_model_that_does_not_is_refused(tmp_path):
     from fixtures.models import make_model as make_transformers_model
 
@@ -202,7 +217,7 @@ def test_unknown_runtimes_and_precisions_are_named(model, tmp_path):
         export(model, tmp_path, [FORMATS["onnx_int8_static"]])
 
 
-@pytest.mark.parametrize("family, batches", [("wav2vec2", True), ("wavlm", True), ("sew", False), ("wav2vec2-conformer", False)])
+@pytest.mark.parametrize("family, batches", [("wav2vec2", True), ("wavlm", True), ("data2vec-audio", False), ("sew", False), ("wav2vec2-conformer", False)])
 def test_families_whose_parts_read_padding_take_one_utterance_at_a_time(tmp_path, family, batches):
     from fixtures.models import make_model as make_transformers_model
 
