@@ -7,6 +7,7 @@ from difflib import SequenceMatcher
 import numpy as np
 import pytest
 import safetensors.torch
+import soundfile
 import torch
 from fixtures.exported import speech
 from fixtures.in_process import call
@@ -14,9 +15,11 @@ from fixtures.in_process import call
 import comflp.models
 from comflp.artifacts import read_json
 from comflp.data.audio import read_audio
+from comflp.data.utterance import Utterance
 from comflp.deploy import description, int8_torch, onnx_files, recognition, weights
 from comflp.deploy.ctc_graphs import takes_batches
 from comflp.deploy.ctc_onnx import for_sherpa, write_ctc
+from comflp.deploy import export as exporting
 from comflp.deploy.export import export
 from comflp.deploy.formats import FORMATS, formats_of, refuse
 from comflp.deploy.graph_edits import set_metadata
@@ -128,6 +131,25 @@ def test_sherpa_onnx_reads_a_model_of_another_rate(traced, tmp_path):
     found, own = recognition.load(tmp_path / "sherpa-onnx", num_threads=1), recognition.of_model(model)
     alike = [SequenceMatcher(None, found.text(waveform), own.text(waveform)).ratio() for waveform in speech(20, rate=model.sample_rate)]
     assert np.mean(alike) > 0.6  # random weights hear what two resamplings leave out near half the rate
+
+
+def test_static_int8_is_calibrated_at_the_rate_of_the_graph_and_on_audio_of_any_length(traced, tmp_path, monkeypatch):
+    """sherpa-onnx's graph takes 16 kHz of a model at 8 kHz."""
+    model, directory = traced
+    soundfile.write(tmp_path / "click.wav", np.full(10, 0.5), model.sample_rate)
+    soundfile.write(tmp_path / "second.wav", speech(1, (1, 1.01), model.sample_rate)[0][: model.sample_rate], model.sample_rate)
+    calibration = [Utterance(name, str(tmp_path / f"{name}.wav"), "", "", 1.0) for name in ("click", "second")]
+    monkeypatch.setattr(exporting, "write_ctc", lambda model, target: shutil.copytree(directory, target))
+    convert, heard = weights.convert, []
+
+    def watched(source, target, name, precision, inputs):
+        heard.extend(given["waveforms"].shape[1] for given in inputs)
+        return convert(source, target, name, precision, inputs)
+
+    monkeypatch.setattr(weights, "convert", watched)
+    export(model, tmp_path, [FORMATS["onnx_int8_static"], FORMATS["sherpa-onnx_int8_static"]], calibration=calibration)
+    minimum = description.minimum_samples(model)
+    assert heard == [minimum, model.sample_rate, 2 * minimum, 16000]
 
 
 def test_int8_directory_keeps_weights_within_half_a_step_and_loads_the_same(model, make_data, tmp_path):

@@ -22,7 +22,7 @@ from comflp.deploy import recognition, weights
 from comflp.deploy.ctc_onnx import for_sherpa, write_ctc
 from comflp.deploy.ctranslate2_files import write_ctranslate2
 from comflp.deploy.description import DESCRIPTION, files_of
-from comflp.deploy.formats import Format, reads, refuse
+from comflp.deploy.formats import SHERPA_RATE, Format, reads, refuse
 from comflp.deploy.int8_torch import save_int8
 from comflp.deploy.measuring import measure, recognise
 from comflp.deploy.whisper_onnx import write_whisper
@@ -91,7 +91,7 @@ def _write(
         _write_plain(model, form.runtime, temporary / form.runtime, plain, temporary)
     source = plain[form.runtime]
     heard = calibration if form.precision == "int8_static" else ()
-    inputs = [_inputs(read_audio(utterance, model.sample_rate), read_json(source / DESCRIPTION)) for utterance in heard]
+    inputs = [_inputs(utterance, read_json(source / DESCRIPTION)) for utterance in heard]
     return weights.convert(source, directory, form.name, form.precision, inputs)
 
 
@@ -108,8 +108,11 @@ def _write_plain(model: LayeredModel, runtime: str, directory: Path, plain: dict
     plain[runtime] = directory
 
 
-def _inputs(waveform: np.ndarray, about: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The inputs of a graph of waveforms for one utterance."""
+def _inputs(utterance: Utterance, about: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The inputs of a graph of waveforms for one utterance, at the rate that the graph takes; short ones are filled up as in recognition."""
+    rate = SHERPA_RATE if about["format"] == "sherpa-onnx" else about["sample_rate"]
+    waveform = read_audio(utterance, rate)
+    waveform = np.pad(waveform, (0, max(about["minimum_samples"] * rate // about["sample_rate"] - len(waveform), 0)))
     return {"waveforms": waveform[None], **({"num_samples": np.array([len(waveform)])} if about["batch"] else {})}
 
 
