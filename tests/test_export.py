@@ -25,6 +25,7 @@ from comflp.deploy.formats import FORMATS, formats_of, refuse
 from comflp.deploy.graph_edits import set_metadata
 from comflp.errors import ComflpError
 from comflp.models.transformers.window import with_window
+from comflp.replacing import MODEL, write_mark
 from comflp.report.collect import Experiment, Model
 from comflp.report.document import Table
 from comflp.report.sections import deployment
@@ -139,7 +140,7 @@ def test_static_int8_is_calibrated_at_the_rate_of_the_graph_and_on_audio_of_any_
     soundfile.write(tmp_path / "click.wav", np.full(10, 0.5), model.sample_rate)
     soundfile.write(tmp_path / "second.wav", speech(1, (1, 1.01), model.sample_rate)[0][: model.sample_rate], model.sample_rate)
     calibration = [Utterance(name, str(tmp_path / f"{name}.wav"), "", "", 1.0) for name in ("click", "second")]
-    monkeypatch.setattr(exporting, "write_ctc", lambda model, target: shutil.copytree(directory, target))
+    monkeypatch.setattr(exporting, "write_ctc", lambda model, target, force: shutil.copytree(directory, target))
     convert, heard = weights.convert, []
 
     def watched(source, target, name, precision, inputs):
@@ -147,7 +148,12 @@ def test_static_int8_is_calibrated_at_the_rate_of_the_graph_and_on_audio_of_any_
         return convert(source, target, name, precision, inputs)
 
     monkeypatch.setattr(weights, "convert", watched)
-    export(model, tmp_path, [FORMATS["onnx_int8_static"], FORMATS["sherpa-onnx_int8_static"]], calibration=calibration)
+    forms = [FORMATS[name] for name in ("onnx_int8_static", "sherpa-onnx", "sherpa-onnx_int8_static")]
+    for form in forms:  # somebody's files in the way
+        (tmp_path / form.name).mkdir()
+        write_mark(tmp_path / form.name, MODEL)
+        (tmp_path / form.name / "notes.txt").write_text("heard well")
+    export(model, tmp_path, forms, calibration=calibration, force=True)
     minimum = description.minimum_samples(model)
     assert heard == [minimum, model.sample_rate, 2 * minimum, 16000]
 

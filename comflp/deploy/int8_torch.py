@@ -91,14 +91,15 @@ def quantized(model: LayeredModel) -> LayeredModel:
     return made
 
 
-def save_int8(model: LayeredModel, directory: str | Path) -> None:
+def save_int8(model: LayeredModel, directory: str | Path, force: bool = False) -> None:
     """Write ``model`` (in float) as a directory whose Linear weights take one byte each. It is loaded, and recognises noise, before it is there.
 
+    force: as :func:`comflp.artifacts.atomic_directory` takes it.
     Raises ComflpError for models whose weights do not lie in one model.safetensors, and for those that do not run with int8 weights.
     """
     names = {f"{name}.weight" for name in int8_layers(model)}
     names |= {name.partition(".")[2] for name in names if name.startswith("model.")}  # transformers saves without it
-    with atomic_directory(directory) as temporary:
+    with atomic_directory(directory, force=force) as temporary:
         model.save(temporary)
         if not (temporary / WEIGHTS).exists():
             raise ComflpError(f"int8 is not supported for a {model.family} model: its directory has no {WEIGHTS}")
