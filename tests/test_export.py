@@ -143,9 +143,9 @@ def test_static_int8_is_calibrated_at_the_rate_of_the_graph_and_on_audio_of_any_
     monkeypatch.setattr(exporting, "write_ctc", lambda model, target, force: shutil.copytree(directory, target))
     convert, heard = weights.convert, []
 
-    def watched(source, target, name, precision, inputs):
+    def watched(source, target, name, precision, inputs, force):
         heard.extend(given["waveforms"].shape[1] for given in inputs)
-        return convert(source, target, name, precision, inputs)
+        return convert(source, target, name, precision, inputs, force)
 
     monkeypatch.setattr(weights, "convert", watched)
     forms = [FORMATS[name] for name in ("onnx_int8_static", "sherpa-onnx", "sherpa-onnx_int8_static")]

@@ -8,12 +8,13 @@ from typing import Any, Mapping
 import torch
 
 from comflp.errors import ComflpError
+from comflp.models.directory import EXPORT
 from comflp.models.layered import LayeredModel
 from comflp.models.own.tokenizer import SentencePieceTokenizer
 from comflp.models.transformers.processor import ProcessorTokenizer
 from comflp.stacks import depths_of
 
-DESCRIPTION = "export.json"
+DESCRIPTION = EXPORT
 NOT_OF_THE_EXPORT = ("hyp", "record.json", "README.md")
 """Files in an export's directory that no runtime reads."""
 

@@ -101,6 +101,7 @@ def save_int8(model: LayeredModel, directory: str | Path, force: bool = False) -
     names |= {name.partition(".")[2] for name in names if name.startswith("model.")}  # transformers saves without it
     with atomic_directory(directory, force=force) as temporary:
         model.save(temporary)
+        (temporary / "README.md").unlink(missing_ok=True)  # which says how the float directory is loaded
         if not (temporary / WEIGHTS).exists():
             raise ComflpError(f"int8 is not supported for a {model.family} model: its directory has no {WEIGHTS}")
         tensors = {}
