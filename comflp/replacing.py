@@ -76,6 +76,12 @@ def write_mark(directory: Path, kind: Kind) -> list[Path]:
     return [*files, directory / MARK]
 
 
+def written_files(directory: Path) -> list[str] | None:
+    """The files that were written into a directory, by its mark; None where it has none."""
+    mark = _read_mark(directory)
+    return None if mark is None else list(mark["files"])
+
+
 def marked(root: Path, kind: Kind) -> list[Path]:
     """The directories of a kind below ``root``, by their marks."""
     return [path.parent for path in sorted(root.rglob(MARK)) if (_read_mark(path.parent) or {}).get("kind") == kind.name]

@@ -70,7 +70,7 @@ def main():
         print(f"wrote {directory}: {about['megabytes']:.1f} MB{rates}, {about['same_texts']} of {about['num_utterances']} texts the same")
 
     model = comflp.models.load(source, trust_hyperparams=options.trust_hyperparams)
-    export(model, out, wanted, Check(tuple(data), options.metric, options.normaliser), tuple(calibration), done)
+    export(model, out, wanted, Check(tuple(data), options.metric, options.normaliser), tuple(calibration), done, options.force)
 
 
 run(main)

@@ -7,6 +7,7 @@ from difflib import SequenceMatcher
 import numpy as np
 import pytest
 import safetensors.torch
+import soundfile
 import torch
 from fixtures.exported import speech
 from fixtures.in_process import call
@@ -14,13 +15,17 @@ from fixtures.in_process import call
 import comflp.models
 from comflp.artifacts import read_json
 from comflp.data.audio import read_audio
+from comflp.data.utterance import Utterance
 from comflp.deploy import description, int8_torch, onnx_files, recognition, weights
 from comflp.deploy.ctc_graphs import takes_batches
 from comflp.deploy.ctc_onnx import for_sherpa, write_ctc
+from comflp.deploy import export as exporting
 from comflp.deploy.export import export
 from comflp.deploy.formats import FORMATS, formats_of, refuse
 from comflp.deploy.graph_edits import set_metadata
 from comflp.errors import ComflpError
+from comflp.models.transformers.window import with_window
+from comflp.replacing import MODEL, write_mark
 from comflp.report.collect import Experiment, Model
 from comflp.report.document import Table
 from comflp.report.sections import deployment
@@ -95,6 +100,21 @@ def test_weights_beside_a_graph_stay_with_it(traced, make_data, tmp_path, monkey
     assert size["int8"] < size["onnx"]
 
 
+def test_the_size_of_a_graph_is_that_of_its_weights(monkeypatch, tmp_path):
+    """protobuf cannot say the size of a whole graph above 2 GiB, and raises."""
+    onnx = pytest.importorskip("onnx")
+
+    def too_large(self):
+        raise RuntimeError("Failed to serialize proto")
+
+    weight = onnx.numpy_helper.from_array(np.ones(5000, dtype=np.float32), "weight")
+    monkeypatch.setattr(onnx_files, "ONE_FILE_BYTES", 10_000)
+    monkeypatch.setattr(onnx.ModelProto, "ByteSize", too_large)
+    graph = onnx.helper.make_model(onnx.helper.make_graph([], "weights", [], [], initializer=[weight]))
+    onnx_files.save(graph, tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx.data").stat().st_size == 20_000
+
+
 def test_int8_weights_are_of_7_bits(traced, tmp_path):
     """Sums of two products of 8 bits overflow the 16 bits that processors without VNNI have for them."""
     onnx = pytest.importorskip("onnx")
@@ -114,6 +134,30 @@ def test_sherpa_onnx_reads_a_model_of_another_rate(traced, tmp_path):
     assert np.mean(alike) > 0.6  # random weights hear what two resamplings leave out near half the rate
 
 
+def test_static_int8_is_calibrated_at_the_rate_of_the_graph_and_on_audio_of_any_length(traced, tmp_path, monkeypatch):
+    """sherpa-onnx's graph takes 16 kHz of a model at 8 kHz."""
+    model, directory = traced
+    soundfile.write(tmp_path / "click.wav", np.full(10, 0.5), model.sample_rate)
+    soundfile.write(tmp_path / "second.wav", speech(1, (1, 1.01), model.sample_rate)[0][: model.sample_rate], model.sample_rate)
+    calibration = [Utterance(name, str(tmp_path / f"{name}.wav"), "", "", 1.0) for name in ("click", "second")]
+    monkeypatch.setattr(exporting, "write_ctc", lambda model, target, force: shutil.copytree(directory, target))
+    convert, heard = weights.convert, []
+
+    def watched(source, target, name, precision, inputs, force):
+        heard.extend(given["waveforms"].shape[1] for given in inputs)
+        return convert(source, target, name, precision, inputs, force)
+
+    monkeypatch.setattr(weights, "convert", watched)
+    forms = [FORMATS[name] for name in ("onnx_int8_static", "sherpa-onnx", "sherpa-onnx_int8_static")]
+    for form in forms:  # somebody's files in the way
+        (tmp_path / form.name).mkdir()
+        write_mark(tmp_path / form.name, MODEL)
+        (tmp_path / form.name / "notes.txt").write_text("heard well")
+    export(model, tmp_path, forms, calibration=calibration, force=True)
+    minimum = description.minimum_samples(model)
+    assert heard == [minimum, model.sample_rate, 2 * minimum, 16000]
+
+
 def test_int8_directory_keeps_weights_within_half_a_step_and_loads_the_same(model, make_data, tmp_path):
     int8_torch.save_int8(model, tmp_path / "int8")
     stored = safetensors.torch.load_file(tmp_path / "int8" / "model.safetensors")
@@ -122,7 +166,7 @@ def test_int8_directory_keeps_weights_within_half_a_step_and_loads_the_same(mode
     assert stored[name].dtype == torch.int8
     assert ((stored[name].float() * scales[:, None] - weight).abs() <= scales[:, None] / 2 + 1e-7).all()
 
-    recognizer, at_once = recognition.load(tmp_path / "int8"), recognition.of_model(int8_torch.quantized(model), "torch_int8")
+    recognizer, at_once = recognition.load(tmp_path / "int8"), recognition.of_model(int8_torch.quantized(model))
     assert (recognizer.format, recognizer.num_parameters) == ("torch_int8", model.num_parameters)
     waveform = waveforms(make_data(1), model.sample_rate)[0]
     torch.testing.assert_close(recognizer.logits(waveform), at_once.logits(waveform), rtol=1e-3, atol=1e-3)
@@ -168,6 +212,20 @@ def test_a_format_that_a_family_cannot_have_is_refused_by_name_before_any_work(t
     assert not (tmp_path / "out").exists()
 
 
+def test_a_shortened_window_is_refused_where_the_runtime_gives_another(tmp_path):
+    from fixtures.whisper import make_whisper
+
+    model = comflp.models.load(make_whisper(tmp_path / "m", encoder_layers=1, decoder_layers=1, window=30, positions=16), language="it")
+    for name in ("onnx", "onnx_int8", "ctranslate2", "sherpa-onnx", "torch_int8"):
+        refuse(model, FORMATS[name])
+    shortened = with_window(model, 10)
+    for name in ("onnx", "onnx_int8", "ctranslate2"):
+        with pytest.raises(ComflpError, match=f"a whisper model cannot be exported as {name}: what reads it gives windows of 30 s, and .* of 10 s"):
+            refuse(shortened, FORMATS[name])
+    for name in ("sherpa-onnx", "torch_int8"):
+        refuse(shortened, FORMATS[name])
+
+
 def test_sherpa_scales_waveforms_so_that_a_model_that_does_not_is_refused(tmp_path):
     from fixtures.models import make_model as make_transformers_model
 
@@ -187,7 +245,7 @@ def test_unknown_runtimes_and_precisions_are_named(model, tmp_path):
         export(model, tmp_path, [FORMATS["onnx_int8_static"]])
 
 
-@pytest.mark.parametrize("family, batches", [("wav2vec2", True), ("wavlm", True), ("sew", False), ("wav2vec2-conformer", False)])
+@pytest.mark.parametrize("family, batches", [("wav2vec2", True), ("wavlm", True), ("data2vec-audio", False), ("sew", False), ("wav2vec2-conformer", False)])
 def test_families_whose_parts_read_padding_take_one_utterance_at_a_time(tmp_path, family, batches):
     from fixtures.models import make_model as make_transformers_model
 

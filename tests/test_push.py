@@ -8,10 +8,14 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
+from huggingface_hub import HfApi
+from huggingface_hub.utils import filter_repo_objects
 
-from comflp.deploy.push import push
+from comflp.artifacts import atomic_directory
+from comflp.deploy.push import _names, push
 from comflp.errors import ComflpError
 
 TOKEN = "hf_" + "x" * 34
@@ -32,6 +36,8 @@ class Hub(BaseHTTPRequestHandler):
             return self.answer(200, {"url": f"http://{self.headers['Host']}/me/{asked['name']}"})
         if self.path == "/api/validate-yaml":
             self.server.got["card"] = json.loads(body)["content"]
+            if "license: no such" in self.server.got["card"]:
+                return self.answer(400, {"error": "Invalid metadata", "errors": [{"message": '"license" must be one of apache-2.0, mit'}], "warnings": []})
             return self.answer(200, {"errors": [], "warnings": []})
         if "/preupload/" in self.path:
             names = [file["path"] for file in json.loads(body)["files"]]
@@ -72,11 +78,15 @@ def pushed(directory, name, port, token=TOKEN):
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
-def test_a_model_and_its_card_arrive_and_what_stages_left_does_not(hub, make_model, tmp_path):
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_model_and_its_card_arrive_and_what_stages_left_does_not(hub, make_model, tmp_path, marked):
     make_model(3).save(tmp_path / "small")
     (tmp_path / "small" / "record.json").write_text("{}")
-    (tmp_path / "small" / "decode_dev").mkdir()
-    (tmp_path / "small" / "decode_dev" / "ref").write_text("a secret")
+    for name in ("pruning.json", "costs.json", "decode_dev/ref", "scores/hyp", "exported/torch_int8/model.safetensors", "exported/torch_int8/hyp"):
+        (tmp_path / "small" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "small" / name).write_text("a secret")
+    if not marked:
+        (tmp_path / "small" / ".comflp.json").unlink()
     done = pushed(tmp_path / "small", "small", hub.server_port)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"{tmp_path / 'small'} is at http://127.0.0.1:{hub.server_port}/me/small"
@@ -92,6 +102,39 @@ def test_a_hub_that_refuses_is_one_line(hub, make_model, tmp_path, name, token, 
     make_model(3).save(tmp_path / "small")
     done = pushed(tmp_path / "small", name, hub.server_port, token)
     assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr and "files" not in hub.got
+
+
+def test_a_folder_that_was_written_with_the_model_arrives(make_model, tmp_path):
+    with atomic_directory(tmp_path / "small") as temporary:
+        make_model(3).save(temporary)
+        (temporary / "costs.json").write_text("{}")
+        (temporary / "wav2vec2").mkdir()
+        (temporary / "wav2vec2" / "config [1].json").write_text("{}")
+    (tmp_path / "small" / "scores").mkdir()
+    (tmp_path / "small" / "scores" / "hyp").write_text("a secret")
+    sent = filter_repo_objects(sorted(str(path.relative_to(tmp_path / "small")) for path in (tmp_path / "small").rglob("*") if path.is_file()),
+                               allow_patterns=_names(tmp_path / "small"))
+    assert list(sent) == ["README.md", "config.json", "model.safetensors", "tokenizer.model", "wav2vec2/config [1].json"]
+
+
+def test_a_card_that_the_hub_does_not_take_is_one_line(hub, make_model, tmp_path):
+    make_model(3).save(tmp_path / "small")
+    card = tmp_path / "small" / "README.md"
+    card.write_text(card.read_text().replace("---\n", "---\nlicense: no such\n", 1))
+    done = pushed(tmp_path / "small", "small", hub.server_port)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "files" not in hub.got
+    assert f"does not take {tmp_path / 'small'}: " in done.stderr and '"license" must be one of' in done.stderr
+
+
+def test_an_upload_that_breaks_off_is_one_line(make_model, tmp_path, monkeypatch):
+    def breaks_off(*_, **__):
+        raise RuntimeError("Data processing error: CAS service error\n  caused by: connection reset")
+
+    monkeypatch.setattr(HfApi, "create_repo", lambda *_, **__: SimpleNamespace(repo_id="me/small"))
+    monkeypatch.setattr(HfApi, "upload_folder", breaks_off)
+    make_model(3).save(tmp_path / "small")
+    with pytest.raises(ComflpError, match="the upload of .*small to me/small failed: Data processing error: CAS service error caused by"):
+        push(tmp_path / "small", "me/small")
 
 
 def test_a_hub_that_is_not_there(make_model, tmp_path):

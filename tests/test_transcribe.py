@@ -1,6 +1,11 @@
 """comflp transcribe: any rate, any length, any model directory; clear errors for what is no audio."""
 
+import dataclasses
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,8 +14,10 @@ import soundfile
 from fixtures.transducers import make_rnnt, make_tdt
 from fixtures.whisper import make_whisper
 
+from comflp.artifacts import write_json
 from comflp.cli import main
 from comflp.deploy import recognition
+from comflp.deploy.description import describe
 from comflp.inference.decode import decode
 from comflp.inference.journal import work_key
 from comflp.models import load
@@ -36,6 +43,15 @@ def test_any_rate_and_channels(recipe, tmp_path, capsys):
     soundfile.write(tmp_path / "stereo.flac", np.stack([samples, samples], axis=1), rate * 2)
     assert main(["transcribe", str(directory), str(tmp_path / "stereo.flac")]) == 0
     assert capsys.readouterr().out.startswith(f"{tmp_path / 'stereo.flac'}\t")
+
+
+def test_a_name_that_is_no_utf8_is_printed_as_it_is(recipe):
+    directory, data, texts = recipe
+    odd, utterance = os.fsencode(directory.parent) + b"/caf\xe9.wav", data.utterances[0]
+    shutil.copyfile(utterance.wav, odd)
+    done = subprocess.run([sys.executable, "-m", "comflp", "transcribe", str(directory), odd], capture_output=True,
+                          env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"})
+    assert (done.returncode, done.stdout) == (0, odd + f"\t{texts[utterance.utt_id]}\n".encode()), done.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"this is a letter, not speech"])
@@ -92,6 +108,48 @@ def test_long_audio_in_chunks_reads_as_in_one_piece_where_the_model_looks_nearby
     import jiwer
 
     assert jiwer.cer(whole, pieces) < 0.05
+
+
+@pytest.mark.parametrize("chunk_seconds", [1e-9, 0.3, 7.0, 400.0, 1e308])
+def test_pieces_are_such_as_the_model_bears(make_model, chunk_seconds):
+    recognizer, heard = recognition.of_model(make_model(num_layers=1)), []
+
+    def logits(piece):
+        heard.append(len(piece))
+        return recognizer.logits(piece)
+
+    assert recognizer.longest == pytest.approx(239.99)
+    watched = dataclasses.replace(recognizer, longest=9.99, logits=logits)
+    watched.text(np.random.default_rng(0).uniform(-0.3, 0.3, 8000 * 10).astype(np.float32), chunk_seconds)
+    assert len(heard) > 1 and recognizer.minimum_samples <= min(heard) and max(heard) <= 9.99 * 8000
+    pieces = []
+    texts = recognition.TextRecognizer(8000, "onnx", "a runtime", 1, 1, None, 800, 9.99, lambda piece: pieces.append(len(piece)) or "a")
+    texts.text(np.zeros(8000 * 10, dtype=np.float32), chunk_seconds)
+    assert sum(pieces) == 8000 * 10 and 800 <= min(pieces) and max(pieces) <= 9.99 * 8000
+
+
+def test_a_file_that_a_runtime_fails_on_is_named_and_the_rest_goes_on(recipe, tmp_path, capsys, monkeypatch):
+    directory, data, texts = recipe
+    model, wavs = load(directory), [utterance.wav for utterance in data]
+
+    class Session:
+        def get_inputs(self):
+            return ["waveforms", "num_samples"]
+
+        def run(self, names, given):
+            if given["num_samples"][0] == len(soundfile.read(wavs[0])[0]):
+                raise RuntimeError("[ONNXRuntimeError] : 2\nGather is out of bounds")
+            return [recognition.of_model(model).logits(given["waveforms"][0])[None].numpy()]
+
+    (tmp_path / "onnx").mkdir()
+    model.tokenizer.save(tmp_path / "onnx")
+    write_json(tmp_path / "onnx" / "export.json", describe(model, "onnx", reads="waveforms"))
+    monkeypatch.setattr(recognition, "session", lambda path, num_threads: Session())
+    pytest.importorskip("onnxruntime")
+    assert main(["transcribe", str(tmp_path / "onnx"), *wavs]) == 2
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [f"{utterance.wav}\t{texts[utterance.utt_id]}" for utterance in data.utterances[1:]]
+    assert printed.err.startswith(f"error: {wavs[0]}: onnxruntime ") and "Gather is out of bounds" in printed.err
 
 
 @pytest.mark.parametrize("make", [make_rnnt, make_tdt])

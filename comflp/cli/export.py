@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Any, Mapping, Sequence
@@ -27,13 +28,14 @@ def run(arguments: Sequence[str]) -> None:
     options.add_argument("--calibration", help="speech for int8_static, in any form that comflp evaluate takes")
     options.add_argument("--language", help="which language a multilingual model such as Whisper is to recognise")
     options.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
+    options.add_argument("--force", action="store_true", help="replace exports at --out that somebody added files to")
     given = options.parse_args(arguments)
     forms = formats_of(given.to, given.precision)
     model = load(given.model, trust_hyperparams=given.trust_hyperparams, language=given.language)
     with tempfile.TemporaryDirectory() as work:
         check = Check(_speech(given.data, Path(work) / "check", given.num_utterances)) if given.data else None
         calibration = _speech(given.calibration, Path(work) / "calibration", 0) if given.calibration else []
-        export(model, Path(given.out), forms, check, calibration, done=_say)
+        export(model, Path(given.out), forms, check, calibration, done=_say, force=given.force)
 
 
 def _speech(source: str, work: Path, number: int) -> list[Any]:
@@ -49,4 +51,4 @@ def _say(directory: Path, about: Mapping[str, Any]) -> None:
     checked = ""
     if "same_texts" in about:
         checked = f", {about['same_texts']} of {about['num_utterances']} texts as in PyTorch, real-time factor {about['rtf']['1']:.4f}"
-    print(f"wrote {directory}{checked}; comflp transcribe {directory} FILE reads it")
+    print(f"wrote {directory}{checked}; comflp transcribe {shlex.quote(str(directory))} FILE reads it")

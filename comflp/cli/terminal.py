@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import re
 import signal
@@ -55,6 +56,8 @@ def status_of(command: Callable[[], int | None], name: str) -> int:
     with _ending_at_sigterm():
         try:
             show_plain_warnings(name)
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(errors="surrogateescape")  # a file's name is printed as it is, UTF-8 or not
             status = command() or 0
             _flush_stdout()
             return status

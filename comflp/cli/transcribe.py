@@ -45,7 +45,8 @@ def _options(arguments: Sequence[str], chunk_seconds: float) -> argparse.Namespa
     options.add_argument("model", type=Path, help="model directory: the library's, transformers', ONNX or int8")
     options.add_argument("files", nargs="+", metavar="file", help="audio files")
     options.add_argument("--chunk-seconds", type=_positive, default=chunk_seconds,
-                         help="longer files are recognised in overlapping pieces of this length")
+                         help="longer files are recognised in pieces of this length, or of what the model bears; those of CTC models in PyTorch and "
+                              "onnxruntime overlap, and faster-whisper cuts files itself")
     options.add_argument("--language", help="which language a multilingual model such as Whisper is to recognise")
     options.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     return options.parse_args(arguments)

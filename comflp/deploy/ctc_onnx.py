@@ -45,17 +45,18 @@ class _Graph:
     outputs: list[str]
 
 
-def write_ctc(model: LayeredModel, directory: Path) -> None:
+def write_ctc(model: LayeredModel, directory: Path, force: bool = False) -> None:
     """Write the float32 form of a CTC model for onnxruntime; what sherpa-onnx reads is made of it (:func:`for_sherpa`).
 
-    The graph is run on noise of several lengths and compared with the model. Raises ComflpError where PyTorch cannot turn
+    The graph is run on noise of several lengths and compared with the model. force: as :func:`comflp.artifacts.atomic_directory` takes it.
+    Raises ComflpError where PyTorch cannot turn
     the model into a graph, where the graph does not compute the same, or where a package is missing.
     """
     texts = labels(model)
     if reads(model) == "waveforms":
         _alone(model)
     graph = _features(model) if reads(model) == "log-mel features" else _waveforms(model)
-    with atomic_directory(directory) as temporary:
+    with atomic_directory(directory, force=force) as temporary:
         export_graph(model.family, graph.module, graph.example, graph.dynamic, temporary / ONNX_FILE, graph.inputs, graph.outputs)
         _compare(model, graph, temporary / ONNX_FILE)
         table = "".join(f"{text} {label}\n" for label, text in enumerate(texts))
@@ -68,10 +69,10 @@ def write_ctc(model: LayeredModel, directory: Path) -> None:
         write_json(temporary / DESCRIPTION, describe(model, "onnx", **more))
 
 
-def for_sherpa(source: Path, directory: Path) -> None:
-    """Write what sherpa-onnx reads, in float32, of what :func:`write_ctc` wrote."""
+def for_sherpa(source: Path, directory: Path, force: bool = False) -> None:
+    """Write what sherpa-onnx reads, in float32, of what :func:`write_ctc` wrote; force: as it takes it."""
     about = unchecked(read_json(source / DESCRIPTION))
-    with atomic_directory(directory) as temporary:
+    with atomic_directory(directory, force=force) as temporary:
         for path in files_of(source):
             if path.name != DESCRIPTION:
                 shutil.copyfile(path, temporary / path.name)

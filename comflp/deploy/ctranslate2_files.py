@@ -16,10 +16,13 @@ _READ_BESIDE = ("tokenizer.json", "preprocessor_config.json")
 """What faster-whisper reads beside the weights; without the first it would fetch one from the hub."""
 
 
-def write_ctranslate2(model: TransformersSeq2Seq, directory: Path, form: Format) -> None:
-    """Write the model as CTranslate2's converter makes it of the transformers directory."""
+def write_ctranslate2(model: TransformersSeq2Seq, directory: Path, form: Format, force: bool = False) -> None:
+    """Write the model as CTranslate2's converter makes it of the transformers directory.
+
+    force: as :func:`comflp.artifacts.atomic_directory` takes it.
+    """
     converters = needed("ctranslate2.converters", "export to CTranslate2", "runtimes")
-    with tempfile.TemporaryDirectory() as plain, atomic_directory(directory) as temporary, quiet():
+    with tempfile.TemporaryDirectory() as plain, atomic_directory(directory, force=force) as temporary, quiet():
         model.save(plain)
         model.processor.feature_extractor.save_pretrained(plain)
         converters.TransformersConverter(plain, copy_files=list(_READ_BESIDE)).convert(str(temporary), quantization=form.precision, force=True)

@@ -8,12 +8,13 @@ from typing import Any, Mapping
 import torch
 
 from comflp.errors import ComflpError
+from comflp.models.directory import EXPORT
 from comflp.models.layered import LayeredModel
 from comflp.models.own.tokenizer import SentencePieceTokenizer
 from comflp.models.transformers.processor import ProcessorTokenizer
 from comflp.stacks import depths_of
 
-DESCRIPTION = "export.json"
+DESCRIPTION = EXPORT
 NOT_OF_THE_EXPORT = ("hyp", "record.json", "README.md")
 """Files in an export's directory that no runtime reads."""
 
@@ -42,6 +43,7 @@ def describe(model: LayeredModel, form: str, **more: Any) -> dict[str, Any]:
         about |= {
             "samples_per_frame": samples_per_frame(model),
             "minimum_samples": minimum_samples(model),
+            **({} if model.longest is None else {"longest": model.longest}),
             "tokenizer": _TOKENIZERS.get(type(model.tokenizer)),
             "vocab_size": model.tokenizer.vocab_size,
         }

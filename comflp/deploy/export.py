@@ -22,7 +22,7 @@ from comflp.deploy import recognition, weights
 from comflp.deploy.ctc_onnx import for_sherpa, write_ctc
 from comflp.deploy.ctranslate2_files import write_ctranslate2
 from comflp.deploy.description import DESCRIPTION, files_of
-from comflp.deploy.formats import Format, reads, refuse
+from comflp.deploy.formats import SHERPA_RATE, Format, reads, refuse
 from comflp.deploy.int8_torch import save_int8
 from comflp.deploy.measuring import measure, recognise
 from comflp.deploy.whisper_onnx import write_whisper
@@ -50,66 +50,69 @@ class Check:
 
 def export(
     model: LayeredModel, out: Path, formats: Sequence[Format], check: Check | None = None, calibration: Sequence[Utterance] = (),
-    done: Callable[[Path, Mapping[str, Any]], None] = lambda directory, about: None,
+    done: Callable[[Path, Mapping[str, Any]], None] = lambda directory, about: None, force: bool = False,
 ) -> None:
     """Write ``out/<format>`` for each format, and check it where there is something to check it on.
 
     check: real utterances. calibration: utterances whose activations a static quantisation looks at.
-    done: called with the directory and the content of export.json as each of them is there.
+    done: called with the directory and the content of export.json as each of them is there. force: replace an export that
+    somebody added files to.
 
-    Raises ComflpError before any work where the model cannot have a format, or a static quantisation has no calibration.
+    Raises ComflpError before any work where the model cannot have a format, a static quantisation has no calibration, or the texts
+    of ``check`` are none that the model can write.
     """
     for form in formats:
         refuse(model, form)
         if form.precision == "int8_static" and not calibration:
             raise ComflpError(f"{form.name} needs speech to calibrate on, such as data/probe")
-    expected: dict[str, str] | None = None
+    expected = {} if check is None else _expected(model, check)
     with tempfile.TemporaryDirectory() as temporary:
         plain: dict[str, Path] = {}
         for form in formats:
             directory = Path(out) / form.name
-            _write(model, directory, form, plain, Path(temporary), calibration)
+            _write(model, directory, form, plain, Path(temporary), calibration, force)
             if check is not None:
-                if expected is None:
-                    expected = _expected(model, check)
                 _checked(model, directory, check, expected)
             done(directory, read_json(directory / DESCRIPTION))
 
 
 def _write(
-    model: LayeredModel, directory: Path, form: Format, plain: dict[str, Path], temporary: Path, calibration: Sequence[Utterance]
+    model: LayeredModel, directory: Path, form: Format, plain: dict[str, Path], temporary: Path, calibration: Sequence[Utterance], force: bool
 ) -> None:
     """Write a format; the float32 graphs of a runtime are made once and lie in ``plain`` (runtime -> directory)."""
     if form.runtime == "torch":
-        return save_int8(model, directory)
+        return save_int8(model, directory, force)
     if form.runtime == "ctranslate2":
-        return write_ctranslate2(model, directory, form)
+        return write_ctranslate2(model, directory, form, force)
     if form.precision == "float32":
-        _write_plain(model, form.runtime, directory, plain, temporary)
+        _write_plain(model, form.runtime, directory, plain, temporary, force)
         return None
     if form.runtime not in plain:
         _write_plain(model, form.runtime, temporary / form.runtime, plain, temporary)
     source = plain[form.runtime]
     heard = calibration if form.precision == "int8_static" else ()
-    inputs = [_inputs(read_audio(utterance, model.sample_rate), read_json(source / DESCRIPTION)) for utterance in heard]
-    return weights.convert(source, directory, form.name, form.precision, inputs)
+    inputs = [_inputs(utterance, read_json(source / DESCRIPTION)) for utterance in heard]
+    return weights.convert(source, directory, form.name, form.precision, inputs, force)
 
 
-def _write_plain(model: LayeredModel, runtime: str, directory: Path, plain: dict[str, Path], temporary: Path) -> None:
+def _write_plain(model: LayeredModel, runtime: str, directory: Path, plain: dict[str, Path], temporary: Path, force: bool = False) -> None:
     """Write a runtime's float32 graphs to ``directory``; a CTC model is traced once for all runtimes."""
     if reads(model) == "a window":
-        write_whisper(model, directory, Format(runtime, "float32"))
+        write_whisper(model, directory, Format(runtime, "float32"), force)
     elif runtime == "onnx":
-        write_ctc(model, directory)
+        write_ctc(model, directory, force)
     else:
         if "onnx" not in plain:
             _write_plain(model, "onnx", temporary / "onnx", plain, temporary)
-        for_sherpa(plain["onnx"], directory)
+        for_sherpa(plain["onnx"], directory, force)
     plain[runtime] = directory
 
 
-def _inputs(waveform: np.ndarray, about: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The inputs of a graph of waveforms for one utterance."""
+def _inputs(utterance: Utterance, about: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The inputs of a graph of waveforms for one utterance, at the rate that the graph takes; short ones are filled up as in recognition."""
+    rate = SHERPA_RATE if about["format"] == "sherpa-onnx" else about["sample_rate"]
+    waveform = read_audio(utterance, rate)
+    waveform = np.pad(waveform, (0, max(about["minimum_samples"] * rate // about["sample_rate"] - len(waveform), 0)))
     return {"waveforms": waveform[None], **({"num_samples": np.array([len(waveform)])} if about["batch"] else {})}
 
 
@@ -129,6 +132,7 @@ def _checked(model: LayeredModel, directory: Path, check: Check, expected: Mappi
     """Recognise with an export in its own runtime, and say in its export.json what came of it."""
     measured = measure(directory, _speech(model, check), THREADS)
     write_text(directory / "hyp", "".join(f"{utt_id} {text}".rstrip() + "\n" for utt_id, text in measured.texts.items()))
+    write_mark(directory, MODEL)  # at once, so that the next export may replace this one whatever becomes of this check
     seconds = sum(utterance.duration for utterance in check.utterances)
     same = sum(normalise(measured.texts[utt_id]) == normalise(text) for utt_id, text in expected.items())
     package, _, version = measured.runtime.rpartition(" ")
@@ -148,7 +152,6 @@ def _checked(model: LayeredModel, directory: Path, check: Check, expected: Mappi
         for key, texts in (("error_rate", measured.texts), ("reference_error_rate", expected)):
             about[key] = error_rate(references, texts, check.metric, check.normaliser).rate
     write_json(directory / DESCRIPTION, {**read_json(directory / DESCRIPTION), **about})
-    write_mark(directory, MODEL)  # so that the next export may replace this one
 
 
 def megabytes(directory: Path) -> float:

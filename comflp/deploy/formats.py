@@ -26,6 +26,9 @@ ctranslate2: CTranslate2 and faster-whisper. torch: this library; its float form
 SHERPA_RATE = 16000
 """Samples a second that sherpa-onnx gives to models that read waveforms."""
 
+WINDOW_SECONDS = 30
+"""What onnx-asr, transformers.js and faster-whisper fill up every utterance to for Whisper."""
+
 
 @dataclass(frozen=True)
 class Format:
@@ -84,16 +87,21 @@ def refuse(model: LayeredModel, form: Format) -> None:
 
 def _reason(model: LayeredModel, form: Format) -> str | None:
     kind = reads(model)
-    if form.runtime == "ctranslate2":
-        return None if kind == "a window" else "CTranslate2 reads encoder-decoder models such as Whisper"
     if form.runtime == "torch":
         return None
+    if form.runtime == "ctranslate2" and kind != "a window":
+        return "CTranslate2 reads encoder-decoder models such as Whisper"
     if model.teacher_forced and len(model.stacks) == 1:
         return "no graph of a transducer is written yet; transformers reads the model directory as it is"
     if model.teacher_forced and kind != "a window":
         return "of encoder-decoder models these runtimes read Whisper; transformers reads the model directory as it is"
     if kind == "a window":
-        return None if form.precision in ("float32", "int8") else "encoder-decoder models are exported in float32 and int8"
+        if form.precision not in ("float32", "int8"):
+            return "encoder-decoder models are exported in float32 and int8"
+        if form.runtime != "sherpa-onnx" and model.window != WINDOW_SECONDS:
+            return (f"what reads it gives windows of {WINDOW_SECONDS} s, and this model has one of {model.window:g} s; take sherpa-onnx or torch, "
+                    "or the model before its window was shortened")
+        return None
     if kind == "log-mel features":
         if model.family != "parakeet_ctc":
             return "neither onnx-asr nor sherpa-onnx computes the features that it reads; torch keeps the library's own"

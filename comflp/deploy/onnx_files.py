@@ -53,7 +53,12 @@ def save(graph: Any, path: Path) -> None:
 
     path.unlink(missing_ok=True)
     path.with_name(path.name + DATA_ENDING).unlink(missing_ok=True)
-    onnx.save_model(graph, str(path), save_as_external_data=graph.ByteSize() > ONE_FILE_BYTES, location=path.name + DATA_ENDING)
+    onnx.save_model(graph, str(path), save_as_external_data=_weight_bytes(graph) > ONE_FILE_BYTES, location=path.name + DATA_ENDING)
+
+
+def _weight_bytes(graph: Any) -> int:
+    """Bytes of a ModelProto's weights; protobuf cannot tell the size of a whole message above 2 GiB."""
+    return sum(len(weight.raw_data) or weight.ByteSize() for weight in graph.graph.initializer)
 
 
 def session(path: Path, num_threads: int | None = None) -> Any:

@@ -7,7 +7,7 @@ are joined before they are collapsed, and through a model that takes so many sec
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping
 
@@ -24,11 +24,12 @@ from comflp.errors import ComflpError
 from comflp.deploy import consumers
 from comflp.deploy.description import DESCRIPTION, minimum_samples, samples_per_frame
 from comflp.deploy.formats import FORMATS
-from comflp.deploy.int8_torch import load_int8, weight_count
+from comflp.deploy.int8_torch import load_int8
 from comflp.deploy.onnx_files import ONNX_FILE, session
 from comflp.models.directory import check_links
 from comflp.models.layered import LayeredModel
 from comflp.models.tokenizer import Tokenizer
+from comflp.models.transformers.logging import one_line
 from comflp.stacks import depths_of
 
 CHUNK_SECONDS = 30.0
@@ -40,6 +41,8 @@ CONTEXT_SECONDS = 3.0
 _CONSUMERS = {"sherpa-onnx": consumers.sherpa_onnx, "onnx": consumers.onnx_asr, "ctranslate2": consumers.faster_whisper}
 _SHERPA_SECONDS = 29.0
 """sherpa-onnx cuts off what exceeds 29.5 s of a window."""
+_WINDOW_HAS_SECONDS = 0.1
+"""What is given of a window at least: of less sherpa-onnx makes no frame, and reads memory that is not its own."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Recognizer(ABC):
 
     format: ``torch`` or a name of :data:`comflp.deploy.formats.FORMATS`. runtime: the package that computes, with its version.
     num_layers: of encoder-decoder models stack -> layers. model: the LayeredModel of the torch formats, else None.
+    minimum_samples: to which shorter audio is filled up with silence. longest: seconds that it takes at a time, None for any.
     """
 
     sample_rate: int
@@ -56,10 +60,26 @@ class Recognizer(ABC):
     num_layers: int | Mapping[str, int]
     num_parameters: int
     model: LayeredModel | None
+    minimum_samples: int
+    longest: float | None
+
+    def text(self, waveform: np.ndarray, chunk_seconds: float = CHUNK_SECONDS) -> str:
+        """The text of a waveform (num_samples,) float32 at ``sample_rate``, longer ones in pieces of ``chunk_seconds``.
+
+        Pieces are never shorter or longer than the model bears.
+        """
+        waveform = np.pad(waveform, (0, max(self.minimum_samples - len(waveform), 0)))
+        most = len(waveform) if self.longest is None else int(self.longest * self.sample_rate) - 2 * self.context
+        return self._text(waveform, max(round(min(chunk_seconds * self.sample_rate, most, len(waveform))), self.minimum_samples))
+
+    @property
+    def context(self) -> int:
+        """Samples that a piece has of its neighbours on either side."""
+        return 0
 
     @abstractmethod
-    def text(self, waveform: np.ndarray, chunk_seconds: float = CHUNK_SECONDS) -> str:
-        """The text of a waveform (num_samples,) float32 at ``sample_rate``, longer ones in pieces of ``chunk_seconds``."""
+    def _text(self, waveform: np.ndarray, chunk: int) -> str:
+        """The text of a waveform of ``minimum_samples`` at least, in pieces of ``chunk`` samples."""
 
 
 @dataclass(frozen=True)
@@ -72,19 +92,16 @@ class FrameRecognizer(Recognizer):
     logits: Callable[[np.ndarray], torch.Tensor]
     tokenizer: Tokenizer
     samples_per_frame: int
-    minimum_samples: int
 
-    def text(self, waveform: np.ndarray, chunk_seconds: float = CHUNK_SECONDS) -> str:
+    @property
+    def context(self) -> int:
+        """Samples that a piece has of its neighbours on either side: whole frames."""
+        return -(-round(CONTEXT_SECONDS * self.sample_rate) // self.samples_per_frame) * self.samples_per_frame
+
+    def _text(self, waveform: np.ndarray, chunk: int) -> str:
         """The text of a waveform, whose pieces overlap."""
-        if len(waveform) < self.minimum_samples:
-            waveform = np.pad(waveform, (0, self.minimum_samples - len(waveform)))
-        frames = []
-        for start, end, first, last in chunks(
-            len(waveform), self.samples_per_frame, round(chunk_seconds * self.sample_rate),
-            round(CONTEXT_SECONDS * self.sample_rate), self.minimum_samples,
-        ):
-            frames.append(self.logits(waveform[start:end])[first:last])
-        joined = torch.cat(frames)[None]
+        pieces = chunks(len(waveform), self.samples_per_frame, chunk, self.context, self.minimum_samples)
+        joined = torch.cat([self.logits(waveform[start:end])[first:last] for start, end, first, last in pieces])[None]
         if not torch.isfinite(joined).all():
             raise not_finite("the model's output", waveform=torch.from_numpy(waveform))
         return greedy_search(joined, torch.tensor([joined.shape[1]]), self.tokenizer)[0]
@@ -94,19 +111,17 @@ class FrameRecognizer(Recognizer):
 class TextRecognizer(Recognizer):
     """A model whose runtime gives texts.
 
-    recognise: waveform (num_samples,) float32 -> text. most_seconds: what it takes at a time; None where it has no bound.
+    recognise: waveform (num_samples,) float32 -> text.
     """
 
     recognise: Callable[[np.ndarray], str]
-    most_seconds: float | None
 
-    def text(self, waveform: np.ndarray, chunk_seconds: float = CHUNK_SECONDS) -> str:
-        """The text of a waveform, whose pieces follow one another."""
-        if self.most_seconds is None:
+    def _text(self, waveform: np.ndarray, chunk: int) -> str:
+        """The text of a waveform, whose pieces follow one another; a runtime that takes any length cuts it itself."""
+        if self.longest is None:
             return self.recognise(waveform)
-        longest = round(min(chunk_seconds, self.most_seconds) * self.sample_rate)
-        pieces = np.array_split(waveform, max(-(-len(waveform) // longest), 1))
-        return " ".join(filter(None, map(self.recognise, pieces)))
+        number = min(-(-len(waveform) // chunk), len(waveform) // self.minimum_samples)
+        return " ".join(filter(None, map(self.recognise, np.array_split(waveform, number))))
 
 
 def chunks(
@@ -154,26 +169,25 @@ def load(
     if form is None:
         raise ComflpError(f"{directory / DESCRIPTION} names the format {about['format']!r}; there are {', '.join(FORMATS)}")
     if form.runtime == "torch":
-        return of_model(load_int8(directory), form.name)
+        return replace(of_model(load_int8(directory)), format=form.name, num_parameters=about["num_parameters"])
     if form.runtime == "onnx" and about["reads"] == "waveforms":
         return _of_onnx(directory, about, num_threads)
     return _of_consumer(directory, about, form.runtime, num_threads)
 
 
-def of_model(model: LayeredModel, form: str = "torch") -> Recognizer:
+def of_model(model: LayeredModel) -> Recognizer:
     """The recogniser of a model in memory."""
-    parameters = model.num_parameters if form == "torch" else weight_count(model)
     depths = depths_of(model.stacks) if len(model.stacks) > 1 else model.num_layers
-    common = (model.sample_rate, form, f"torch {torch.__version__}", depths, parameters, model)
+    common = (model.sample_rate, "torch", f"torch {torch.__version__}", depths, model.num_parameters, model, minimum_samples(model))
     if model.teacher_forced:
-        return TextRecognizer(*common, lambda waveform: _spelled(model, waveform), model.longest or CHUNK_SECONDS)
+        return TextRecognizer(*common, model.longest or CHUNK_SECONDS, lambda waveform: _spelled(model, waveform))
 
     def logits(waveform: np.ndarray) -> torch.Tensor:
         with evaluation(model):
             output = model(_batch(waveform))
         return output.logits[0, : int(output.num_frames[0])].float()
 
-    return FrameRecognizer(*common, logits, model.tokenizer, samples_per_frame(model), minimum_samples(model))
+    return FrameRecognizer(*common, model.longest, logits, model.tokenizer, samples_per_frame(model))
 
 
 def _batch(waveform: np.ndarray) -> AudioBatch:
@@ -181,7 +195,6 @@ def _batch(waveform: np.ndarray) -> AudioBatch:
 
 
 def _spelled(model: LayeredModel, waveform: np.ndarray) -> str:
-    waveform = np.pad(waveform, (0, max(minimum_samples(model) - len(waveform), 0)))
     with evaluation(model):
         return model.texts({"": model.spell(model.recognition_state(_batch(waveform)))})[""][0]
 
@@ -198,20 +211,35 @@ def _of_onnx(directory: Path, about: Mapping[str, Any], num_threads: int | None)
 
     import onnxruntime
 
+    runtime = f"onnxruntime {onnxruntime.__version__}"
     return FrameRecognizer(
-        about["sample_rate"], about["format"], f"onnxruntime {onnxruntime.__version__}", about["num_layers"], about["num_parameters"],
-        None, logits, _tokenizer(directory, about), about["samples_per_frame"], about["minimum_samples"],
+        about["sample_rate"], about["format"], runtime, about["num_layers"], about["num_parameters"], None, about["minimum_samples"],
+        about.get("longest"), _naming(runtime, logits), _tokenizer(directory, about), about["samples_per_frame"],
     )
 
 
 def _of_consumer(directory: Path, about: Mapping[str, Any], runtime: str, num_threads: int | None) -> Recognizer:
     recognise, version = _CONSUMERS[runtime](directory, about, num_threads)
-    name = {"onnx": "onnx-asr"}.get(runtime, runtime)
+    name = f"{'onnx-asr' if runtime == 'onnx' else runtime} {version}"
     bounds = {"sherpa-onnx": min(about.get("window_seconds", CHUNK_SECONDS), _SHERPA_SECONDS), "ctranslate2": None}
     return TextRecognizer(
-        about["sample_rate"], about["format"], f"{name} {version}", about["num_layers"], about["num_parameters"], None,
-        recognise, bounds.get(runtime, about.get("window_seconds", CHUNK_SECONDS)),
+        about["sample_rate"], about["format"], name, about["num_layers"], about["num_parameters"], None,
+        about.get("minimum_samples", round(_WINDOW_HAS_SECONDS * about["sample_rate"])),
+        bounds.get(runtime, about.get("window_seconds", CHUNK_SECONDS)), _naming(name, recognise),
     )
+
+
+def _naming(runtime: str, call: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], Any]:
+    """``call``, whose errors become a ComflpError that names the runtime."""
+
+    def called(waveform: np.ndarray) -> Any:
+        try:
+            return call(waveform)
+        except Exception as error:  # the errors of runtimes have no common base
+            raise ComflpError(f"{runtime} cannot recognise this audio, or a piece of it ({one_line(error)}); leave it out, or recognise it "
+                              f"with the model that was exported") from error
+
+    return called
 
 
 def _tokenizer(directory: Path, about: Mapping[str, Any]) -> Tokenizer:

@@ -21,18 +21,20 @@ _IN_FLOAT32 = ("DFT", "STFT", "MelWeightMatrix", "Log", "ReduceMean", "ReduceSum
 """Operations that float16 has too narrow a range for: features over many decades, means and norms."""
 
 
-def convert(source: Path, directory: Path, name: str, precision: str, calibration: Sequence[Mapping[str, np.ndarray]] = ()) -> None:
+def convert(
+    source: Path, directory: Path, name: str, precision: str, calibration: Sequence[Mapping[str, np.ndarray]] = (), force: bool = False
+) -> None:
     """Write the export in ``source`` (float32) with smaller weights.
 
     name: of the format that this makes. precision: ``float16``, ``int8`` (activations quantised on the fly),
     ``int8_static`` (activations by ranges that ``calibration`` has) or ``int4`` (blocks of 32 weights, a scale each).
-    calibration: inputs of the graph. The files beside the graphs are copied.
+    calibration: inputs of the graph. The files beside the graphs are copied. force: as :func:`comflp.artifacts.atomic_directory` takes it.
 
     Raises ComflpError where a static quantisation has no calibration.
     """
     onnx = needed("onnx", "export")
     about = unchecked(read_json(source / DESCRIPTION))
-    with atomic_directory(directory) as temporary, quiet():
+    with atomic_directory(directory, force=force) as temporary, quiet():
         for path in source.rglob("*"):
             if not path.is_file() or path.name in (DESCRIPTION, *NOT_OF_THE_EXPORT) or path.name.endswith(DATA_ENDING):
                 continue

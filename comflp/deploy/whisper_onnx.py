@@ -27,12 +27,13 @@ _TOKENS = 4
 _PAST = 5
 
 
-def write_whisper(model: TransformersSeq2Seq, directory: Path, form: Format) -> None:
+def write_whisper(model: TransformersSeq2Seq, directory: Path, form: Format, force: bool = False) -> None:
     """Write the float32 form for onnxruntime or sherpa-onnx; its graphs are compared with the model on noise.
 
+    force: as :func:`comflp.artifacts.atomic_directory` takes it.
     Raises ComflpError where PyTorch cannot turn the model into a graph, or the graph does not compute the same.
     """
-    with atomic_directory(directory) as temporary:
+    with atomic_directory(directory, force=force) as temporary:
         if form.runtime == "sherpa-onnx":
             _sherpa(model, temporary)
         else:

@@ -7,7 +7,7 @@ from typing import Any
 
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
-from comflp.models.directory import check_directory
+from comflp.models.directory import EXPORT, check_directory
 from comflp.models.layered import LayeredModel, Output, Stack, State, Step
 from comflp.models.tokenizer import Tokenizer
 
@@ -45,6 +45,9 @@ def _load(model: str | Path | Any, processor: Any, trust_hyperparams: bool, lang
     directory = Path(model)
     if directory.is_dir():
         check_directory(directory)
+        if (directory / EXPORT).exists():
+            raise ComflpError(f"{directory} is an export ({EXPORT} lies in it), which comflp transcribe and its runtime read; take the model "
+                              "directory that it was made of")
         if (directory / "hyperparams.yaml").exists():
             return _load_speechbrain(directory, trust_hyperparams)
         if not (directory / "config.json").exists():

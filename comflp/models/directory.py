@@ -14,6 +14,9 @@ LARGEST_SIZE = 10**7
 
 MOST_LAYERS = 1000
 
+EXPORT = "export.json"
+"""What every export has in its directory, and no model."""
+
 SAMPLE_RATES = range(1000, 400_000)
 """In Hz, of any model."""
 

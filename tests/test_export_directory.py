@@ -1,0 +1,70 @@
+"""The directories of exports: what may be replaced, what a check that ended early leaves, and what the commands say."""
+
+import shlex
+from dataclasses import replace
+
+import pytest
+from fixtures.in_process import call
+
+from comflp.artifacts import read_json
+from comflp.cli import main
+from comflp.deploy import export as exporting
+from comflp.deploy.export import Check, export
+from comflp.deploy.formats import FORMATS
+from comflp.deploy.measuring import Measured
+from comflp.errors import ComflpError
+
+INT8 = FORMATS["torch_int8"]
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Exports are measured without a process of their own, and say nothing."""
+    monkeypatch.setattr(exporting, "measure", lambda directory, speech, threads: Measured(dict.fromkeys(speech, ""), {"1": 1.0}, 1.0, "torch 1"))
+
+
+def test_files_that_somebody_added_are_replaced_where_that_is_asked_for(make_model, tmp_path, capsys):
+    make_model(num_layers=1).save(tmp_path / "model")
+    out = tmp_path / "on a device"
+    command = ["export", str(tmp_path / "model"), "--to", "torch", "--out", str(out)]
+    assert main(command) == 0
+    assert f"comflp transcribe {shlex.quote(str(out / 'torch_int8'))} FILE reads it" in capsys.readouterr().out
+    (out / "torch_int8" / "notes.txt").write_text("heard well")
+    assert main(command) == 1
+    assert "holds notes.txt, which this program did not put there; add --force" in capsys.readouterr().err
+    assert (out / "torch_int8" / "notes.txt").exists()
+    assert main([*command, "--force"]) == 0
+    assert not (out / "torch_int8" / "notes.txt").exists()
+
+
+def test_the_script_hands_on_that_files_may_be_replaced(make_model, make_data, tmp_path):
+    make_data(2)
+    make_model(num_layers=1).save(tmp_path / "model")
+    options = ["--model", "model", "--data", "data", "--to", "torch", "--precision", "int8"]
+    assert call("local/export.py", options, tmp_path).status == 0
+    (tmp_path / "model" / "export" / "torch_int8" / "notes.txt").write_text("heard well")
+    again = call("local/export.py", [*options, "--force"], tmp_path)
+    assert again.status == 0, again.said
+    assert not (tmp_path / "model" / "export" / "torch_int8" / "notes.txt").exists()
+
+
+def test_a_check_that_was_killed_does_not_keep_the_next_export_from_its_place(make_model, make_data, tmp_path, monkeypatch, measured):
+    model, check = make_model(num_layers=1), Check(tuple(make_data(2)))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting, "error_rate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            export(model, tmp_path / "out", [INT8], check)
+    assert (tmp_path / "out" / "torch_int8" / "hyp").exists()
+    export(model, tmp_path / "out", [INT8], check)
+    assert read_json(tmp_path / "out" / "torch_int8" / "export.json")["num_utterances"] == 2
+
+
+def test_texts_that_the_model_cannot_write_are_named_before_any_work(make_model, make_data, tmp_path, measured):
+    shouted = tuple(replace(utterance, text=utterance.text.upper()) for utterance in make_data(2))
+    with pytest.raises(ComflpError, match="case"):
+        export(make_model(num_layers=1), tmp_path / "out", [INT8], Check(shouted))
+    assert not (tmp_path / "out").exists()
