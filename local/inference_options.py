@@ -75,7 +75,7 @@ def hypotheses_of(directory, speech, load=None):
 
     out = hypotheses_directory(directory, speech.data.path.name)
     inputs = {"model": fingerprint_model(directory), "data": speech.data.fingerprint()}
-    stage = Stage(out / "record.json", "own_hypotheses", {}, inputs)
+    stage = Stage(out / "record.json", "own_hypotheses", {} if speech.precision == "fp32" else {"precision": speech.precision}, inputs)
     path, ranks = out / "hypotheses.json", speech.ranks
     if not ranks.decide(stage.is_current):
         with locked(out, wait=True) if ranks.is_main else contextlib.nullcontext():  # another run of the recipe may be at it

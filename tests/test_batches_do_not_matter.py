@@ -1,10 +1,13 @@
 """No result depends on how utterances are batched, whatever a model makes of padding."""
 
 from dataclasses import replace
+from functools import partial
 
+import fixtures.speech_to_text
 import numpy as np
 import pytest
 import torch
+from fixtures.encoder_decoders import load_small
 from fixtures.models import make_model, make_normed_head
 from fixtures.speechbrain_models import make_speechbrain_model
 from fixtures.variants import VARIANTS
@@ -48,3 +51,12 @@ def test_every_utterance_comes_out_as_if_it_were_alone(kind, make_data, tmp_path
     assert decode(model, data, max_seconds=100) == decode(model, data, max_seconds=0.1)
     batches = plan_batches(model, data, max_seconds=100)
     assert len(batches) < len(data), "utterances share batches, whatever the model makes of padding"
+
+
+@pytest.mark.parametrize("convolutions", [1, 2, 3])
+def test_speech_to_text_with_any_number_of_convolutions(make_data, tmp_path, monkeypatch, convolutions):
+    usual = fixtures.speech_to_text.Speech2TextConfig
+    monkeypatch.setattr(fixtures.speech_to_text, "Speech2TextConfig",
+                        partial(usual, num_conv_layers=convolutions, conv_kernel_sizes=[5] * convolutions))
+    model, data = load_small(fixtures.speech_to_text.make_speech_to_text, tmp_path / "model", encoder_layers=2, decoder_layers=2), make_data(4)
+    assert decode(model, data, max_seconds=100) == decode(model, data, max_seconds=0.1)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from comflp.train.brain import augmented
 from comflp.train.checkpoints import AtomicCheckpointer, average_best
 from comflp.data.data_dir import DataDir
 from comflp.data.training import DurationBatchSampler, LabelledDataset
@@ -20,7 +19,6 @@ from comflp.train.fit import fit
 from comflp.train.objectives import ctc_loss
 from comflp.errors import ComflpError
 from comflp.models.layered import Output
-from comflp.models.verify import noise_batch
 from comflp.proposal import PruningProposal
 from comflp.scoring import error_rate
 from fixtures.training import hparams, losses, train
@@ -246,12 +244,3 @@ def test_utterances_of_one_length_share_batches(make_model, make_data, seconds):
     data = [dataclasses.replace(utterance, duration=seconds) for utterance in make_data(8)]
     sampler = DurationBatchSampler(LabelledDataset(data, make_model()), 100.0, 4, "random", seed=1)
     assert sorted(map(len, sampler)) == [4, 4]
-
-
-def test_a_batch_that_a_change_of_speed_makes_too_long_stays(make_data):
-    def slower(waveforms, relative):
-        return torch.nn.functional.interpolate(waveforms[:, None], scale_factor=1.25)[:, 0], relative
-
-    audio = noise_batch(8000, (1.0, 0.5))
-    assert augmented(audio, slower, longest=8000) is audio
-    assert augmented(audio, slower, longest=10000).num_samples.tolist() == [10000, 5000]

@@ -1,8 +1,12 @@
 """An output that is not finite is one error everywhere, with the utterance and the likely cause."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from fixtures.transducers import make_rnnt
+from fixtures.whisper import make_whisper
 
 from comflp.data.batching import AudioBatch
 from comflp.deploy import recognition
@@ -14,11 +18,13 @@ from comflp.models.finite import check_finite
 from comflp.inference.hidden_states import collect
 from comflp.inference.output_change import output_changes
 from comflp.inference.speech import Speech
+from comflp.models import load
 from comflp.models.greedy import greedy_search
 from comflp.proposal import PruningProposal
 from comflp.search.fine.evaluate import evaluate
 
 NAN = float("nan")
+ENGLISH = partial(make_whisper, multilingual=False)
 
 
 @pytest.fixture
@@ -88,3 +94,17 @@ def test_no_search_reads_what_is_not_finite(make_model):
     logits[1, 1, 1] = NAN
     with pytest.raises(ComflpError, match="the model's output is not finite"):
         greedy_search(logits, torch.tensor([3, 3]), make_model().tokenizer)
+
+
+@pytest.mark.parametrize("read", [decode, lambda model, data: evaluate(model, [model.nothing], data)])
+@pytest.mark.parametrize("make, part", [(ENGLISH, "encoder.layers.1"), (ENGLISH, "decoder.layer_norm"), (make_rnnt, "encoder.layers.1")])
+def test_models_that_write_token_by_token_do_not_write_nothing(make_data, tmp_path, make, part, read):
+    """The library's search would end at once: an empty text, and 100% of deletions for a model that is broken."""
+    model = load(make(tmp_path / "model"))
+
+    def spoil(_, __, output):
+        return (output[0] * NAN, *output[1:]) if isinstance(output, tuple) else output * NAN
+
+    next(module for name, module in model.named_modules() if name.endswith(part)).register_forward_hook(spoil)
+    with pytest.raises(ComflpError, match=r"the model's output is not finite .* for utterance u00\d"):
+        read(model, make_data(2))

@@ -13,6 +13,7 @@ import torch
 from comflp.data.batching import own_frames
 from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
+from comflp.proposal import NOTHING
 
 _LOUD = 10.0
 """Peak of a waveform, of which 1 is full scale, above which it is no audio."""
@@ -60,6 +61,11 @@ def _cause(waveform: torch.Tensor | None) -> str:
     if peak == 0:
         return "its audio is silence from beginning to end, which this model cannot normalise; take it out"
     return "its audio looks sound, so look at the model's weights (a damaged file, a training that diverged)"
+
+
+def output_of(proposal: object | None) -> str:
+    """The output of a model without a proposal's layers, as errors name it; without any, of the whole model."""
+    return "the model's output" if str(proposal or NOTHING) == NOTHING else f"without the layers {proposal} the model's output"
 
 
 def refuse_marked(paths: torch.Tensor, utterances: Sequence[Utterance], what: str = "the model's output") -> None:

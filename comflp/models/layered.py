@@ -16,7 +16,7 @@ import torch.utils.checkpoint
 from comflp.data.batching import AudioBatch, own_frames
 from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
-from comflp.models.finite import refuse_marked
+from comflp.models.finite import output_of, refuse_marked
 from comflp.models.greedy import best_paths, texts_of
 from comflp.models.tokenizer import Tokenizer
 from comflp.proposal import Proposal, PruningProposal, joined
@@ -245,7 +245,7 @@ class LayeredModel(torch.nn.Module, ABC):
         """
         found = {}
         for name, paths in zip(spelled, torch.stack(list(spelled.values())).cpu()):
-            refuse_marked(paths, utterances, f"without the layers {name} the model's output" if name else "the model's output")
+            refuse_marked(paths, utterances, output_of(name))
             found[name] = texts_of(paths, self.tokenizer)
         return found
 

@@ -40,8 +40,7 @@ class CTCBrain(sb.Brain):
         torch.manual_seed(seed)
         random.seed(seed)
         if h.augmentation is not None:
-            longest = h.model.longest and round(h.model.longest * h.model.sample_rate)
-            batch = LabelledBatch(augmented(batch.audio, h.augmentation, longest), batch.labels, batch.num_labels)
+            batch = LabelledBatch(augmented(batch.audio, h.augmentation, h.model), batch.labels, batch.num_labels)
         batch = LabelledBatch(h.objective.taught(batch), batch.labels, batch.num_labels)
         output = self.modules.model(
             batch.audio,
@@ -65,6 +64,8 @@ class CTCBrain(sb.Brain):
             if distillation is not None:
                 loss = loss + distillation.loss(output, batch.audio)
         else:
+            counted = len(batch.num_labels) - too_short
+            self.valid_loss, self.valid_counted = self.valid_loss + float(loss) * counted, self.valid_counted + counted
             self.references += [utterance.text for utterance in batch.audio.utterances]
             self.hypotheses += self.hparams.objective.texts(output, batch)
         return loss
@@ -138,6 +139,7 @@ class CTCBrain(sb.Brain):
     def on_stage_start(self, stage, epoch=None) -> None:
         """Start the counts of an epoch's part."""
         self.references, self.hypotheses = [], []
+        self.valid_loss, self.valid_counted = 0.0, 0
         if stage == sb.Stage.TRAIN:
             self.too_short, self.epoch_started = 0, time.monotonic()
 
@@ -156,7 +158,7 @@ class CTCBrain(sb.Brain):
             "epoch": epoch,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "train_loss": self.train_loss,
-            "valid_loss": float(stage_loss),
+            "valid_loss": self.valid_loss / max(self.valid_counted, 1),  # over utterances, however they fall into batches
             "valid_error_rate": rate,
             "too_short": self.too_short,
             "seconds": round(time.monotonic() - self.epoch_started, 2),
@@ -213,15 +215,16 @@ class CTCBrain(sb.Brain):
         return error_rate(self.references, self.hypotheses, self.hparams.metric, self.hparams.normaliser).rate
 
 
-def augmented(audio, augmentation, longest=None):
+def augmented(audio, augmentation, model):
     """The batch through a speechbrain Augmenter; lengths follow a change of speed.
 
-    longest: samples that the model takes at a time; a batch that would have more stays as it is.
+    A batch of which an utterance would be longer than the model takes at a time, or shorter than a frame, stays as it is.
     """
     relative = audio.num_samples / audio.waveforms.shape[1]
     waveforms, relative = augmentation(audio.waveforms, relative)
     num_samples = (relative * waveforms.shape[1]).round().long()
-    if longest is not None and int(num_samples.max()) > longest:
+    too_long = model.longest is not None and int(num_samples.max()) > round(model.longest * model.sample_rate)
+    if too_long or int(model.num_frames(num_samples).min()) < 1:
         return audio
     return type(audio)(audio.utterances, waveforms * own_frames(num_samples, waveforms.shape[1]), num_samples)
 

@@ -125,7 +125,20 @@ def average_best(checkpointer: Checkpointer, count: int, key: str = "error_rate"
         max_num_checkpoints=count,
         ckpt_predicate=lambda checkpoint: checkpoint.meta["end-of-epoch"],
     )
-    return average_checkpoints(best, "model", parameter_loader=_load_weights), best
+    return average_checkpoints(best, "model", parameter_loader=_load_weights, averager=_mean), best
+
+
+def _mean(state_dicts: Iterable[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean of each tensor of floats; any other is the first's.
+
+    Nothing is added in place: a weight that a model uses twice is one tensor in a checkpoint, and would be added to twice.
+    """
+    total: dict[str, torch.Tensor] = {}
+    number = 0
+    for weights in state_dicts:
+        total = {name: total[name] + value if total and value.is_floating_point() else total.get(name, value) for name, value in weights.items()}
+        number += 1
+    return {name: value / number if value.is_floating_point() else value for name, value in total.items()}
 
 
 def _load_weights(path, map_location):

@@ -6,9 +6,10 @@ configuration (conf/deep.yaml, conf/finetune.yaml) makes the difference.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import speechbrain as sb
 import torch
@@ -98,8 +99,6 @@ def fit(
     limits = batch_limits(h)
     sampler = DurationBatchSampler(train_set, *limits, h["batch_order"], h["seed"])
     counter = EpochCounter(limit=h["number_of_epochs"])
-    if h["freeze_feature_extractor"]:
-        model.freeze_feature_extractor()
     brain = CTCBrain(
         modules={"model": model},
         opt_class=h["optimizer"],
@@ -141,12 +140,29 @@ def fit(
         valid_set, sb.Stage.VALID, ckpt_prefix=None, batch_sampler=valid_sampler, collate_fn=valid_set.collate
     )
     before = brain.error_rate_on(valid_loader)
-    brain.fit(counter, loader, valid_loader)
+    if len(loader) < brain.grad_accumulation_factor:
+        raise ComflpError(f"an epoch has {len(loader)} batches, and a step is of {brain.grad_accumulation_factor} (grad_accumulation_factor): "
+                          "nothing would be trained; lower it, or the size of a batch")
+    with _front_end_of(model, h["freeze_feature_extractor"]):
+        brain.fit(counter, loader, valid_loader)
     weights, best = average_best(brain.checkpointer, h["average"])
     model.load_state_dict(weights)
     after = brain.error_rate_on(valid_loader)
     epochs = [checkpoint.meta["epoch"] for checkpoint in best]
     return FitResult(model.cpu().eval(), brain.log, epochs, before, after, train_set.skipped)
+
+
+@contextlib.contextmanager
+def _front_end_of(model: LayeredModel, frozen: bool) -> Iterator[None]:
+    """Within the block the front end is out of training where it is to be ``frozen``; after it the model is as it was."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if frozen:
+        model.freeze_feature_extractor()
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def batch_limits(hparams: Mapping[str, Any]) -> tuple[float, int | None]:

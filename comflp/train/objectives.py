@@ -105,7 +105,11 @@ class Tokens:
         return of_utterances.sum() / counted.sum().clamp_min(1), int((~counted).sum())
 
     def texts(self, output: Output, batch: LabelledBatch) -> list[str]:
-        (decoded,) = decode_batches(self.model, [self.taught(batch)])  # cut off at twice the label's tokens and 8 more
+        # Cut off at twice the label's tokens and 8 more; a text that cannot be a label has as many as there may be.
+        longest = [self.model.tokenizer.end] * self.model.most_tokens
+        rows = [row[:length].tolist() or (longest if utterance.text else [])
+                for utterance, row, length in zip(batch.audio.utterances, batch.labels, batch.num_labels)]
+        (decoded,) = decode_batches(self.model, [batch.audio.with_targets(rows)])
         return decoded.texts
 
 
@@ -147,8 +151,8 @@ def ctc_loss(output: Output, batch: LabelledBatch, blank_id: int) -> tuple[torch
     """
     log_probs = torch.log_softmax(output.logits.float(), dim=-1).transpose(0, 1)
     losses = torch.nn.functional.ctc_loss(
-        log_probs, batch.labels, output.num_frames, batch.num_labels, blank=blank_id, reduction="none"
-    )
+        log_probs, batch.labels, output.num_frames, batch.num_labels, blank=blank_id, reduction="none", zero_infinity=True
+    )  # an infinite loss has gradients that are no numbers, whatever it is multiplied with
     fits = (batch.required_frames() <= output.num_frames) & (batch.num_labels > 0)
     losses = torch.where(fits, losses / batch.num_labels.clamp_min(1), 0.0)
     return losses.sum() / fits.sum().clamp_min(1), int((~fits).sum())

@@ -33,8 +33,15 @@ class TokenTokenizer:
         self.prompt = prompt
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of ``text``, without prompt and end."""
-        return self.tokenizer(" ".join(text.split()), add_special_tokens=False)["input_ids"]
+        """Token ids of ``text``, without prompt and end. ComflpError for a character that no token stands for."""
+        ids, unknown = self._ids(" ".join(text.split())), self.tokenizer.unk_token_id
+        if unknown is not None and unknown not in self._ends and unknown in ids:
+            missing = next((character for character in text if unknown in self._ids(character)), text)
+            raise ComflpError(f"the model's tokenizer has no token for {missing!r}; bring the texts to the characters that it knows")
+        return ids
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids; special tokens are left out."""

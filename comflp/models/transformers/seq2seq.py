@@ -16,8 +16,10 @@ from comflp.artifacts import atomic_directory
 from comflp.data.batching import AudioBatch, refuse_too_long, refuse_too_short
 from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
+from comflp.models.finite import check_finite, output_of
 from comflp.models.layered import ENTER, LayeredModel, Output, Stack, State, Step
 from comflp.models.model_card import model_card
+from comflp.models.transformers.checked_scores import CheckedScores
 from comflp.models.transformers.catching import catch, without_random_skipping
 from comflp.models.transformers.logging import quiet
 from comflp.models.transformers.processor import input_lengths, normalised_waveforms
@@ -100,7 +102,8 @@ class TransformersSeq2Seq(LayeredModel):
         lengths = self._input_lengths(batch.num_samples)
         refuse_too_short(batch.utterances, self.split.layer_frames(lengths), batch.num_samples, self.sample_rate)
         state = self.split.begin(self._inputs(batch), lengths, lengths)
-        return replace(state, context={**state.context, "targets": batch.targets, "num_targets": batch.num_targets})
+        return replace(state, context={**state.context, "targets": batch.targets, "num_targets": batch.num_targets,
+                                       "utterances": batch.utterances})
 
     def _inputs(self, batch: AudioBatch) -> dict[str, torch.Tensor]:
         """The library's arguments for the encoder: waveforms, or features of each."""
@@ -141,7 +144,7 @@ class TransformersSeq2Seq(LayeredModel):
 
     def _encoded(self, state: State) -> dict[str, Any]:
         """The library's arguments for what the encoder ends with."""
-        return self.parts.encoded(self.split.tail(state), state.context["own"])
+        return self.parts.encoded(self.split.tail(state), state.context["own"], self.model.config)
 
     def finish(self, state: State) -> Output:
         hidden = state.hidden
@@ -166,13 +169,16 @@ class TransformersSeq2Seq(LayeredModel):
         state: the end of the encoder. proposal: what its decoder lacks. most_tokens: where a search that does not end
         is cut off. Where it is left out, that is twice the tokens of the batch's targets and 8 more, so that a pruned
         model that repeats itself for ever costs little; without targets, the last position that the decoder knows.
-        least_tokens: before which none ends.
+        least_tokens: before which none ends. Raises ComflpError, naming model and utterance, where an output is not finite.
         """
         limits = self._limits(state) if most_tokens is None else [min(self.most_tokens, most_tokens)] * len(state.hidden)
-        encoded = self._encoded(state)
+        encoded, what = self._encoded(state), output_of(proposal)
+        check_finite(state.hidden, state.num_frames, state.context["utterances"], what=what)
+        scores = CheckedScores(state.context["utterances"], what)
         with self._decoder_of(proposal), quiet():
-            found = self.model.generate(**encoded, **self._begun(len(limits)), max_new_tokens=max(limits), num_beams=1,
-                                        do_sample=False, **({"min_new_tokens": least_tokens} if least_tokens else {}))
+            found = self.model.generate(**encoded, **self._begun(len(limits)), max_new_tokens=max(limits), num_beams=1, do_sample=False,
+                                        logits_processor=[scores], **({"min_new_tokens": least_tokens} if least_tokens else {}))
+        scores.check()
         # What comes after the limit is there only because another utterance's is higher.
         return [self.tokenizer.between(row)[:limit] for row, limit in zip(found.tolist(), limits)]
 

@@ -33,7 +33,7 @@ class Seq2SeqFamily:
     tail: what follows the last decoder layer, up to the head. head: what makes logits.
     counts: stack -> where the configuration counts its layers. positions: where it bounds the decoder's tokens; both are
         names, after those of the configuration inside which they are, such as ``decoder_config.num_hidden_layers``.
-    encoded: (end of the encoder (B, T, D), its own frames (B, T) or None) -> the library's arguments for it.
+    encoded: (end of the encoder (B, T, D), its own frames (B, T) or None, the configuration) -> the library's arguments for it.
     prompt: where that of a hypothesis comes from.
     longest: (configuration, feature extractor) -> seconds of the longest utterance that the model takes, None for any.
     """
@@ -43,7 +43,7 @@ class Seq2SeqFamily:
     head: str
     counts: Mapping[str, str]
     positions: str
-    encoded: Callable[[torch.Tensor, torch.Tensor | None], dict[str, Any]]
+    encoded: Callable[[torch.Tensor, torch.Tensor | None, PreTrainedConfig], dict[str, Any]]
     tail: tuple[str, ...] = ("model.decoder.norm",)
     prompt: Prompt = START
     longest: Callable[[PreTrainedConfig, FeatureExtractionMixin], float | None] = lambda config, extractor: None
@@ -126,27 +126,28 @@ class Speech2TextSplit(Split):
         return caught._replace(args=(self.attention_mask(hidden, own), *caught.args[1:]))
 
 
-def _unmasked(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str, Any]:
+def _unmasked(hidden: torch.Tensor, own: torch.Tensor | None, config: PreTrainedConfig) -> dict[str, Any]:
     return {"encoder_outputs": BaseModelOutput(hidden)}
 
 
-def _moonshine(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str, Any]:
+def _moonshine(hidden: torch.Tensor, own: torch.Tensor | None, config: PreTrainedConfig) -> dict[str, Any]:
     return {"encoder_outputs": MoonshineEncoderModelOutput(hidden, attention_mask=None if own is None else own.int())}
 
 
-def _moonshine_streaming(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str, Any]:
+def _moonshine_streaming(hidden: torch.Tensor, own: torch.Tensor | None, config: PreTrainedConfig) -> dict[str, Any]:
     return {"encoder_outputs": MoonshineStreamingEncoderModelOutput(hidden, attention_mask=None if own is None else own.int())}
 
 
-def _parakeet(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str, Any]:
+def _parakeet(hidden: torch.Tensor, own: torch.Tensor | None, config: PreTrainedConfig) -> dict[str, Any]:
     return {"encoder_outputs": ParakeetEncoderModelOutput(hidden, attention_mask=None if own is None else own.int())}
 
 
-def _speech_to_text(hidden: torch.Tensor, own: torch.Tensor | None) -> dict[str, Any]:
+def _speech_to_text(hidden: torch.Tensor, own: torch.Tensor | None, config: PreTrainedConfig) -> dict[str, Any]:
     if own is None:
-        return _unmasked(hidden, own)
-    features = 4 * own.sum(dim=1) - 3  # the library takes a mask over features, of which its two convolutions make these frames
-    return {**_unmasked(hidden, own), "attention_mask": own_frames(features, 4 * hidden.shape[1] - 3).long()}
+        return _unmasked(hidden, own, config)
+    halved = 2 ** config.num_conv_layers  # the library takes a mask over features, of which its convolutions make these frames
+    features, longest = (halved * (frames - 1) + 1 for frames in (own.sum(dim=1), hidden.shape[1]))
+    return {**_unmasked(hidden, own, config), "attention_mask": own_frames(features, longest).long()}
 
 
 _BART: dict[str, Any] = {

@@ -13,6 +13,7 @@ from transformers.models.parakeet.modeling_parakeet import ParakeetEncoderModelO
 from comflp.data.batching import AudioBatch, own_frames
 from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
+from comflp.models.finite import check_finite, output_of
 from comflp.models.layered import Output, State
 from comflp.models.transformers.logging import quiet
 from comflp.models.transformers.model import TransformersCTC
@@ -64,7 +65,8 @@ class TransformersTransducer(TransformersCTC):
 
     def begin(self, batch: AudioBatch) -> State:
         state = super().begin(batch)
-        return replace(state, context={**state.context, "targets": batch.targets, "num_targets": batch.num_targets})
+        return replace(state, context={**state.context, "targets": batch.targets, "num_targets": batch.num_targets,
+                                       "utterances": batch.utterances})
 
     def finish(self, state: State) -> Output:
         targets, num_steps = state.context["targets"], state.context["num_targets"]
@@ -125,8 +127,10 @@ class TransformersTransducer(TransformersCTC):
 
         It ends with the utterance's frames, or where it is cut off: after as many symbols a frame as the library allows, or
         twice the steps of the batch's targets and 8 more, where there are some, so that a model that repeats itself costs little.
+        Raises ComflpError, naming model and utterance, where the encoder's output is not finite.
         """
         hidden, limits = self.split.tail(state).float(), self._limits(state)
+        check_finite(hidden, state.num_frames, state.context["utterances"], what=output_of(proposal))
         encoded = ParakeetEncoderModelOutput(hidden, attention_mask=own_frames(state.num_frames, hidden.shape[1]).int())
         with self._encoding(encoded), self._float32(), quiet():
             found = self.model.generate(
