@@ -2,7 +2,7 @@
 """Stability: what a search chooses and what a repair gives, against the number of utterances and their draw; a table and a figure.
 
     cd recipes/mini && . ./path.sh
-    python ../../benchmarks/draws.py --exp exp/transformer12 --out exp/transformer12/draws.jsonl --figure exp/draws.png
+    python ../../benchmarks/draws.py --exp exp/transformer12 --figure exp/draws.png
 
 For each number of utterances, --draws draws of data/probe: how many of the ten best proposals two draws share (dc in batches of up to 32,
 and skip_kl, whose ten are of block costs alone), the error rates of the draws' first proposals, pruned, and those of the first

@@ -3,7 +3,7 @@
 
     cd recipes/mini && . ./path.sh
     python ../../benchmarks/learned_layers.py topk --train data/train --dev data/dev --out exp/topk --num-prune 6
-    python ../../benchmarks/repair.py states --exp exp/topk --out exp/topk/repair.jsonl --num-prune 6 --sizes 256 --choices LAYERS
+    python ../../benchmarks/repair.py states --exp exp/topk --num-prune 6 --sizes 256 --choices LAYERS
 
 A deep model and a smaller one, which has the layers of the highest scores, learn together from nothing, by conf/deep.yaml; the smaller
 one's loss has the weight ``subnetwork_weight``. A layer of it gives h + z (layer(h) - h), where z is 1 or 0, and the gradient

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import comflp.models
-from comflp.artifacts import read_json
+from comflp.artifacts import fingerprint_model, read_json
 from comflp.data.data_dir import read_data_dir
 from comflp.inference.hypotheses import own_hypotheses
 from comflp.inference.speech import Speech
@@ -43,7 +43,11 @@ class Bench:
         self.options = options
         self.deep = comflp.models.load(options.exp / "deep")
         self.test, self.probe = (read_data_dir(options.data / name) for name in (options.test, options.probe))
+        options.out = options.out or options.exp / options.rows
         self.rows = Rows(options.out)
+        measured = {"deep": fingerprint_model(options.exp / "deep"), "metric": options.metric, "normaliser": options.normaliser}
+        if self.rows.of("measured", lambda: measured) != {"key": "measured", **measured}:
+            raise SystemExit(f"{options.out} holds rows of another deep model, metric or normaliser; take another --out")
         self._calibrations = {}
 
     def score(self, model, data=None):
@@ -117,8 +121,8 @@ def trained_key(proposal, epoch, start):
 
 
 def made_up(deep, pruned, repaired):
-    """The share of the distance between the pruned and the deep model's error rates that a repair makes up."""
-    return (pruned - repaired) / (pruned - deep)
+    """The share of the distance between the pruned and the deep model's error rates that a repair makes up; not a number where there is none."""
+    return (pruned - repaired) / (pruned - deep) if pruned != deep else float("nan")
 
 
 def is_written(name):
@@ -158,11 +162,12 @@ def options_of(tables, description):
 
 
 def bench_options(arguments, out):
-    """The options that a Bench reads; out: the default file of its rows."""
+    """The options that a Bench reads; out: the file of its rows in the experiment, where another is not given."""
     arguments.add_argument("--exp", type=Path, required=True, help="experiment directory, with the deep model and its searches")
     arguments.add_argument("--data", type=Path, default="data", help="folder of the data sets")
     arguments.add_argument("--test", default="test", help="data set that error rates are of")
     arguments.add_argument("--probe", default="probe", help="data set of unlabelled speech, to fit on")
-    arguments.add_argument("--out", type=Path, default=out, help="file of the rows measured so far")
+    arguments.add_argument("--out", type=Path, help=f"file of the rows measured so far; EXP/{out} if left out")
+    arguments.set_defaults(rows=out)
     arguments.add_argument("--metric", default="cer", choices=["cer", "wer"], help="error rate")
     arguments.add_argument("--normaliser", default="none", choices=["none", "basic", "english"], help="of texts, before errors are counted")

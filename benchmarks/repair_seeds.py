@@ -2,7 +2,7 @@
 """The ``states`` of repair.py, and fine-tuning from them, over several deep models of a recipe: means, standard deviations, the least share made up.
 
     cd recipes/fsdd && . ./path.sh
-    for m in transformer12 seed2 seed3; do python ../../benchmarks/repair.py states --exp exp/$m --out exp/$m/repair.jsonl; done
+    for m in transformer12 seed2 seed3; do python ../../benchmarks/repair.py states --exp exp/$m; done
     python ../../benchmarks/repair_seeds.py exp/transformer12 exp/seed2 exp/seed3
 
 Each model's rows are those of its ``repair.jsonl``; its own searches say which layers a choice removes from it. Of random proposals

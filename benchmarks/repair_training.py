@@ -87,7 +87,7 @@ def distillation(bench):
     dev, rows = read_data_dir(bench.options.data / "dev"), []
     for num_prune in bench.options.num_prune:
         proposal = bench.chosen(num_prune, bench.options.choices[0])
-        row = bench.rows.of(f"{proposal} equal time", partial(equal_time, bench, proposal, dev))
+        row = bench.rows.of(f"{proposal} equal time {bench.options.times}", partial(equal_time, bench, proposal, dev))
         chosen = {times: min((row[f"{times} {lr}"] for lr in LEARNING_RATES), key=lambda one: one["dev"]) for times in bench.options.times}
         rows.append({"N": num_prune, "removed": str(proposal), "pruned": percent(bench.pruned_row(proposal)),
                      "repaired": f"{percent(row['repaired'])} in {row['seconds']:.0f} s"}

@@ -39,7 +39,7 @@ from comflp.repair import Calibration
 from comflp.repair import repair as repaired_copy
 from comflp.repair.candidates import evaluate_repaired
 from comflp.repair.quick import RepairedCosts, ordered_by_repair
-from comflp.scoring import check_references, error_rate
+from comflp.scoring import check_references, error_rate, usual_normaliser
 from comflp.search import BlockMatrix, Candidate, coarse_searches
 from comflp.search.coarse.joint import MOST_SETS, joint_searches
 from comflp.search.coarse.free_runs import ordered_by_free_runs
@@ -72,6 +72,7 @@ def prune(
     sample_rate: int | None = None,
     max_increase: float | None = None,
     metric: str = "cer",
+    normaliser: str | None = None,
     seed: int = 0,
     work: str | Path | None = None,
     progress: Progress | None = None,
@@ -82,7 +83,8 @@ def prune(
     model: a LayeredModel, a model directory, a name on the Hugging Face hub, or a model of transformers with its
         ``processor``. speech: what :func:`comflp.data.sources.read_speech` reads, at least ten utterances: a data
         directory, a table, a folder of audio files, file names, or arrays with their ``sample_rate``. Texts are not needed;
-        where there are some, candidates are ranked by error rate (``metric``: ``cer`` or ``wer``).
+        where there are some, candidates are ranked by error rate (``metric``: ``cer`` or ``wer``; ``normaliser``: of
+        :mod:`comflp.scoring`, by the model where it is left out).
     target: docs/targets.md; ``params=50%`` where neither it nor ``max_increase`` is given. max_increase: instead of a target, by how
         many percentage points the error rate may rise: the smallest model within it is searched, which takes texts.
     repair: utterances to refit the pruned model's maps on; 0 leaves them as they are. Candidates of a model that writes token by token
@@ -99,20 +101,19 @@ def prune(
         deep = model if isinstance(model, LayeredModel) else load(model, processor)
         deep.eval()
         data = read_speech(speech, directory / "speech", sample_rate, allow_pipes, progress)
-        run = _Run(Speech(deep, data, work=directory / "partial", allow_pipes=allow_pipes, progress=progress), metric, seed, directory)
+        run = _Run(Speech(deep, data, work=directory / "partial", allow_pipes=allow_pipes, progress=progress), metric, normaliser, seed, directory)
         return run.prune(target, max_increase, repair)
 
 
 class _Run:
     """One call of :func:`prune`. rest: what the steps see. held_out: what only the last one does."""
 
-    def __init__(self, speech: Speech, metric: str, seed: int, directory: Path):
+    def __init__(self, speech: Speech, metric: str, normaliser: str | None, seed: int, directory: Path):
         data = speech.data
         if len(data) < FEWEST:
             raise ComflpError(f"at least {FEWEST} utterances are needed, and there are {len(data)}; a few hundred are better")
         self.deep, self.metric, self.seed, self.directory = speech.model, metric, seed, directory
-        # Models that write text as people do are scored without its capitals and punctuation.
-        self.normaliser = "basic" if speech.model.teacher_forced else "none"
+        self.normaliser = normaliser or usual_normaliser(speech.model.teacher_forced)
         self.has_texts = any(utterance.text for utterance in data)
         if self.has_texts:
             check_references({utterance.utt_id: utterance.text for utterance in data}, self.deep.tokenizer, self.normaliser)
@@ -269,6 +270,7 @@ class _Run:
                 repaired = load(kept, trust_hyperparams=True).to(pruned.device)
             else:
                 repaired = repaired_copy(heard, pruned, self.seed, self.rest.progress)
+                key_file.unlink(missing_ok=True)  # or a kill here would leave it beside another model
                 repaired.save(kept)
                 write_json(key_file, {"key": key})
             facts |= {"proposal": str(proposal), **repaired.origin["pruning"][-1]["repair"]}

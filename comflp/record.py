@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections import defaultdict
@@ -42,7 +43,7 @@ class Stage:
         is carried along, and two inputs that came from different models or
         data stop the stage.
     force: make the artifacts again where a record of other options would stop.
-    tagged: whether ``--tag`` gives results of other options a place beside these.
+    elsewhere: where results of other options may lie beside these, "another ...", for messages.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Stage:
         inputs: Mapping[str, str],
         upstream: Iterable[str | Path] = (),
         force: bool = False,
-        tagged: bool = False,
+        elsewhere: str = "experiment directory",
     ):
         self.record = Path(record)
         self.name = name
@@ -61,7 +62,7 @@ class Stage:
         self.inputs = dict(inputs)
         self.origin = self.agree(upstream)
         self.force = force
-        self._elsewhere = f"{'--tag or ' * tagged}experiment directory"
+        self._elsewhere = elsewhere
         self._started = time.monotonic()
         self._process = this_process()
 
@@ -126,13 +127,22 @@ class Stage:
         """Mark the directory ``work`` as unfinished work of this stage, which this process goes on with.
 
         extends: the record of the finished results that this work goes on from (:meth:`record_to_extend`).
-        Raises ComflpError, naming what changed, where it is work with other options or on other inputs.
+        With ``force`` it begins anew, and the results that are there are finished no more; what such a run left when it was
+        killed goes on, with ``force`` and without. Raises ComflpError, naming what changed, where it is work with other
+        options or on other inputs.
         """
         marker = Path(work) / STARTED
         old = read_json(marker) if marker.exists() else None
+        killed = old is not None and old.get("forced", False) and not self.record.exists() and not self._changed(old["options"], old["origin"])
+        if self.force and not killed:
+            shutil.rmtree(work, ignore_errors=True)
+            old = None
         if old is not None and not (extends and old["options"] == extends["options"]):
             self._compare(work, "unfinished work", old["options"], old["origin"])
-        write_json(marker, {"stage": self.name, "options": self.options, "origin": self.origin, "started_by": self._process})
+        write_json(marker, {"stage": self.name, "options": self.options, "origin": self.origin, "started_by": self._process,
+                            "forced": self.force or killed})
+        if self.force:
+            self.record.unlink(missing_ok=True)
 
     def check_own(self, work: str | Path) -> None:
         """ComflpError where another process has begun this work since :meth:`begin`, or removed it.

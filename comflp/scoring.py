@@ -169,6 +169,11 @@ def _normaliser(name: str) -> Callable[[str], str]:
     return BasicTextNormalizer() if name == "basic" else EnglishTextNormalizer({})
 
 
+def usual_normaliser(teacher_forced: bool) -> str:
+    """That of a model where nobody names one: models that write text as people do are scored without its capitals and punctuation."""
+    return "basic" if teacher_forced else "none"
+
+
 def check_references(references: Mapping[str, str], tokenizer: Speller, normaliser: str = "none") -> None:
     """Refuse references that a model could not write however well it recognised: letters of the other case.
 

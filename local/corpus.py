@@ -14,7 +14,9 @@ from comflp.errors import ComflpError
 from comflp.replacing import Kind
 
 AUDIO = Kind("folder of a data directory's audio")
-__all__ = ["AUDIO", "DATA_FILES", "data_files", "describe", "find_files", "holds", "recipe_path", "up_to_date", "with_durations"]
+ELSEWHERE = "folder for data, as a copy of the recipe has it"
+"""Where data that were made otherwise may lie: all experiments of a recipe share its data/."""
+__all__ = ["AUDIO", "DATA_FILES", "ELSEWHERE", "data_files", "describe", "find_files", "holds", "recipe_path", "up_to_date", "with_durations"]
 DATA_FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "utt2dur")
 
 

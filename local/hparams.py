@@ -74,7 +74,7 @@ def load(config: str, overrides: Sequence[str], variant: str | None = None) -> C
         keys = {key.value for key, _ in yaml.compose(content).value}
         _check_keys(config, typed, keys)
         other = yaml.safe_load(yaml.serialize(_node_of(content, variant))) if variant in keys else {}
-        overrides = [*(f"--{key}={value}" for key, value in other.items() if key not in typed), *overrides]
+        overrides = [*(f"--{key}={value}" for key, value in other.items() if key not in typed), *_last_of_each(overrides)]
         run_opts, text = _parsed(config, overrides, [key for key in typed if key in RUN_OPTIONS])
         for key in run_opts.keys() & keys:  # the file's value has to be the same
             text += f"\n{key}: {run_opts[key]}"
@@ -92,6 +92,22 @@ def load(config: str, overrides: Sequence[str], variant: str | None = None) -> C
         except ArgumentTypeError as error:
             raise ComflpError(f"--device: {error}") from None
     return Configuration(config, settings, run_opts, resolved)
+
+
+def _last_of_each(overrides: Sequence[str]) -> list[str]:
+    """The words without options that are given again later, which count: those of a run.sh come before those of its user.
+
+    >>> _last_of_each(["--seed", "1", "--lr=0.1", "--seed=5"])
+    ['--lr=0.1', '--seed=5']
+    """
+    options: list[list[str]] = []
+    for word in overrides:
+        if word.startswith("--") or not options:
+            options.append([word])
+        else:
+            options[-1].append(word)
+    last = {words[0].partition("=")[0]: number for number, words in enumerate(options)}
+    return [word for number, words in enumerate(options) if last[words[0].partition("=")[0]] == number for word in words]
 
 
 def _parsed(config: str, overrides: Sequence[str], run_options: Sequence[str]) -> tuple[dict[str, Any], str]:

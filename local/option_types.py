@@ -6,69 +6,21 @@ to be read and is not there is an error as any other (exit status 1).
 
 from __future__ import annotations
 
-import math
 import re
 from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Callable, TypeVar
 
+from comflp.cli.numbers import count, positive, real, seed, shown, whole  # noqa: F401  # types of scripts as well
 from comflp.errors import ComflpError
 from comflp.names import name_fault
 
-MOST = 10**9
 PICTURES = ".png", ".svg", ".pdf"
 _DEVICE = re.compile(r"cpu|mps|cuda(:[0-9]{1,3})?", re.ASCII)
 _Value = TypeVar("_Value")
 
-
-def whole(low: int, high: int = MOST) -> Callable[[str], int]:
-    """A whole number from ``low`` to ``high``.
-
-    >>> whole(1, 9)("3")
-    3
-    >>> whole(1, 9)("10")
-    Traceback (most recent call last):
-    ...
-    argparse.ArgumentTypeError: '10' is not a whole number from 1 to 9
-    """
-
-    def parse(text: str) -> int:
-        if re.fullmatch(r"[0-9]{1,12}", text, re.ASCII) is None or not low <= int(text) <= high:
-            raise ArgumentTypeError(f"{shown(text)} is not a whole number from {low:,} to {high:,}")
-        return int(text)
-
-    return parse
-
-
-def real(low: float, high: float = math.inf, open_low: bool = False) -> Callable[[str], float]:
-    """A finite number from ``low`` (above it with ``open_low``) to ``high``.
-
-    >>> real(0, 1)("0.5")
-    0.5
-    >>> real(0, open_low=True)("nan")
-    Traceback (most recent call last):
-    ...
-    argparse.ArgumentTypeError: 'nan' is not a number above 0
-    """
-    bounds = (f"a number above {low:g}" if open_low else f"a number from {low:g}") + (f" to {high:g}" if high < math.inf else "")
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text) if text.isascii() and "_" not in text else math.nan
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or not low <= value <= high or (open_low and value == low):
-            raise ArgumentTypeError(f"{shown(text)} is not {bounds}")
-        return value
-
-    return parse
-
-
-count = whole(0)
-positive = whole(1)
 batch = whole(1, 1_000_000)
 candidates = whole(1, 100_000)
-seed = whole(0, 2**32 - 1)
 seconds = real(0, 1e6, open_low=True)
 share = real(0, 1, open_low=True)
 
@@ -163,8 +115,3 @@ def file(text: str) -> Path:
     if not path(text).is_file():
         raise ComflpError(f"{text} is no file" if Path(text).exists() else f"there is no file {text}")
     return Path(text)
-
-
-def shown(text: str) -> str:
-    """``text`` in quotes as an error shows it, in one line and not too long."""
-    return repr(text) if len(text) <= 80 else f"{text[:60]!r}... ({len(text):,} characters)"

@@ -15,6 +15,7 @@ if [ "${trust_hyperparams:-false}" = true ]; then trusted=(--trust-hyperparams);
 
 begin_experiment() { # locks the experiment and makes it known to what follows; runs of stage 5 alone share the lock
   local take=lock_or_stop shared=
+  refuse_unsearched
   if [ "$stage" -eq 5 ] && [ "$stop_stage" -eq 5 ]; then # which locks each result that it trains
     take=share_lock_or_stop
     shared=.shared
@@ -35,6 +36,36 @@ prepare_data() { # OPTION...: data/, by the recipe's own local/prepare.sh with t
 wanted() { # N: sets `wanted` to how many layers are to go, as stages 3 to 5 take it; --target says it for all of them
   wanted=(--num-prune "$1")
   if [ -n "${target:-}" ]; then wanted=(--target "$target"); fi
+}
+
+each_count() { # COUNTS: numbers of layers one by one, "4,6 8:10" as "4 6 8 9 10"; what is no number stays as it is written
+  local word part
+  for word in $1; do
+    case $word in *=*) ;; *) word=${word//,/ } ;; esac
+    for part in $word; do
+      case $part in
+        *[!0-9:]* | :* | *: | *:*:*) printf ' %s ' "$part" ;;
+        *) printf ' %s ' $(seq "${part%:*}" "${part#*:}") ;;
+      esac
+    done
+  done
+}
+
+refuse_unsearched() { # what stage 5 is to make of a search that stage 3 does not do is said before anything is made
+  local n proposal named=
+  for proposal in $(searched_proposals); do
+    case $proposal in scratch* | deep | [0-9]* | *=*) ;; *) named=$proposal ;; esac
+  done
+  if [ -z "$named" ] || [ -n "${target:-}" ] || [ "$stage" -gt 3 ] || [ "$stop_stage" -lt 5 ]; then return; fi
+  for n in $(each_count "$finetune_prune"); do
+    case "$n $(each_count "$num_prune")" in
+      *=* | "$n "*" $n "*) ;;
+      *)
+        printf "run.sh: --finetune-prune %s: no search is for %s layers; give it to --num-prune, which is %s, too\n" "$finetune_prune" "$n" "$num_prune" >&2
+        exit 2
+        ;;
+    esac
+  done
 }
 
 searched() { # NAME WORDS: of an option; of its default those alone whose measure or baseline is among what is searched
@@ -119,7 +150,7 @@ stages_1_to_7() {
   fi
 
   if in_stage 5 "repair and fine-tuning"; then
-    for n in ${target:-$finetune_prune}; do # a target is one word
+    for n in ${target:-$(each_count "$finetune_prune")}; do # a target is one word
       wanted "$n"
       for proposal in $chosen; do
         # shellcheck disable=SC2086

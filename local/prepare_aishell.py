@@ -13,7 +13,7 @@ from pathlib import Path
 
 import option_types
 from cli import parser, run, true_or_false
-from corpus import data_files, describe, find_files, up_to_date, with_durations
+from corpus import ELSEWHERE, data_files, describe, find_files, up_to_date, with_durations
 
 from comflp.artifacts import fingerprint_value
 from comflp.data.data_dir import DataDir, write_data_dir
@@ -77,7 +77,7 @@ def main():
     directories = [args.data / name for name in SETS]
     stage = Stage(args.data / "prepare.record.json", "stage 0, prepare_aishell", {},
                   {"transcript": fingerprint_value(texts), "wavs": fingerprint_value({name: sorted(wavs[name]) for name in SETS})},
-                  force=args.force)
+                  force=args.force, elsewhere=ELSEWHERE)
     if up_to_date(stage, *directories):
         print(f"{args.data}/{{train,dev,test}} are up to date")
         return

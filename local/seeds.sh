@@ -17,7 +17,7 @@ distilled="scratch top glp dc_coarse svcca_coarse dc_fine svcca_fine skip_kl_fin
 repaired="top glp dc_fine skip_kl_fine" # those that are repaired and fine-tuned from there as well
 repair=256            # utterances that these are repaired with
 epochs=2              # of fine-tuning
-num_prune=6           # N, layers removed
+num_prune=6           # N, layers removed; one that the recipe's run.sh does not search by itself is searched too
 figure=               # [path] picture of the table to write
 # end of options
 . utils/parse_options.sh
@@ -32,6 +32,7 @@ for seed in $seeds; do
   common=(--model "$model" --seed "$seed" --finetune-prune "$num_prune" --tag "e$epochs" --decode-sets test)
   common+=(--finetune-opts "--number_of_epochs $epochs" --stop-stage 5)
   if [ -n "$corpus" ]; then common+=(--corpus "$corpus"); fi
+  if option_is_given num_prune; then common+=(--num-prune "$num_prune"); fi
   ./run.sh "${common[@]}" --repair 0 --proposals "$proposals"
   ./run.sh "${common[@]}" --repair 0 --stage 5 --proposals "$distilled" --distill both
   ./run.sh "${common[@]}" --repair "$repair" --stage 5 --proposals "$repaired"

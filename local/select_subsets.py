@@ -9,7 +9,7 @@ from pathlib import Path
 
 import option_types
 from cli import parser, progress, run
-from corpus import data_files, describe, holds
+from corpus import ELSEWHERE, data_files, describe, holds
 
 from comflp.artifacts import require
 from comflp.data.data_dir import DataDir, read_data_dir, subset, write_data_dir
@@ -34,7 +34,7 @@ def main():
                                      allow_pipes=args.allow_pipes, progress=progress) for source, _ in wanted.values()}
     used = {"valid_from": args.valid_from, "valid_draw": args.valid_draw, "num_valid": args.num_valid, "num_probe": args.num_probe, "seed": args.seed}
     stage = Stage(args.data / "subsets.json", "stage 0, select_subsets", used,
-                  {f"{source} data": data.fingerprint() for source, data in sources.items()}, force=args.force)
+                  {f"{source} data": data.fingerprint() for source, data in sources.items()}, force=args.force, elsewhere=ELSEWHERE)
     drawn, chosen, too_many = {}, {}, []
     for name, (source, count) in wanted.items():
         data = sources[source]

@@ -28,6 +28,7 @@ from wanted import wanted_counts, wanted_options
 
 from comflp.artifacts import fingerprint_model, read_json
 from comflp.data.data_dir import DataDir, read_data_dir
+from comflp.errors import ComflpError
 from comflp.experiment import Layout, write_proposal
 from comflp.inference.speech import Speech
 from comflp.locks import locked
@@ -78,8 +79,11 @@ def main():
         deep = DeepModel(layout.deep, partial(load, trust_hyperparams=options.trust_hyperparams))
         read = partial(read_data_dir, allow_pipes=options.allow_pipes)
         trains = configuration.settings["number_of_epochs"] > 0
+        wanted = wanted_counts(options, deep.num_layers, lambda: deep, ranks)
+        if options.target is None and len(wanted) > 1:
+            raise ComflpError(f"--num-prune {options.num_prune} is {len(wanted)} numbers of layers ({', '.join(map(str, wanted))}); give one at a time")
         job = Job(
-            chosen=choose(layout, wanted_counts(options, deep.num_layers, lambda: deep, ranks), options.proposal, deep.num_layers),
+            chosen=choose(layout, wanted, options.proposal, deep.num_layers),
             state=FineTuned(repaired=repairs(options), distill=options.distill, tag=options.tag),
             deep=deep,
             configuration=configuration,
@@ -141,9 +145,9 @@ class Job:
             return self.pruned
         return load(self.chosen.result.model(Repaired()), trust_hyperparams=True).to(self.deep.model.device)
 
-    def stage(self, record: Path, name: str, options: dict, inputs: dict, tagged: bool = False) -> Stage:
+    def stage(self, record: Path, name: str, options: dict, inputs: dict, **more: str) -> Stage:
         """A stage of this job, after a look whether the search that chose the layers had the same deep model."""
-        stage = Stage(record, name, options, {"model": self.deep.fingerprint, **inputs}, force=self.force, tagged=tagged)
+        stage = Stage(record, name, options, {"model": self.deep.fingerprint, **inputs}, force=self.force, **more)
         stage.agree([self.chosen.record] if self.chosen.record else [])
         return stage
 
@@ -230,7 +234,7 @@ class Job:
             out / "record.json", "stage5_finetune",
             {**self.configuration.options(), "start": str(result.start), "distill": self.state.distill, "metric": self.metric,
              "normaliser": self.normaliser, "processes": self.ranks.size},
-            {"training data": self.train.fingerprint(), "dev data": self.dev.fingerprint(), **start}, tagged=True,
+            {"training data": self.train.fingerprint(), "dev data": self.dev.fingerprint(), **start}, elsewhere="--tag or experiment directory",
         )
         training = Training(stage, directory, self.configuration, self.metric, self.normaliser, self.allow_pipes, self.ranks)
 

@@ -176,7 +176,7 @@ class Decoding:
                          **self.recorded},
                 inputs={"decoded model": fingerprint, "decoded data": data.fingerprint()},
                 force=self.force,
-                tagged=True,
+                elsewhere="--tag of steps/stage6_decode.py, or experiment directory",
             )
             if ranks.decide(stage.up_to_date):
                 if ranks.is_main:

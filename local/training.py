@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,8 +52,6 @@ class Training:
             return None
         check_replaceable(model, MODEL, self.stage.force)
         self.configuration.check()
-        if self.stage.force:
-            shutil.rmtree(self.directory, ignore_errors=True)
         self.stage.begin(self.directory, extended)
         write_text(self.directory / "hyperparams.yaml", self.configuration.resolved)
         return len(extended["epochs"]) if extended else 0

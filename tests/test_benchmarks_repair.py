@@ -31,9 +31,9 @@ def test_repair(recipe, table):
     assert len(rows) == {"states": 2, "sizes": 2, "maps": 7, "cost": 3}[table]
     if table == "cost":
         return
-    kept = (recipe / "repair.jsonl").read_text()
+    kept = (recipe / "exp" / "repair.jsonl").read_text()
     assert run(*words) == said
-    assert (recipe / "repair.jsonl").read_text() == kept
+    assert (recipe / "exp" / "repair.jsonl").read_text() == kept
 
 
 def test_several_deep_models(recipe):
@@ -41,7 +41,7 @@ def test_several_deep_models(recipe):
     found.parent.mkdir(parents=True)
     found.write_text(json.dumps({"num_layers": 8, "candidates": [{"proposal": "2-7"}]}))
     words = ("--num-prune", 6, "--choices", "top", "skip_kl", "--sizes", 8, "--random", 2)
-    one = benchmark("repair.py", "states", "--exp", "exp", "--out", "exp/repair.jsonl", *words, cwd=recipe).splitlines()[2:]
+    one = benchmark("repair.py", "states", "--exp", "exp", *words, cwd=recipe).splitlines()[2:]
     shutil.copytree(recipe / "exp", recipe / "again")
     several = benchmark("repair_seeds.py", "exp", "again", *words, cwd=recipe).splitlines()[4:]
     assert len(several) == len(one) == 3
@@ -63,10 +63,10 @@ def test_distillation_in_the_time_of_a_repair(recipe):
 def test_what_one_would_do_instead(recipe):
     run = partial(benchmark, cwd=recipe)
     starts = ("pruned", "repaired", "scratch", "scratch_distilled")
-    said = run("repair_training.py", "finetune", "--exp", "exp", "--out", "exp/repair.jsonl", "--num-prune", 6, "--choices", "top", "--epochs", 0, 1,
+    said = run("repair_training.py", "finetune", "--exp", "exp", "--num-prune", 6, "--choices", "top", "--epochs", 0, 1,
                "--starts", *starts, "--config", CONFIG)
     assert all(f"1 from {start}" in said for start in starts)
-    run("low_rank.py", "--exp", "exp", "--out", "exp/low_rank.jsonl", "--shares", 0.5)
+    run("low_rank.py", "--exp", "exp", "--shares", 0.5)
     rows = run("instead.py", "--exp", "exp", "--choice", "top", "--epochs", 1, "--out", "instead.png").splitlines()[2:]
     seconds = {cells[0]: cells[3] for cells in ([cell.strip() for cell in row.strip("| ").split("|")] for row in rows)}
     assert len(rows) == 1 + 2 + 2 + 1 + 1 + 1 and (recipe / "instead.png").stat().st_size > 10_000
@@ -89,8 +89,8 @@ def test_draws(recipe):
     cells = [cell.strip() for cell in all_of_them.strip("| ").split("|")]
     assert cells[:2] == ["40", "10.0"] and cells[2].endswith("+- 0.00")  # of all utterances there is one draw
     assert eight.count("+-") == 3 and (recipe / "draws.png").stat().st_size > 10_000
-    kept = (recipe / "draws.jsonl").read_text()
-    assert benchmark("draws.py", *words, cwd=recipe).splitlines()[2:] == [eight, all_of_them] and (recipe / "draws.jsonl").read_text() == kept
+    kept = (recipe / "exp" / "draws.jsonl").read_text()
+    assert benchmark("draws.py", *words, cwd=recipe).splitlines()[2:] == [eight, all_of_them] and (recipe / "exp" / "draws.jsonl").read_text() == kept
 
 
 def test_speed_of_low_rank():

@@ -135,6 +135,8 @@ def test_early_stopping_and_averaging_keep_few_checkpoints(make_model, make_data
     assert len(result.log) < 9
     assert 1 <= len(result.averaged_epochs) <= 2
     assert len(list((tmp_path / "out" / "save").glob("CKPT+*"))) <= 3
+    again = train(make_model(), make_data(), tmp_path / "out", number_of_epochs=9, early_stopping=1, average=2)
+    assert again.log == result.log, "a run that was killed after its last checkpoint ends where it would have ended"
 
 
 def test_frozen_feature_extractor_stays(make_model, make_data, tmp_path):

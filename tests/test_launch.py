@@ -156,3 +156,37 @@ def test_the_log_file_tells_how_a_run_ended(recipe):
     assert done.returncode == 3
     lines = (recipe / "exp/m/log/stage1.log").read_text().splitlines()
     assert lines[1].endswith("stage 1: a title") and lines[-1].endswith("the run ended here with exit status 3")
+
+
+def test_a_scheduler_that_passes_nothing_on_but_path(recipe):
+    """As Kaldi's slurm.pl and queue.pl do: the stage holds its lock and writes its log all the same."""
+    (recipe / "slurm.pl").write_text('#!/usr/bin/env bash\nshift 2\nenv -i PATH="$PATH" PYTHONPATH="$PYTHONPATH" "$@"\n')
+    (recipe / "slurm.pl").chmod(0o755)
+    (recipe / "script.py").write_text('import os\nprint(os.environ["COMFLP_LOCK"], os.environ["COMFLP_LOG"])\n')
+    done = in_bash(recipe, "launch 1 script.py", cmd="./slurm.pl", COMFLP_LOCK="/a lock")
+    assert done.stdout == f"/a lock {recipe}/exp/m/log/stage1.log\n", done.stderr
+
+
+COUNTS = """
+searched_proposals() { echo "scratch dc_fine"; }
+. <(sed -n "/^each_count/,/^}/p;/^refuse_unsearched/,/^}/p" utils/../local/pipeline.sh)
+"""
+
+
+@pytest.mark.parametrize("text, counts", [("4,6 8:10", "4 6 8 9 10"), ("6", "6"), ("x", "x"),
+                                          ("encoder=1+decoder=0,2 decoder=1", "encoder=1+decoder=0,2 decoder=1")])
+def test_numbers_of_layers_are_taken_one_by_one(recipe, text, counts):
+    assert in_bash(recipe, f'{COUNTS} each_count "{text}"').stdout.split() == counts.split()
+
+
+@pytest.mark.parametrize("made, searched, status", [("12", "1:8", 2), ("4,6", "4,6,8", 0), ("6", "1:8", 0), ("decoder=1", "encoder=0:1+decoder=1", 0)])
+def test_what_is_not_searched_is_refused_before_anything_is_made(recipe, made, searched, status):
+    done = in_bash(recipe, f'{COUNTS} stop_stage=7 finetune_prune="{made}" num_prune="{searched}"; refuse_unsearched')
+    assert done.returncode == status and ("give it to --num-prune" in done.stderr) == (status == 2)
+
+
+def test_a_folder_is_named_by_its_path_and_a_model_of_the_hub_by_its_name(recipe):
+    (recipe / "models" / "mine").mkdir(parents=True)
+    said = in_bash(recipe, 'called_from=$PWD/models/mine; for name in . ../mine/ openai/whisper-base; do folder_or_name "$name"; echo; done').stdout.split("\n")
+    mine = str(recipe / "models" / "mine")
+    assert said == [mine, "", mine, "", "openai/whisper-base", ""]

@@ -111,3 +111,11 @@ def test_a_place_that_cannot_be_written_is_named(start, tmp_path):
     (tmp_path / "an exp").write_text("a file where the directory should be")
     status, _, err = attempt(start)
     assert status == 1 and "cannot write" in err and "an exp/.lock" in err
+
+
+def test_a_lock_can_be_shared_where_locks_are_those_of_posix(start, tmp_path):
+    """As on NFS, where only a file that is open to be read can be locked for several."""
+    (tmp_path / "sitecustomize.py").write_text("import fcntl\nfcntl.flock = lambda file, mode: fcntl.lockf(file, mode)\n")
+    process = start(f'export PYTHONPATH="{tmp_path}"; share_lock_or_stop "$FILE" 9 it; lock_or_stop "$FILE.2" 8 it')
+    said = process.communicate(timeout=60)[1]
+    assert (process.returncode, said) == (0, "")

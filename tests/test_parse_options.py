@@ -14,6 +14,7 @@ SCRIPT = """#!/usr/bin/env bash
 #   ./script.sh --corpus DIR
 set -euo pipefail
 called_from=$PWD
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 # options
@@ -187,3 +188,68 @@ def test_every_recipe_has_stages_and_help(recipe):
     options = [line.split("=")[0].replace("_", "-") for line in block.splitlines() if line and not line.startswith("#")]
     for option in options:
         assert f"--{option} " in done.stdout
+
+
+NAMES = """
+# options
+name=              # names that the functions of parse_options.sh might have for something else
+value=1            # one
+line=              # two
+folder=            # [path] three
+default=a          # four
+num_nodes=1        # nodes
+node_rank=0        # this one
+# end of options
+unset CDPATH
+. "$UTILS/parse_options.sh"
+printf '%s|' "$name" "$value" "$line" "$default"
+changed_options
+"""
+
+
+def test_an_option_may_have_any_name(script):
+    script.write_text(f"#!/usr/bin/env bash\n# Names.\nset -euo pipefail\ncalled_from=$PWD\n{NAMES}")
+    assert call(script, "--name", "abc", "--value", "9", "--default", "b").stdout == "abc|9||b| --name abc --value 9 --default b"
+    (script.parent / "my.conf").write_text("\ufeffvalue=3  # three\nline=4\n", encoding="utf-8")
+    done = call(script, "--config", str(script.parent / "my.conf"))
+    assert done.stdout == "|3|4|a| --value 3 --line 4", done.stderr
+    assert "[name]" not in call(script, "--help").stdout
+
+
+@pytest.mark.parametrize("words", [("--num-nodes", "two"), ("--node-rank", "1"), ("--num-nodes", "2", "--node-rank", "x"),
+                                   ("--num-nodes", "2", "--node-rank", "2"), ("--num-nodes", "0")])
+def test_nodes_are_numbers(script, words):
+    script.write_text(f"#!/usr/bin/env bash\n# Names.\nset -euo pipefail\ncalled_from=$PWD\n{NAMES}")
+    done = call(script, *words)
+    assert done.returncode == 2 and "node" in done.stderr and "integer expression" not in done.stderr
+
+
+def test_cdpath_leads_nowhere_else(script, monkeypatch):
+    monkeypatch.setenv("CDPATH", ".:/tmp")
+    done = call(script, "--corpus", "x")
+    assert done.stdout.startswith("0|7|") and done.returncode == 0, done.stderr
+
+
+FILLED = """
+# options
+padded_mean=       # a switch that the configuration knows
+measures=          # a text that may be empty
+# end of options
+cd "$RECIPE"
+. "$UTILS/parse_options.sh"
+. "$UTILS/common.sh"
+python() { printf 'padded_mean\\tfalse\\nmeasures\\tdc svcca\\n'; }
+fill_in_options conf
+printf '%s|' "$padded_mean" "$measures"
+changed_options
+"""
+
+
+def test_what_was_given_is_not_filled_in(script, monkeypatch):
+    monkeypatch.setenv("RECIPE", str(REPOSITORY / "recipes" / "aishell1"))
+    script.write_text(f"#!/usr/bin/env bash\n# Fills in.\nset -euo pipefail\ncalled_from=$PWD\n{FILLED}")
+    assert call(script).stdout == "false|dc svcca|"
+    assert call(script, "--measures", "").stdout == "false||"
+    assert call(script, "--padded-mean", "true").stdout == "true|dc svcca| --padded-mean true"
+    done = call(script, "--padded-mean", "yes")
+    assert done.returncode == 2 and "--padded-mean is true or false, not 'yes'" in done.stderr

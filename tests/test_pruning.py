@@ -228,3 +228,37 @@ def test_two_stacks_are_pruned_together(tmp_path):
     assert result.standings["pruned"].divergence > 0 and "repaired" in result.standings
     result.save(tmp_path / "pruned")
     assert comflp.models.load(tmp_path / "pruned").origin["pruning"][-1]["removed"] == str(result.proposal)
+
+
+def test_a_killed_calls_model_is_not_another_proposals(make_model, folder, tmp_path, monkeypatch):
+    """One call is killed after its repair, another one between the model and the key that it goes by."""
+    class Killed(BaseException):
+        pass
+
+    def dies(*_, **__):
+        raise Killed
+
+    wavs, _ = folder
+    options = {"repair": 6, "work": tmp_path / "work"}
+    for target, killed in (("layers=1", "_Run._look"), ("layers=2", "write_json")):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"comflp.pruning.{killed}", dies)
+            with pytest.raises(Killed):
+                comflp.prune(make_model(4), wavs, target, **options)
+    assert comflp.prune(make_model(4), wavs, "layers=1", **options).model.num_layers == 3
+
+
+def test_the_command_in_an_earlier_result(make_model, folder, tmp_path, monkeypatch, capsys):
+    wavs, _ = folder
+    make_model(3).save(tmp_path / "deep")
+    words = ["prune", str(tmp_path / "deep"), "--data", str(wavs), "--target", "layers=1", "--repair", "0"]
+    assert main([*words, "--out", str(tmp_path / "small")]) == 0
+    monkeypatch.chdir(tmp_path / "small")
+    assert main([*words, "--out", ".", "--force"]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("--seed", "-1"), ("--repair", "-1")])
+def test_numbers_are_checked_before_any_work(words, capsys):
+    with pytest.raises(SystemExit):
+        main(["prune", "nowhere", "--data", "nowhere", "--out", "small", *words])
+    assert "is not a whole number from 0" in capsys.readouterr().err

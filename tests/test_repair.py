@@ -122,6 +122,17 @@ def test_normal_equations_solve_ridge_regression(centred, weighted):
     np.testing.assert_allclose(found, np.linalg.solve(gram + ridge, features.T @ (share[:, None] * targets)), rtol=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_frames_that_are_all_the_same_change_nothing(seed):
+    """The first step of a decoder whose hypotheses have one token each."""
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(1, 40, generator=generator).expand(38, -1) * 10
+    equations = NormalEquations(40, 3, True, torch.device("cpu"))
+    equations.add(features, torch.randn(38, 3, generator=generator))
+    equations.close()
+    assert torch.equal(equations.solve(equations.cross), torch.zeros(40, 3, dtype=torch.float64))
+
+
 def test_attention_that_calls_its_output_map_computes_the_same(make_model):
     attention = make_model(1).layer_modules[0].self_attn
     read = torch.randn(2, 7, 16)

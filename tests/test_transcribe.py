@@ -1,6 +1,7 @@
 """comflp transcribe: any rate, any length, any model directory; clear errors for what is no audio."""
 
 import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -177,3 +178,15 @@ def test_an_evaluation_without_texts_leaves_no_scores_of_another(recipe, tmp_pat
     soundfile.write(tmp_path / "wavs" / "one.wav", np.zeros(8000), 8000)
     assert main(["evaluate", str(directory), "--data", str(tmp_path / "wavs"), "--out", str(out)]) == 0
     assert [path.name for path in out.iterdir()] == ["hyp"]
+
+
+def test_an_evaluation_compares_as_pruning_does(recipe, tmp_path, capsys):
+    """Capitals that the model cannot write are told, and compared without case where that is asked for."""
+    model, data, _ = recipe
+    (data.path / "text").write_text("".join(f"{utterance.utt_id} {utterance.text.upper()}\n" for utterance in data))
+    (tmp_path / "out" / ".partial").mkdir(parents=True)
+    words = ["evaluate", str(model), "--data", str(data.path), "--out", str(tmp_path / "out")]
+    assert main(words) == 1 and "--normaliser basic" in capsys.readouterr().err
+    assert main([*words, "--normaliser", "basic"]) == 0
+    assert json.loads((tmp_path / "out" / "score.json").read_text())["normaliser"] == "basic"
+    assert (tmp_path / "out" / ".partial").exists(), "the unfinished work of another"

@@ -4,6 +4,7 @@
 # pip-audit gets an environment of its own, for the time of the report; nothing of the project is changed.
 # Exit status: 0 when none is known or the packages could not be looked up (the report says which), 1 when one is.
 set -euo pipefail
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . utils/setup_env.sh
 

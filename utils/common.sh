@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # common.sh: what every run.sh says and asks the same way. Source it: `. utils/common.sh`.
 #
-# It uses the options stage, stop_stage, num_nodes, node_rank and rdzv_endpoint of run.sh, the cmd of cmd.sh, and exp,
+# It uses called_from, the options stage, stop_stage, num_nodes, node_rank and rdzv_endpoint of run.sh, the cmd of cmd.sh, and exp,
 # the experiment's directory. While a stage runs, COMFLP_LOG names its log file, exp/<model>/log/stage<N>.log, which the
 # Python scripts add to whatever they show, progress bars left out (local/cli.py).
 # shellcheck disable=SC2154  # these are set by the script that sources this one
@@ -29,12 +29,20 @@ log_failure() { # STATUS: the last line of a stage's log file when the run ends 
   fi
 }
 
-fill_in_options() { # CONFIG: gives every option that is empty the value that CONFIG's recipe_options have for it
-  local filled name value
-  filled=$(python steps/recipe_options.py "$1")
-  while IFS=$'\t' read -r name value; do
-    if [ -z "${!name}" ]; then printf -v "$name" %s "$value"; fi
-  done <<<"$filled"
+fill_in_options() { # CONFIG: gives every option that was not given the value that CONFIG's recipe_options have for it
+  local _filled _filled_name _filled_value
+  _filled=$(python steps/recipe_options.py "$1")
+  while IFS=$'\t' read -r _filled_name _filled_value; do
+    if ! option_is_given "$_filled_name"; then
+      printf -v "$_filled_name" %s "$_filled_value"
+    elif [ "$_filled_value" = true ] || [ "$_filled_value" = false ]; then
+      _options_check_switch "--$(printf %s "$_filled_name" | tr _ -)" "${!_filled_name}"
+    fi
+  done <<<"$_filled"
+}
+
+folder_or_name() { # MODEL: the path from the root of a folder, as it was typed where run.sh was called; a name on the hub as it is
+  (cd "$called_from" && if [ -d "$1" ]; then cd "$1" && pwd; else printf %s "$1"; fi)
 }
 
 options_of() { # WANTED [NAME OPTIONS]...: the options of the name that is wanted, nothing where it has none
@@ -65,10 +73,10 @@ launch() { # PROCESSES SCRIPT ARGUMENT...: a stage that runs the model, as cmd.s
   set -- python steps/launch.py ${nodes[@]+"${nodes[@]}"} --nproc-per-node "$processes" "$@"
   # cmd is words: a command and its options
   case ${cmd%% *} in
-    *.pl) # Kaldi's run.pl, slurm.pl, queue.pl, ...: they want the jobs and a log file first
+    *.pl) # Kaldi's run.pl, slurm.pl, queue.pl, ...: they want the jobs and a log file first, and some pass nothing on but PATH
       _launched=$((_launched + 1))
       # shellcheck disable=SC2086
-      $cmd JOB=1:1 "${COMFLP_LOG%.log}.$_launched.JOB.log" "$@"
+      $cmd JOB=1:1 "${COMFLP_LOG%.log}.$_launched.JOB.log" env COMFLP_LOCK="${COMFLP_LOCK:-}" COMFLP_LOG="$COMFLP_LOG" "$@"
       ;;
     *)
       # shellcheck disable=SC2086

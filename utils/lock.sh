@@ -33,8 +33,8 @@ except OSError as error:
 PYTHON
 }
 
-_lock_open() { # FILE DESCRIPTOR
-  if ! mkdir -p "$(dirname "$1")" || ! eval "exec $2>>\"\$1\""; then
+_lock_open() { # FILE DESCRIPTOR: to read and to write, without which NFS does not share a lock
+  if ! mkdir -p "$(dirname "$1")" || ! eval "exec $2<>\"\$1\""; then
     printf 'lock: cannot write %s: give a directory that can be written to.\n' "$1" >&2
     exit 1
   fi

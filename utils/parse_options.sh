@@ -13,14 +13,17 @@
 # A relative path on the command line starts from the directory that the script was called from, which a script that
 # changes directory keeps before in `called_from=$PWD`; a relative path in a configuration starts from that file's folder.
 #
-# changed_options prints the options that differ from their defaults, for a script that says how it is run again;
+# changed_options prints the options that were given and differ from their defaults, for a script that says how it is run again;
 # option_is_given NAME tells whether one was typed, or stands in a configuration.
+#
+# With the options num_nodes and node_rank, these are numbers, the second below the first.
 #
 # A script with the option force has the array `forced` afterwards: --force, for every program that makes something, or nothing.
 #
 # --help prints the comment at the top of the script and every option with its default. Everything that is not an
 # option with a value is an error, said on stderr, exit status 2.
 
+unset CDPATH # with it cd may go, and print, elsewhere
 _options_script=${BASH_SOURCE[1]}
 if [ -n "${called_from:-}" ] && [ "${_options_script#/}" = "$_options_script" ]; then # the script has changed directory
   _options_script=$called_from/$_options_script
@@ -42,17 +45,17 @@ _options_line() { # NAME: its line in the block; fails when there is no such opt
 }
 
 _options_help() {
-  local line name
+  local _options_row _options_shown
   sed -n -e 1d -e '/^#/!q' -e 's/^# \{0,1\}//p' "$_options_script"
   printf '\nOptions:\n'
-  _options_block | while IFS= read -r line; do
-    case $line in
+  _options_block | while IFS= read -r _options_row; do
+    case $_options_row in
       '') ;;
-      '#'*) printf '\n  %s\n' "${line#\# }" ;;
+      '#'*) printf '\n  %s\n' "${_options_row#\# }" ;;
       *)
-        name=${line%%=*}
-        line=${line#* \# }
-        printf '  --%-22s %s [%s]\n' "$(printf %s "$name" | tr _ -)" "${line#\[path\] }" "${!name}"
+        _options_shown=${_options_row%%=*}
+        _options_row=${_options_row#* \# }
+        printf '  --%-22s %s [%s]\n' "$(printf %s "$_options_shown" | tr _ -)" "${_options_row#\[path\] }" "${!_options_shown}"
         ;;
     esac
   done
@@ -75,30 +78,32 @@ _options_find() { # WORD: sets _options_name and _options_text to the option tha
 }
 
 _options_is_switch() { # whether the option that was found is true or false
-  local default=${_options_text#*=}
-  case ${default%% *} in
+  local _options_default=${_options_text#*=}
+  case ${_options_default%% *} in
     true | false) ;;
     *) return 1 ;;
   esac
 }
 
+_options_check_switch() { # WORD VALUE
+  case $2 in
+    true | false) ;;
+    *) _options_fail "$1 is true or false, not '$2'" ;;
+  esac
+}
+
 _options_set() { # WORD VALUE FOLDER: the value of the option that was found; a relative path starts from FOLDER
-  local value=$2
+  local _options_new=$2 # a local variable named like an option would take its place
   case ${_options_text#* \# } in
     '[path]'*)
-      case $value in
+      case $_options_new in
         '' | /*) ;;
-        *) value=$3/$value ;;
+        *) _options_new=$3/$_options_new ;;
       esac
       ;;
   esac
-  if _options_is_switch; then
-    case $value in
-      true | false) ;;
-      *) _options_fail "$1 is true or false, not '$value'" ;;
-    esac
-  fi
-  printf -v "$_options_name" %s "$value"
+  if _options_is_switch; then _options_check_switch "$1" "$_options_new"; fi
+  printf -v "$_options_name" %s "$_options_new"
   _options_given="$_options_given $_options_name "
 }
 
@@ -108,34 +113,35 @@ _options_unquoted() { # TEXT: a value of a configuration without its quotes, or 
 }
 
 _options_configure() { # FILE: options of a configuration
-  local file=$1 folder line word value number=0
-  case $file in
+  local _options_file=$1 _options_folder _options_row _options_first _options_new _options_number=0
+  case $_options_file in
     /*) ;;
-    *) file=${called_from:-$PWD}/$file ;;
+    *) _options_file=${called_from:-$PWD}/$_options_file ;;
   esac
-  if [ ! -f "$file" ] || [ ! -r "$file" ]; then _options_fail "--config $1 is not a file that can be read"; fi
-  folder=$(cd "$(dirname "$file")" && pwd)
-  while IFS= read -r line || [ -n "$line" ]; do
-    number=$((number + 1))
-    _options_place="$1:$number: "
-    line=$(printf %s "$line" | sed -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//' -e '/^#/d')
-    case $line in
+  if [ ! -f "$_options_file" ] || [ ! -r "$_options_file" ]; then _options_fail "--config $1 is not a file that can be read"; fi
+  _options_folder=$(cd "$(dirname "$_options_file")" && pwd)
+  while IFS= read -r _options_row || [ -n "$_options_row" ]; do
+    _options_number=$((_options_number + 1))
+    _options_place="$1:$_options_number: "
+    _options_row=${_options_row#$'\xef\xbb\xbf'} # the mark that some editors put before the first line
+    _options_row=$(printf %s "$_options_row" | sed -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//' -e '/^#/d')
+    case $_options_row in
       '') continue ;;
       --*) ;;
-      [a-z]*=*) line=--$line ;;
-      *) _options_fail "what is '$line'? Options are written as name=value or --name value" ;;
+      [a-z]*=*) _options_row=--$_options_row ;;
+      *) _options_fail "what is '$_options_row'? Options are written as name=value or --name value" ;;
     esac
-    word=${line%%[=[:space:]]*}
-    _options_find "$(printf %s "$word" | tr _ -)"
-    if [ "$line" != "$word" ]; then
-      value=$(_options_unquoted "${line#"$word"}")
+    _options_first=${_options_row%%[=[:space:]]*}
+    _options_find "$(printf %s "$_options_first" | tr _ -)"
+    if [ "$_options_row" != "$_options_first" ]; then
+      _options_new=$(_options_unquoted "${_options_row#"$_options_first"}")
     elif _options_is_switch; then
-      value=true
+      _options_new=true
     else
-      _options_fail "$word needs a value"
+      _options_fail "$_options_first needs a value"
     fi
-    _options_set "$word" "$value" "$folder"
-  done <"$file"
+    _options_set "$_options_first" "$_options_new" "$_options_folder"
+  done <"$_options_file"
   _options_place=
 }
 
@@ -163,13 +169,15 @@ option_is_given() { # NAME
   esac
 }
 
-changed_options() { # the options that differ from their defaults, as words of a command line; not which stages are run, and not --force
-  local pair name
-  for pair in "${_options_defaults[@]}"; do
-    name=${pair%%=*}
-    case $name in
+changed_options() { # the options that were given, but for those that have their defaults, which stages are run, and --force, as words of a command line
+  local _options_pair _options_shown
+  for _options_pair in "${_options_defaults[@]}"; do
+    _options_shown=${_options_pair%%=*}
+    case $_options_shown in
       stage | stop_stage | force) ;;
-      *) if [ "${!name}" != "${pair#*=}" ]; then printf ' --%s %s' "$(printf %s "$name" | tr _ -)" "$(_options_quoted "${!name}")"; fi ;;
+      *) if option_is_given "$_options_shown" && [ "${!_options_shown}" != "${_options_pair#*=}" ]; then
+        printf ' --%s %s' "$(printf %s "$_options_shown" | tr _ -)" "$(_options_quoted "${!_options_shown}")"
+      fi ;;
     esac
   done
 }
@@ -234,5 +242,15 @@ if _options_line stage >/dev/null; then
   # shellcheck disable=SC2154  # the script sets both in its option block
   if [ "$stage" -gt "$stop_stage" ]; then
     _options_fail "--stage $stage comes after --stop-stage $stop_stage: nothing would run"
+  fi
+fi
+
+# shellcheck disable=SC2154  # num_nodes and node_rank are the script's
+if _options_line num_nodes >/dev/null; then
+  case $num_nodes:$node_rank in
+    *[!0-9:]* | 0* | :* | *:) _options_fail "--num-nodes $num_nodes --node-rank $node_rank: give two numbers, of nodes and of this one, from 0" ;;
+  esac
+  if [ "$node_rank" -ge "$num_nodes" ]; then
+    _options_fail "--node-rank $node_rank: nodes are numbered from 0, and there are $num_nodes (--num-nodes)"
   fi
 fi

@@ -5,6 +5,7 @@
 #   bash utils/run_tests.sh tests/test_proposal.py one file
 #   bash utils/run_tests.sh --cov                  with the coverage of comflp
 set -euo pipefail
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 COMFLP_EXTRAS="test" # beside what the recipes need
 . utils/setup_env.sh

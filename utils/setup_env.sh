@@ -10,6 +10,7 @@
 #   COMFLP_TORCH=cpu                 PyTorch without CUDA, 1.7 GB; where an index that pip knows has such wheels
 # A script that needs more than the recipes do says so before it sources this file: COMFLP_EXTRAS=test.
 
+unset CDPATH # with it cd may go, and print, elsewhere
 COMFLP_ROOT=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 export COMFLP_ROOT
 # shellcheck source=utils/lock.sh

@@ -6,7 +6,7 @@
 
 import option_types
 from cli import parser, progress, run
-from corpus import find_files, holds
+from corpus import ELSEWHERE, find_files, holds
 
 from comflp.artifacts import check_apart
 from comflp.data.data_dir import DataDir, read_data_dir, subset, write_data_dir
@@ -26,7 +26,7 @@ def main():
     check_apart(args.out, args.data)
     data = read_data_dir(args.data, require_text=False, allow_pipes=args.allow_pipes, progress=progress)
     stage = Stage(args.out.with_name(f"{args.out.name}.json"), "subset_data_dir",
-                  {"num_utterances": args.num_utterances, "seed": args.seed}, {"data": data.fingerprint()}, force=args.force)
+                  {"num_utterances": args.num_utterances, "seed": args.seed}, {"data": data.fingerprint()}, force=args.force, elsewhere=ELSEWHERE)
     drawn = DataDir(args.out, subset(data, args.num_utterances, args.seed))
     if stage.up_to_date() and holds(drawn, args.allow_pipes):
         print(f"{args.out} is up to date")

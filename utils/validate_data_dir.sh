@@ -7,6 +7,7 @@
 # files are there and as long as their headers and utt2dur say. --check-audio also reads all of them to the end.
 # Paths in wav.scp that are relative start from the folder that this is called in.
 set -euo pipefail
+unset CDPATH
 tools=$(cd -P "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=utils/setup_env.sh
 . "$tools/setup_env.sh"

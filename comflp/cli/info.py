@@ -23,7 +23,9 @@ def run(arguments: Sequence[str]) -> None:
     print(f"{given.model}: {model.family}, {model.sample_rate} Hz audio")
     for step in model.origin.get("pruning", []):
         repaired = f", repaired on {step['repair']['utterances']} utterances" if "repair" in step else ""
-        print(f"pruned: layers {step['removed']} of {step['num_layers']} are gone{repaired}")
+        sizes = step["num_layers"]
+        depth = " + ".join(f"{number} {name}" for name, number in sorted(sizes.items(), reverse=True)) if isinstance(sizes, dict) else sizes
+        print(f"pruned: layers {step['removed']} of {depth} are gone{repaired}")
     for name, stack in model.stacks.items():
         stay = f", of which {len(stack.must_stay)} must stay" if stack.must_stay else ""
         print(f"{name}: {stack.num_layers} layers{stay}")

@@ -24,6 +24,12 @@ def add_model_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
 
 
+def add_normaliser(options: argparse.ArgumentParser) -> None:
+    """What texts are put through before they are compared."""
+    options.add_argument("--normaliser", choices=("none", "basic", "english"), help="of texts before they are compared: none, basic (small letters, "
+                         "no punctuation) or english (numbers too); if left out, basic for models that write token by token, none for others")
+
+
 def load_model(options: Any) -> LayeredModel:
     """The model that the options name, in evaluation mode on the device asked for."""
     import comflp.models

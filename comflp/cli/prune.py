@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from comflp.budget import FORMS, parse_target, timed_batch_size
-from comflp.cli.options import add_model_options, load_model, parser
+from comflp.cli.numbers import count, seed
+from comflp.cli.options import add_model_options, add_normaliser, load_model, parser
 from comflp.cli.terminal import progress
 from comflp.costs import quantity
 from comflp.errors import ComflpError
@@ -21,6 +22,8 @@ def run(arguments: Sequence[str]) -> None:
     """Prune, save, and show what came of it."""
     options = _options(arguments)
     out = Path(options.out)
+    if not out.name:  # "." and "/"
+        out = out.absolute()
     if out.exists() and not options.force:
         raise ComflpError(f"{out} is there already; give another --out, or --force to replace it")
     if out.exists() and not (out / "pruning.json").is_file():
@@ -36,8 +39,8 @@ def run(arguments: Sequence[str]) -> None:
     targets = parse_target(options.target, depths_of(model.stacks)) if options.target else []
     print(costs_of(model, timed_batch_size(targets), work / "costs.json").ceiling, flush=True)
     result = prune(
-        model, options.data, options.target, options.repair, max_increase=options.max_increase, metric=options.metric, seed=options.seed,
-        work=work, progress=progress, allow_pipes=options.allow_pipes,
+        model, options.data, options.target, options.repair, max_increase=options.max_increase, metric=options.metric,
+        normaliser=options.normaliser, seed=options.seed, work=work, progress=progress, allow_pipes=options.allow_pipes,
     )
     result.model.origin["command"] = shlex.join(["comflp", "prune", *arguments])
     result.save(out, options.force)
@@ -86,9 +89,10 @@ def _options(arguments: Sequence[str]) -> Any:
                          "at most so many percentage points above the whole model's; takes texts")
     options.add_argument("--out", required=True, help="directory of the pruned model; what is unfinished lies in .NAME.work beside it, "
                          "and the same command goes on from there")
-    options.add_argument("--repair", type=int, default=256, help="number of utterances that the pruned model is repaired on; 0 for none")
+    options.add_argument("--repair", type=count, default=256, help="number of utterances that the pruned model is repaired on; 0 for none")
     options.add_argument("--metric", choices=("cer", "wer"), default="cer", help="error rate, where there are texts")
-    options.add_argument("--seed", type=int, default=0, help="seed for the random draws of utterances")
+    add_normaliser(options)
+    options.add_argument("--seed", type=seed, default=0, help="seed for the random draws of utterances")
     options.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     options.add_argument("--force", action="store_true", help="replace --out if it is there and an earlier comflp prune made it")
     return options.parse_args(arguments)

@@ -49,7 +49,7 @@ def read_speech(
         path = Path(speech)
         if (path / "wav.scp").exists():
             return read_data_dir(path, require_text=False, allow_pipes=allow_pipes, progress=progress)
-        if path.suffix in (".csv", ".tsv"):
+        if path.suffix.lower() in (".csv", ".tsv"):
             utterances = _rows(path)
         elif path.is_dir():
             utterances = _saved(path, Path(made) / "audio") if is_saved(path) else _folder(path)
@@ -71,8 +71,8 @@ def read_speech(
 
 def _as_data_dir(utterances: list[Utterance], path: Path, progress: Any) -> DataDir:
     """Written as a data directory and read back, so that durations and faults are found in the one way that there is."""
-    stop_at_faults("the speech is not usable", [Fault(ascii(utterance.wav), 0, "the name is not in UTF-8; rename the file")
-                                                for utterance in utterances if not _is_utf8(utterance.wav)])
+    stop_at_faults("the speech is not usable", [Fault(ascii(utterance.wav), 0, "the name is not in UTF-8, or has a line break; rename the file")
+                                                for utterance in utterances if not _is_one_line(utterance.wav)])
     lines = "".join(f"{utterance.utt_id} {utterance.wav}\n" for utterance in utterances)
     path.mkdir(parents=True, exist_ok=True)
     (path / "wav.scp").write_text(lines, encoding="utf-8")
@@ -93,9 +93,9 @@ def _as_ids(speakers: Sequence[str]) -> Sequence[str]:
     return [numbers[name] for name in speakers] if any(map(id_fault, numbers)) else speakers
 
 
-def _is_utf8(name: str) -> bool:
-    """Whether a file's name can be written as UTF-8, which one that was written in another encoding cannot."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+def _is_one_line(name: str) -> bool:
+    """Whether a file's name can be written as a line in UTF-8, which one that was written in another encoding cannot."""
+    return not any("\ud800" <= character <= "\udfff" or character in "\r\n" for character in name)
 
 
 def _folder(path: Path) -> list[Utterance]:

@@ -11,6 +11,9 @@ from comflp.repair.maps import LinearMap
 PRIOR_FRAMES = 300.0
 """The old weights count as much as so many frames of speech."""
 
+_LEAST_VARIANCE = 1e-12
+"""Share of its second moment below which the variance of an input is rounding."""
+
 Changes = list[tuple[torch.nn.Parameter, torch.Tensor]]
 
 
@@ -24,7 +27,7 @@ class NormalEquations:
         options = dict(dtype=torch.float64, device=device)
         self.gram, self.cross = torch.zeros(features, features, **options), torch.zeros(features, targets, **options)
         self.feature_sum, self.target_sum = torch.zeros(features, **options), torch.zeros(targets, **options)
-        self.weight, self.frames, self.centred = 0.0, 0, centred
+        self.weight, self.frames, self.centred, self.least = 0.0, 0, centred, 0.0
 
     def add(self, features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> None:
         """Count frames: features (n, d), targets (n, o), weights (n,) of at least 0."""
@@ -41,14 +44,20 @@ class NormalEquations:
         """Scale to a mean over frames and centre, once all frames are counted; returns the two means (d,) and (o,)."""
         for sums in (self.gram, self.cross, self.feature_sum, self.target_sum):
             sums /= self.weight
+        self.least = _LEAST_VARIANCE * float(self.gram.diagonal().mean())
         if self.centred:
             self.gram.addr_(self.feature_sum, self.feature_sum, alpha=-1)
             self.cross.addr_(self.feature_sum, self.target_sum, alpha=-1)
         return self.feature_sum, self.target_sum
 
     def solve(self, right: torch.Tensor, prior_frames: float = PRIOR_FRAMES) -> torch.Tensor:
-        """(G + rho I)^-1 right, (d, o), rho = prior_frames / frames times the mean of G's diagonal; G is overwritten."""
+        """(G + rho I)^-1 right, (d, o), rho = prior_frames / frames times the mean of G's diagonal; G is overwritten.
+
+        Frames that are all the same leave nothing but rounding in G, and get no solution but 0.
+        """
         diagonal = self.gram.diagonal()
+        if diagonal.mean() <= self.least:
+            return torch.zeros_like(right)
         diagonal += (prior_frames / self.frames * diagonal.mean()).clamp_min(torch.finfo(torch.float64).tiny)
         lower, info = self.gram.mT, torch.empty((), dtype=torch.int32, device=self.gram.device)
         torch.linalg.cholesky_ex(lower, out=(lower, info))  # in place: a matrix of this size is held once

@@ -9,7 +9,6 @@ from typing import Iterable, Mapping, Sequence
 import speechbrain as sb
 import torch
 from speechbrain.utils.checkpoints import Checkpoint
-from speechbrain.utils.epoch_loop import EpochCounterWithStopper
 
 from comflp.artifacts import write_text
 from comflp.train.checkpoints import training_order
@@ -101,7 +100,7 @@ class CTCBrain(sb.Brain):
         self.log = _read_log(recovered)
         if self.hparams.extends:
             self._extend(recovered)
-        self._end_below()
+        self._end_early()
         if recovered is None:
             self._snapshot(0)
         elif sb.utils.distributed.if_main_process():
@@ -120,10 +119,14 @@ class CTCBrain(sb.Brain):
             self.schedule = self.hparams.make_schedule(self.optimizer)
             self._keep_schedule()
 
-    def _end_below(self) -> None:
-        """Let the last epoch that is done be the last of all where its error rate is below ``stop_below``."""
-        h = self.hparams
-        if h.stop_below is not None and any(row["valid_error_rate"] < h.stop_below for row in self.log[h.extends :]):
+    def _end_early(self) -> None:
+        """Let the last epoch that is done be the last of all where one was below ``stop_below``, or the last ``early_stopping`` were no better.
+
+        By the log, which a checkpoint holds: a training that was killed ends where it would have ended.
+        """
+        h, rates = self.hparams, [row["valid_error_rate"] for row in self.log[self.hparams.extends :]]
+        below = h.stop_below is not None and any(rate < h.stop_below for rate in rates)
+        if below or (h.early_stopping is not None and rates and len(rates) - 1 - rates.index(min(rates)) >= h.early_stopping):
             h.epoch_counter.limit = self.log[-1]["epoch"]
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step) -> None:
@@ -161,9 +164,7 @@ class CTCBrain(sb.Brain):
         if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
             self.schedule.step(rate if h.monitor == "error_rate" else row["valid_loss"])
         self.log.append(row)
-        if isinstance(h.epoch_counter, EpochCounterWithStopper):
-            h.epoch_counter.update_metric(rate)
-        self._end_below()
+        self._end_early()
         if sb.utils.distributed.if_main_process():
             write_text(h.directory / "train_log.csv", _as_csv(self.log))
         self._snapshot(epoch)

@@ -13,7 +13,7 @@ from typing import Any, Callable, Mapping, Sequence
 import speechbrain as sb
 import torch
 from speechbrain.dataio.dataloader import make_dataloader
-from speechbrain.utils.epoch_loop import EpochCounter, EpochCounterWithStopper
+from speechbrain.utils.epoch_loop import EpochCounter
 
 from comflp.errors import ComflpError
 from comflp.train.brain import CTCBrain
@@ -97,7 +97,7 @@ def fit(
         refuse_too_long(utterance, utterance.duration, model.longest)
     limits = batch_limits(h)
     sampler = DurationBatchSampler(train_set, *limits, h["batch_order"], h["seed"])
-    counter = _epoch_counter(h)
+    counter = EpochCounter(limit=h["number_of_epochs"])
     if h["freeze_feature_extractor"]:
         model.freeze_feature_extractor()
     brain = CTCBrain(
@@ -155,12 +155,6 @@ def batch_limits(hparams: Mapping[str, Any]) -> tuple[float, int | None]:
     processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     utterances = hparams["max_batch_utterances"]
     return hparams["max_batch_seconds"] / processes, None if utterances is None else max(utterances // processes, 1)
-
-
-def _epoch_counter(h: Mapping[str, Any]) -> EpochCounter:
-    if h["early_stopping"] is None:
-        return EpochCounter(limit=h["number_of_epochs"])
-    return EpochCounterWithStopper(h["number_of_epochs"], h["early_stopping"], limit_warmup=0, direction="min")
 
 
 def _schedule(make, optimizer, total_steps: int):

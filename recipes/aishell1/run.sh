@@ -6,11 +6,12 @@
 # conf/released.yaml those of its released code.
 #
 #   ./run.sh                                   W2V2CTC-12, 12 to 6 layers
-#   ./run.sh --model w2v2ctc24 --finetune-prune 12
+#   ./run.sh --model w2v2ctc24 --num-prune 1:16 --finetune-prune 12
 #   ./run.sh --model DIR-or-hub-name --corpus DIR
 #   ./run.sh --config my.conf                  options from a file, a line each: name=value
 set -euo pipefail
 called_from=$PWD
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 # options
@@ -54,7 +55,7 @@ max_seconds=160           # seconds of audio in a batch of stages 1 to 4 and 6, 
 # repair, fine-tuning, decoding, report (stages 5 to 7)
 repair=0                 # utterances of data/probe that pruned models are repaired with before training; 0: off, as in the paper
 repair_candidates=false  # stage 4 repairs all candidates as well, before it decodes them
-finetune_prune=6          # N of the models to fine-tune, one or several
+finetune_prune=6          # N of the models to fine-tune, one or several, as in num_prune
 proposals="scratch top glp dc_coarse svcca_coarse dc_fine svcca_fine" # what to fine-tune: the rows of Table 1
 distill=none              # also learn from the deep model: none, ctc, hidden or both; only: from it alone, without texts
 finetune_opts=            # changes to conf/<settings>.yaml, as "--key value ..."
@@ -69,12 +70,12 @@ seed=1234                 # seed for all random draws and training
 . steps/pipeline.sh
 
 fill_in_options "conf/$settings.yaml"
+model=$(folder_or_name "$model")
 case $model in
   w2v2ctc12) source=kehanlu/mandarin-wav2vec2-aishell1 ;;
   w2v2ctc24) source=qinyue/wav2vec2-large-xlsr-53-chinese-zn-cn-aishell1 ;;
   *) source=$model ;;
 esac
-if [ -d "$called_from/$source" ]; then source=$called_from/$source; fi
 exp=exp/${name:-$(basename "$model")}
 finetune_config=conf/$settings.yaml
 report_title="Layer pruning on AISHELL-1"

@@ -5,11 +5,12 @@
 # each stage needs. The error rate is WER; the text is the corpus' own.
 #
 #   ./run.sh                                   facebook/wav2vec2-base-960h, 12 to 6 layers
-#   ./run.sh --model facebook/hubert-large-ls960-ft --finetune-prune 12
+#   ./run.sh --model facebook/hubert-large-ls960-ft --num-prune 4,8,12 --finetune-prune 12
 #   ./run.sh --model patrickvonplaten/wavlm-libri-clean-100h-base-plus --letter-case lower
 #   ./run.sh --config my.conf                  options from a file, a line each: name=value
 set -euo pipefail
 called_from=$PWD
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 # options
@@ -51,7 +52,7 @@ max_seconds=160           # seconds of audio in a batch of stages 1 to 4 and 6, 
 # repair, fine-tuning, decoding, report (stages 5 to 7)
 repair=256               # utterances of data/probe that pruned models are repaired with before training; 0: off (docs/repair.md)
 repair_candidates=false  # stage 4 repairs all candidates as well, before it decodes them
-finetune_prune=6          # N of the models to fine-tune, one or several
+finetune_prune=6          # N of the models to fine-tune, one or several, as in num_prune
 proposals=dc_fine         # what to fine-tune: dc_fine svcca_coarse glp top scratch deep 1,3-4,7 ...
 distill=none              # also learn from the deep model: none, ctc, hidden or both; only: from it alone, without texts
 finetune_opts=            # changes to conf/finetune.yaml, as "--key value ..."
@@ -65,7 +66,7 @@ seed=1234                 # seed for all random draws and training
 . ./cmd.sh
 . steps/pipeline.sh
 
-if [ -d "$called_from/$model" ]; then model=$called_from/$model; fi
+model=$(folder_or_name "$model")
 exp=exp/${name:-$(basename "$model")}
 report_title="Layer pruning on LibriSpeech"
 report_note="Fine-tuned on $train_parts; the fine search's utterances are from $valid_from."

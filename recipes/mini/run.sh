@@ -10,6 +10,7 @@
 #   ./run.sh --config my.conf                  options from a file, a line each: name=value
 set -euo pipefail
 called_from=$PWD
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 # options
@@ -49,7 +50,7 @@ normaliser=none           # before errors are counted: none, basic (small letter
 # repair, fine-tuning, decoding, report (stages 5 to 7)
 repair=256               # utterances of data/probe that pruned models are repaired with before training; 0: off (docs/repair.md)
 repair_candidates=false  # stage 4 repairs all candidates as well, before it decodes them
-finetune_prune=6          # N of the models to fine-tune, one or several
+finetune_prune=6          # N of the models to fine-tune, one or several, as in num_prune
 proposals="skip_kl_fine dc_fine top" # what to fine-tune: dc_fine svcca_coarse glp top scratch deep 1,3-4,7 ...
 distill=none              # also learn from the deep model: none, ctc, hidden or both; only: from it alone, without texts
 finetune_opts=            # changes to conf/finetune.yaml, as "--key value ..."

@@ -10,6 +10,7 @@
 #   ./run.sh --config my.conf                  options from a file, a line each: name=value
 set -euo pipefail
 called_from=$PWD
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 # options
@@ -68,7 +69,7 @@ seed=1234                 # seed for all random draws
 . ./cmd.sh
 . steps/pipeline.sh
 
-if [ -d "$called_from/$model" ]; then model=$called_from/$model; fi
+model=$(folder_or_name "$model")
 shorter=
 if [ "$context_seconds" != 0 ]; then shorter=-${context_seconds}s; fi
 exp=exp/${name:-$(basename "$model")-$language$shorter}

@@ -116,11 +116,12 @@ def test_files_whose_names_are_no_ids_are_numbered(tmp_path):
     assert [utterance.utt_id for utterance in read_speech(folder, tmp_path / "made")] == ["000001_short", "000002"]
 
 
-def test_a_file_whose_name_is_not_utf8_is_named(tmp_path):
+@pytest.mark.parametrize("name", ["caf\udce9.wav", "caf\n2.wav"])
+def test_a_file_whose_name_is_no_line_in_utf8_is_named(tmp_path, name):
     folder = tmp_path / "recordings"
     folder.mkdir()
     try:
-        (folder / "caf\udce9.wav").write_bytes(encoded(tmp_path, 0))
+        (folder / name).write_bytes(encoded(tmp_path, 0))
     except (OSError, UnicodeError):
         pytest.skip("this file system takes no such name")
     with pytest.raises(ComflpError, match="caf.*the name is not in UTF-8"):

@@ -172,3 +172,28 @@ def test_training_removes_what_a_killed_save_left(tmp_path):
     recovered = AtomicCheckpointer(tmp_path, {"model": model}).recover_latest("cpu")
     assert recovered.meta["epoch"] == 1
     assert [path.name for path in tmp_path.iterdir()] == [recovered.path.name]
+
+
+def test_a_forced_run_that_was_killed_goes_on(tmp_path):
+    """A job with a time limit is started again by the same command, and has to come to an end."""
+    finished(tmp_path)
+    work = tmp_path / "work"
+
+    def begin(force=True, n=1):
+        Stage(tmp_path / "record.json", "stage", {"n": n}, {"data": "abc"}, force=force).begin(work)
+        kept = (work / "checkpoint").exists()
+        (work / "checkpoint").touch()
+        return kept
+
+    assert not begin(n=2) and begin(n=2) and begin(n=2, force=False), "the first one begins anew, and the next ones go on"
+    assert not begin(n=3), "other options are another work"
+    stage = Stage(tmp_path / "record.json", "stage", {"n": 3}, {"data": "abc"}, force=True)
+    stage.finish([tmp_path / "output"])
+    assert not begin(n=3), "what is finished is made again"
+
+
+def test_an_unfinished_run_begins_anew_with_force(tmp_path):
+    Stage(tmp_path / "record.json", "stage", {}, {}).begin(tmp_path / "work")
+    (tmp_path / "work" / "checkpoint").touch()
+    Stage(tmp_path / "record.json", "stage", {}, {}, force=True).begin(tmp_path / "work")
+    assert not (tmp_path / "work" / "checkpoint").exists()

@@ -6,6 +6,7 @@
 #   local/evidence.sh --corpus DIR --parts noise        one of them
 set -euo pipefail
 called_from=$PWD
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # options
@@ -42,7 +43,7 @@ searched() { # OPTION...: in a copy, the deep models, their searches, what a rep
     name=$(named transformer12 "$seed")
     exps+=("exp/$name") searches+=("exp/searches/$name")
     ./run.sh "$@" --seed "$seed" --model "$name" --stop-stage 3 --measures "dc skip_kl" --reverse-measures ""
-    python ../../benchmarks/repair.py states --exp "exp/$name" --out "exp/$name/repair.jsonl" --sizes 256
+    python ../../benchmarks/repair.py states --exp "exp/$name" --sizes 256
     python ../../benchmarks/weak_models.py --model "exp/$name/deep" --out "exp/searches/$name"
   done
   python ../../benchmarks/repair_figure.py "${exps[0]}" --out exp/states.png
@@ -96,10 +97,10 @@ for part in $parts; do
       deep transformer12 1234
       ./run.sh --corpus "$corpus" --stage 1 --stop-stage 3
       exp=exp/transformer12
-      python ../../benchmarks/repair_training.py finetune --exp "$exp" --out "$exp/repair.jsonl" --num-prune 6 --choices skip_kl \
+      python ../../benchmarks/repair_training.py finetune --exp "$exp" --num-prune 6 --choices skip_kl \
         --epochs 0 1 2 3 --starts pruned repaired scratch scratch_distilled
       for removed in none 7-12; do
-        python ../../benchmarks/low_rank.py --exp "$exp" --out "$exp/low_rank.jsonl" --remove "$removed" --shares 0.5 0.33
+        python ../../benchmarks/low_rank.py --exp "$exp" --remove "$removed" --shares 0.5 0.33
       done
       python ../../benchmarks/instead.py --exp "$exp" --out exp/instead.png
       ;;

@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 import option_types
 from cli import parser, progress, run
-from corpus import data_files, describe, find_files, recipe_path, up_to_date
+from corpus import ELSEWHERE, data_files, describe, find_files, recipe_path, up_to_date
 
 from comflp.artifacts import atomic_directory, check_apart, fingerprint_value
 from comflp.data.audio import read_audio
@@ -136,7 +136,7 @@ def main():
     settings = {**sizes, "short": args.num_short, "seed": args.seed, **({"unseen speakers": sorted(unseen)} if unseen else {})}
     stage = Stage(args.data / "prepare.record.json", "stage 0, make_strings", settings,
                   {"recordings": fingerprint_value([[path.name, path.stat().st_size] for path in recordings.values()])},
-                  force=args.force)
+                  force=args.force, elsewhere=ELSEWHERE)
     if up_to_date(stage, *directories):
         print(f"{args.data}/{{train,dev,test}} are up to date")
         return

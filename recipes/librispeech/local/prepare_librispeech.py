@@ -12,7 +12,7 @@ from pathlib import Path
 
 import option_types
 from cli import parser, run
-from corpus import data_files, describe, find_files, up_to_date, with_durations
+from corpus import ELSEWHERE, data_files, describe, find_files, up_to_date, with_durations
 
 from comflp.artifacts import fingerprint_value
 from comflp.data.data_dir import DataDir, write_data_dir
@@ -70,7 +70,7 @@ def main():
     directories = [args.data / name for name in sets]
     texts = {name: {utt_id: text for utt_id, (_, text) in entries.items()} for name, entries in found.items()}
     stage = Stage(args.data / "prepare.record.json", "stage 0, prepare_librispeech",
-                  {"parts": sets, "letter_case": args.letter_case}, {"texts": fingerprint_value(texts)}, force=args.force)
+                  {"parts": sets, "letter_case": args.letter_case}, {"texts": fingerprint_value(texts)}, force=args.force, elsewhere=ELSEWHERE)
     if up_to_date(stage, *directories):
         print(f"{args.data}/{{{','.join(sets)}}} are up to date")
         return

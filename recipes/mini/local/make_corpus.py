@@ -143,7 +143,7 @@ def main():
     options.add_argument("--processes", type=option_types.whole(1, 1024), default=2, help="speakers synthesised at once; the result is the same")
     args = options.parse_args()
     used = {key: value for key, value in vars(args).items() if key not in ("target", "processes", "force")}
-    stage = Stage(args.target / "corpus.record.json", "mini corpus", used, {}, force=args.force)
+    stage = Stage(args.target / "corpus.record.json", "mini corpus", used, {}, force=args.force, elsewhere="copy of the recipe")
     if stage.up_to_date():
         print(f"{args.target / 'data_aishell'} is up to date")
         return

@@ -4,6 +4,7 @@
 # run goes on from where it was.
 set -euo pipefail
 called_from=$PWD
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # options
@@ -42,7 +43,7 @@ for kind in $kinds; do
       exps+=("exp/$model")
     fi
     # shellcheck disable=SC2086
-    python ../../benchmarks/repair.py states --exp "exp/$model" --out "exp/$model/repair.jsonl" --sizes 256 --num-prune 6 8 --choices $choices
+    python ../../benchmarks/repair.py states --exp "exp/$model" --sizes 256 --num-prune 6 8 --choices $choices
   done
   if [ ${#exps[@]} -gt 0 ]; then
     python ../../benchmarks/repair_seeds.py "${exps[@]}" --num-prune 6 8 --choices skip_kl dc top --sizes 256

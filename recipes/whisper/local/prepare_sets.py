@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import option_types
 from cli import parser, run
-from corpus import data_files, describe, up_to_date, with_durations
+from corpus import ELSEWHERE, data_files, describe, up_to_date, with_durations
 
 from comflp.artifacts import fingerprint_value, read_text
 from comflp.data.data_dir import DataDir, read_data_dir, write_data_dir
@@ -87,7 +87,7 @@ def main():
     else:
         given = {name: read_data_dir(args.corpus / name, require_text=name != "train") for name in SETS}
         read, drawn = fingerprint_value({name: data.fingerprint() for name, data in given.items()}), {}
-    stage = Stage(args.data / "prepare.record.json", "stage 0, prepare_sets", drawn, {"texts": read}, force=args.force)
+    stage = Stage(args.data / "prepare.record.json", "stage 0, prepare_sets", drawn, {"texts": read}, force=args.force, elsewhere=ELSEWHERE)
     if up_to_date(stage, *directories):
         print(f"{args.data}/{{{','.join(SETS)}}} are up to date")
         return
