@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from difflib import SequenceMatcher
 
 import numpy as np
@@ -14,7 +15,7 @@ from fixtures.in_process import call
 
 import comflp.models
 from comflp.artifacts import read_json
-from comflp.data.audio import read_audio
+from comflp.data.audio import AudioWarning, read_audio
 from comflp.data.utterance import Utterance
 from comflp.deploy import description, int8_torch, onnx_files, recognition, weights
 from comflp.deploy.ctc_graphs import takes_batches
@@ -64,6 +65,7 @@ def test_a_batch_of_any_lengths_gives_each_utterance_what_the_model_gives_it_alo
     data, (model, directory) = make_data(6), traced
     recognizer, own = recognition.load(directory), recognition.of_model(model)
     assert (recognizer.format, recognizer.num_layers, recognizer.num_parameters) == ("onnx", 3, model.num_parameters)
+    assert (recognizer.minimum_samples, recognizer.longest) == (own.minimum_samples, own.longest)
     assert recognizer.runtime == f"onnxruntime {onnxruntime.__version__}"
     heard = waveforms(data, model.sample_rate)
     for waveform in heard:
@@ -153,7 +155,9 @@ def test_static_int8_is_calibrated_at_the_rate_of_the_graph_and_on_audio_of_any_
         (tmp_path / form.name).mkdir()
         write_mark(tmp_path / form.name, MODEL)
         (tmp_path / form.name / "notes.txt").write_text("heard well")
-    export(model, tmp_path, forms, calibration=calibration, force=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AudioWarning)
+        export(model, tmp_path, forms, calibration=calibration, force=True)
     minimum = description.minimum_samples(model)
     assert heard == [minimum, model.sample_rate, 2 * minimum, 16000]
 

@@ -49,8 +49,9 @@ def write_ctc(model: LayeredModel, directory: Path, force: bool = False) -> None
     """Write the float32 form of a CTC model for onnxruntime; what sherpa-onnx reads is made of it (:func:`for_sherpa`).
 
     The graph is run on noise of several lengths and compared with the model. force: as :func:`comflp.artifacts.atomic_directory` takes it.
-    Raises ComflpError where PyTorch cannot turn
-    the model into a graph, where the graph does not compute the same, or where a package is missing.
+
+    Raises ComflpError where PyTorch cannot turn the model into a graph, where the graph does not compute the same, or where a
+    package is missing.
     """
     texts = labels(model)
     if reads(model) == "waveforms":

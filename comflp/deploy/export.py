@@ -9,6 +9,7 @@ The packages onnx, onnxscript and onnxruntime are needed (``pip install comflp[e
 from __future__ import annotations
 
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any, Callable, Mapping, Sequence
 import numpy as np
 
 from comflp.artifacts import read_json, write_json, write_text
-from comflp.data.audio import read_audio
+from comflp.data.audio import AudioWarning, read_audio
 from comflp.data.utterance import Utterance
 from comflp.deploy import recognition, weights
 from comflp.deploy.ctc_onnx import for_sherpa, write_ctc
@@ -111,7 +112,10 @@ def _write_plain(model: LayeredModel, runtime: str, directory: Path, plain: dict
 def _inputs(utterance: Utterance, about: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The inputs of a graph of waveforms for one utterance, at the rate that the graph takes; short ones are filled up as in recognition."""
     rate = SHERPA_RATE if about["format"] == "sherpa-onnx" else about["sample_rate"]
-    waveform = read_audio(utterance, rate)
+    with warnings.catch_warnings():
+        if rate != about["sample_rate"]:
+            warnings.simplefilter("ignore", AudioWarning)  # of audio at the model's own rate, which the graph is to bring down again
+        waveform = read_audio(utterance, rate)
     waveform = np.pad(waveform, (0, max(about["minimum_samples"] * rate // about["sample_rate"] - len(waveform), 0)))
     return {"waveforms": waveform[None], **({"num_samples": np.array([len(waveform)])} if about["batch"] else {})}
 

@@ -121,7 +121,8 @@ def _refuse_unless_it_runs(family: str, directory: Path) -> None:
     try:
         _recognise_noise(load_int8(directory))
     except Exception as error:  # whatever a library does with a weight that is none
-        raise ComflpError(f"a {family} model cannot be exported as torch_int8: with int8 weights it does not run ({one_line(error)})") from error
+        raise ComflpError(f"a {family} model cannot be exported as torch_int8: with int8 weights it does not run ({one_line(error)}); take it as "
+                          "it is, or export it for another runtime") from error
 
 
 def load_int8(directory: Path) -> LayeredModel:

@@ -58,8 +58,8 @@ def push(directory: str | Path, name: str, private: bool = False) -> str:
 def _names(directory: Path) -> list[str]:
     """What belongs to a model of a directory, as patterns: what was written with it, or, where that is not known, the files beside its card."""
     written = written_files(directory)
-    names = [path.name for path in directory.iterdir() if path.is_file()] if written is None else written
-    return [glob.escape(name) for name in names if not any(fnmatch(Path(name).name, record) for record in _RECORDS)]
+    names = {path.name for path in directory.iterdir() if path.is_file()} if written is None else {"README.md", *written}
+    return [glob.escape(name) for name in sorted(names) if not any(fnmatch(Path(name).name, record) for record in _RECORDS)]
 
 
 def _first_line(error: Exception) -> str:
