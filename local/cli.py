@@ -36,7 +36,7 @@ def run(main: Callable[[], None]) -> None:
 def parser(description: str) -> argparse.ArgumentParser:
     """An ArgumentParser as all stage scripts have it, with --force."""
     made = terminal.parser(description)
-    made.add_argument("--force", action="store_true", help="make the results again even if others are there")
+    made.add_argument("--force", action="store_true", help="make the results again even if others are there; a training that was so begun and killed goes on")
     return made
 
 

@@ -45,7 +45,7 @@ each_count() { # COUNTS: numbers of layers one by one, "4,6 8:10" as "4 6 8 9 10
     for part in $word; do
       case $part in
         *[!0-9:]* | :* | *: | *:*:*) printf ' %s ' "$part" ;;
-        *) printf ' %s ' $(seq "${part%:*}" "${part#*:}") ;;
+        *) if [ "${part%:*}" -gt "${part#*:}" ]; then printf ' %s ' "$part"; else printf ' %s ' $(seq "${part%:*}" "${part#*:}"); fi ;;
       esac
     done
   done
@@ -58,6 +58,7 @@ refuse_unsearched() { # what stage 5 is to make of a search that stage 3 does no
   done
   if [ -z "$named" ] || [ -n "${target:-}" ] || [ "$stage" -gt 3 ] || [ "$stop_stage" -lt 5 ]; then return; fi
   for n in $(each_count "$finetune_prune"); do
+    if [ -d "$exp/prune$n" ]; then continue; fi # searched before
     case "$n $(each_count "$num_prune")" in
       *=* | "$n "*" $n "*) ;;
       *)

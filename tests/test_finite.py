@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from fixtures.transducers import make_rnnt
+from fixtures.transducers import make_rnnt, make_tdt
 from fixtures.whisper import make_whisper
 
 from comflp.data.batching import AudioBatch
@@ -97,7 +97,8 @@ def test_no_search_reads_what_is_not_finite(make_model):
 
 
 @pytest.mark.parametrize("read", [decode, lambda model, data: evaluate(model, [model.nothing], data)])
-@pytest.mark.parametrize("make, part", [(ENGLISH, "encoder.layers.1"), (ENGLISH, "decoder.layer_norm"), (make_rnnt, "encoder.layers.1")])
+@pytest.mark.parametrize("make, part", [(ENGLISH, "encoder.layers.1"), (ENGLISH, "decoder.layer_norm"), (make_rnnt, "encoder.layers.1"),
+                                        (make_rnnt, "joint"), (make_tdt, "decoder.lstm")])
 def test_models_that_write_token_by_token_do_not_write_nothing(make_data, tmp_path, make, part, read):
     """The library's search would end at once: an empty text, and 100% of deletions for a model that is broken."""
     model = load(make(tmp_path / "model"))
@@ -108,3 +109,10 @@ def test_models_that_write_token_by_token_do_not_write_nothing(make_data, tmp_pa
     next(module for name, module in model.named_modules() if name.endswith(part)).register_forward_hook(spoil)
     with pytest.raises(ComflpError, match=r"the model's output is not finite .* for utterance u00\d"):
         read(model, make_data(2))
+
+
+def test_audio_without_a_name_that_gives_no_number(tmp_path):
+    model = load(ENGLISH(tmp_path / "model"))
+    next(module for name, module in model.named_modules() if name.endswith("decoder.layer_norm")).register_forward_hook(lambda *given: given[2] * NAN)
+    with pytest.raises(ComflpError, match="the model's output is not finite"):
+        recognition.of_model(model).text(np.zeros(16000, dtype=np.float32))

@@ -173,7 +173,7 @@ searched_proposals() { echo "scratch dc_fine"; }
 """
 
 
-@pytest.mark.parametrize("text, counts", [("4,6 8:10", "4 6 8 9 10"), ("6", "6"), ("x", "x"),
+@pytest.mark.parametrize("text, counts", [("4,6 8:10", "4 6 8 9 10"), ("6", "6"), ("x", "x"), ("8:6", "8:6"),
                                           ("encoder=1+decoder=0,2 decoder=1", "encoder=1+decoder=0,2 decoder=1")])
 def test_numbers_of_layers_are_taken_one_by_one(recipe, text, counts):
     assert in_bash(recipe, f'{COUNTS} each_count "{text}"').stdout.split() == counts.split()

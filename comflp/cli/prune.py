@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from comflp.budget import FORMS, parse_target, timed_batch_size
-from comflp.cli.numbers import count, seed
+from comflp.cli.numbers import count, real, seed
 from comflp.cli.options import add_model_options, add_normaliser, load_model, parser
 from comflp.cli.terminal import progress
 from comflp.costs import quantity
@@ -85,7 +85,7 @@ def _options(arguments: Sequence[str]) -> Any:
                          "folder of audio files, or a saved datasets folder. Texts are not needed; with them candidates of CTC models are ranked by error rate")
     options.add_argument("--target", help=f"what the pruned model is to be: {FORMS.replace('%', '%%')}; "
                          "several with commas between them have to hold together (docs/targets.md); params=50%% if neither this nor --max-increase is given")
-    options.add_argument("--max-increase", type=float, metavar="POINTS", help="instead of --target: the smallest model whose error rate is "
+    options.add_argument("--max-increase", type=real(0, 1000), metavar="POINTS", help="instead of --target: the smallest model whose error rate is "
                          "at most so many percentage points above the whole model's; takes texts")
     options.add_argument("--out", required=True, help="directory of the pruned model; what is unfinished lies in .NAME.work beside it, "
                          "and the same command goes on from there")

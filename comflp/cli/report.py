@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Sequence
 
+from comflp.cli.numbers import real
 from comflp.cli.options import parser
 from comflp.errors import ComflpError
 
@@ -17,7 +18,7 @@ def run(arguments: Sequence[str]) -> None:
     options.add_argument("--metric", choices=("cer", "wer"), help="error rate that is shown; the searches' own if left out")
     options.add_argument("--title", default="", help="title of the report; the model's name if left out")
     options.add_argument("--note", default="", help="what a reader has to know of the data of one EXP, such as that it is synthetic")
-    options.add_argument("--max-increase", type=float, default=1.0, metavar="POINTS",
+    options.add_argument("--max-increase", type=real(0, 1000), default=1.0, metavar="POINTS",
                          help="increase of the error rate that the recommended model may have, in percentage points")
     options.add_argument("--force", action="store_true", help="replace a report at --out that somebody added files to")
     given = options.parse_args(arguments)
@@ -28,6 +29,8 @@ def run(arguments: Sequence[str]) -> None:
 
     if given.out is None and len(given.exp) > 1:
         raise ComflpError("a comparison of several experiments belongs to none of them: give its directory with --out")
+    if given.note and len(given.exp) > 1:
+        raise ComflpError("--note is of the data of one experiment, and a comparison has several: leave it out, or say it in --title")
     out = given.out or Layout(given.exp[0]).report
     check_replaceable(out, REPORT, given.force)
     metric = given.metric or metric_of(given.exp[0])

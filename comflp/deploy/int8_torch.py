@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterable
 
 import safetensors.torch
 import torch
@@ -18,7 +18,7 @@ import torch
 import comflp.models
 from comflp.deploy.description import DESCRIPTION, describe
 from comflp.deploy.quiet import quiet
-from comflp.artifacts import atomic_directory, write_json
+from comflp.artifacts import atomic_directory, read_json, write_json
 from comflp.errors import ComflpError
 from comflp.inference.device import evaluation
 from comflp.inference.measure_costs import unfused_attention
@@ -70,9 +70,10 @@ def _recognise_noise(model: LayeredModel) -> None:
         model.spell(model.recognition_state(batch.to(model.device)))
 
 
-def quantized(model: LayeredModel) -> LayeredModel:
+def quantized(model: LayeredModel, layers: Iterable[str] | None = None) -> LayeredModel:
     """A copy of ``model`` whose Linear layers hold int8 weights where they may; for the CPU, evaluation only.
 
+    layers: the names of these, which :func:`int8_layers` finds where they are left out.
     Weights go to the nearest of the 255 multiples of a row's largest value / 127. To quantise the result's float
     values again changes nothing, so that saving and loading keeps every weight.
     """
@@ -84,7 +85,8 @@ def quantized(model: LayeredModel) -> LayeredModel:
     activation = PlaceholderObserver.with_args(dtype=torch.quint8, is_dynamic=True)
     made = copy.deepcopy(model).cpu().eval()
     with quiet():
-        quantize_dynamic(made, dict.fromkeys(int8_layers(made), QConfig(activation=activation, weight=weight)), inplace=True)
+        names = int8_layers(made) if layers is None else layers
+        quantize_dynamic(made, dict.fromkeys(names, QConfig(activation=activation, weight=weight)), inplace=True)
     for module in made.modules():
         if isinstance(module, torch.nn.TransformerEncoderLayer):
             module.activation_relu_or_gelu = 0  # its fused kernel reads float weights; this sends it the plain way
@@ -97,7 +99,8 @@ def save_int8(model: LayeredModel, directory: str | Path, force: bool = False) -
     force: as :func:`comflp.artifacts.atomic_directory` takes it.
     Raises ComflpError for models whose weights do not lie in one model.safetensors, and for those that do not run with int8 weights.
     """
-    names = {f"{name}.weight" for name in int8_layers(model)}
+    layers = int8_layers(model)
+    names = {f"{name}.weight" for name in layers}
     names |= {name.partition(".")[2] for name in names if name.startswith("model.")}  # transformers saves without it
     with atomic_directory(directory, force=force) as temporary:
         model.save(temporary)
@@ -113,7 +116,7 @@ def save_int8(model: LayeredModel, directory: str | Path, force: bool = False) -
             else:
                 tensors[name] = tensor
         safetensors.torch.save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
-        write_json(temporary / DESCRIPTION, describe(model, "torch_int8"))
+        write_json(temporary / DESCRIPTION, describe(model, "torch_int8", int8_layers=sorted(layers)))
         _refuse_unless_it_runs(model.family, temporary)
 
 
@@ -141,4 +144,4 @@ def load_int8(directory: Path) -> LayeredModel:
             if file.is_file() and file.name not in (WEIGHTS, DESCRIPTION):
                 (Path(temporary) / file.name).write_bytes(file.read_bytes())
         safetensors.torch.save_file(expanded, Path(temporary) / WEIGHTS, metadata={"format": "pt"})
-        return quantized(comflp.models.load(temporary))
+        return quantized(comflp.models.load(temporary), read_json(directory / DESCRIPTION).get("int8_layers"))

@@ -27,7 +27,8 @@ class NormalEquations:
         options = dict(dtype=torch.float64, device=device)
         self.gram, self.cross = torch.zeros(features, features, **options), torch.zeros(features, targets, **options)
         self.feature_sum, self.target_sum = torch.zeros(features, **options), torch.zeros(targets, **options)
-        self.weight, self.frames, self.centred, self.least = 0.0, 0, centred, 0.0
+        self.weight, self.frames, self.centred = 0.0, 0, centred
+        self.least = torch.zeros((), **options)
 
     def add(self, features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> None:
         """Count frames: features (n, d), targets (n, o), weights (n,) of at least 0."""
@@ -44,7 +45,7 @@ class NormalEquations:
         """Scale to a mean over frames and centre, once all frames are counted; returns the two means (d,) and (o,)."""
         for sums in (self.gram, self.cross, self.feature_sum, self.target_sum):
             sums /= self.weight
-        self.least = _LEAST_VARIANCE * float(self.gram.diagonal().mean())
+        self.least = _LEAST_VARIANCE * self.gram.diagonal().mean()
         if self.centred:
             self.gram.addr_(self.feature_sum, self.feature_sum, alpha=-1)
             self.cross.addr_(self.feature_sum, self.target_sum, alpha=-1)
@@ -56,14 +57,14 @@ class NormalEquations:
         Frames that are all the same leave nothing but rounding in G, and get no solution but 0.
         """
         diagonal = self.gram.diagonal()
-        if diagonal.mean() <= self.least:
-            return torch.zeros_like(right)
+        varies = diagonal.mean() > self.least
         diagonal += (prior_frames / self.frames * diagonal.mean()).clamp_min(torch.finfo(torch.float64).tiny)
         lower, info = self.gram.mT, torch.empty((), dtype=torch.int32, device=self.gram.device)
         torch.linalg.cholesky_ex(lower, out=(lower, info))  # in place: a matrix of this size is held once
         solution = right.T.contiguous().T
         torch.linalg.solve_triangular(lower, solution, upper=False, out=solution)
-        return torch.linalg.solve_triangular(lower.mT, solution, upper=True, out=solution)
+        torch.linalg.solve_triangular(lower.mT, solution, upper=True, out=solution)
+        return solution.masked_fill_(~varies, 0.0)
 
 
 def fitted_readers(

@@ -51,7 +51,7 @@ def _steps(experiment: Experiment, found: Sequence[Choice], given: Answer | None
         yield ("Train the deep model in the same way, and compare again.",
                f"{recipe.run} --stage 5 --stop-stage 7 --finetune-prune {shlex.quote(str(choice.counts))} --proposals deep")
     scores = experiment.models[choice.path][2].scores
-    decoded = sorted(scores, key=lambda name: (not is_test(name), name))
+    decoded = sorted(scores, key=lambda name: (name != "test", is_test(name), name))
     if not decoded:
         yield "Decode what stage 5 made, and make this report again.", f"{recipe.run} --stage 6 --stop-stage 7"
         return

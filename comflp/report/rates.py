@@ -68,13 +68,18 @@ class Rate:
         return difference(own.values, other.values, speakers=own.speakers)
 
 
-def read_rate(directory: Path, score: Mapping[str, Any], metric: str) -> Rate:
-    """The error rate of a decode, with its interval where the texts lie beside score.json."""
+def read_rate(directory: Path, score: Mapping[str, Any], metric: str, ranked_by: str = "error_rate") -> Rate:
+    """The error rate of a decode, with its interval where the texts lie beside score.json.
+
+    ranked_by: what models are compared by where a score.json of an earlier version does not say it.
+    """
     counts, number, capped = _read_counts(directory, metric), score.get("num_utterances"), None
     low, high = rate_interval(counts.values, speakers=counts.speakers) if counts and len(counts.utt_ids) > 1 else (None, None)
-    if score.get("ranked_by") == _CAPPED and counts:
-        counts = replace(counts, values=capped_counts(counts.values))
-        capped = ErrorRate(*counts.values.sum(axis=0).tolist()).rate
+    if score.get("ranked_by", ranked_by) == _CAPPED:
+        capped = score.get(_CAPPED) if score.get("metric", metric) == metric else None
+        if counts:
+            counts = replace(counts, values=capped_counts(counts.values))
+            capped = ErrorRate(*counts.values.sum(axis=0).tolist()).rate
     return Rate(score.get(metric, score["error_rate"]), low, high, number, counts, capped=capped)
 
 

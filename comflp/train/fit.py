@@ -134,15 +134,15 @@ def fit(
         distillation.teacher.to(brain.device)
     brain.train_sampler = SharedBatches(sampler, shuffle=False) if brain.distributed_launch else sampler
     loader = make_dataloader(train_set, batch_sampler=brain.train_sampler, collate_fn=train_set.collate)
+    if len(loader) < brain.grad_accumulation_factor:
+        raise ComflpError(f"an epoch has {len(loader)} batches, and a step is of {brain.grad_accumulation_factor} (grad_accumulation_factor): "
+                          "nothing would be trained; lower it, or the size of a batch")
     brain.checkpointer.add_recoverable("dataloader-TRAIN", loader)
     valid_sampler = DurationBatchSampler(valid_set, *limits, "ascending", h["seed"])
     valid_loader = brain.make_dataloader(
         valid_set, sb.Stage.VALID, ckpt_prefix=None, batch_sampler=valid_sampler, collate_fn=valid_set.collate
     )
     before = brain.error_rate_on(valid_loader)
-    if len(loader) < brain.grad_accumulation_factor:
-        raise ComflpError(f"an epoch has {len(loader)} batches, and a step is of {brain.grad_accumulation_factor} (grad_accumulation_factor): "
-                          "nothing would be trained; lower it, or the size of a batch")
     with _front_end_of(model, h["freeze_feature_extractor"]):
         brain.fit(counter, loader, valid_loader)
     weights, best = average_best(brain.checkpointer, h["average"])

@@ -70,12 +70,15 @@ seed=1234                 # seed for all random draws and training
 . steps/pipeline.sh
 
 fill_in_options "conf/$settings.yaml"
-model=$(folder_or_name "$model")
 case $model in
   w2v2ctc12) source=kehanlu/mandarin-wav2vec2-aishell1 ;;
   w2v2ctc24) source=qinyue/wav2vec2-large-xlsr-53-chinese-zn-cn-aishell1 ;;
-  *) source=$model ;;
+  *)
+    model=$(folder_or_name "$model")
+    source=$model
+    ;;
 esac
+source=$(folder_or_name "$source") # of the hub's models too, where they lie in a folder of that name
 exp=exp/${name:-$(basename "$model")}
 finetune_config=conf/$settings.yaml
 report_title="Layer pruning on AISHELL-1"

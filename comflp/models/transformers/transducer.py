@@ -15,6 +15,7 @@ from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
 from comflp.models.finite import check_finite, output_of
 from comflp.models.layered import Output, State
+from comflp.models.transformers.checked_scores import CheckedScores
 from comflp.models.transformers.logging import quiet
 from comflp.models.transformers.model import TransformersCTC
 from comflp.models.transformers.split import Split
@@ -127,15 +128,17 @@ class TransformersTransducer(TransformersCTC):
 
         It ends with the utterance's frames, or where it is cut off: after as many symbols a frame as the library allows, or
         twice the steps of the batch's targets and 8 more, where there are some, so that a model that repeats itself costs little.
-        Raises ComflpError, naming model and utterance, where the encoder's output is not finite.
+        Raises ComflpError, naming model and utterance, where an output is not finite.
         """
-        hidden, limits = self.split.tail(state).float(), self._limits(state)
-        check_finite(hidden, state.num_frames, state.context["utterances"], what=output_of(proposal))
+        hidden, limits, what = self.split.tail(state).float(), self._limits(state), output_of(proposal)
+        check_finite(hidden, state.num_frames, state.context["utterances"], what=what)
+        scores = CheckedScores(state.context["utterances"], what)
         encoded = ParakeetEncoderModelOutput(hidden, attention_mask=own_frames(state.num_frames, hidden.shape[1]).int())
-        with self._encoding(encoded), self._float32(), quiet():
+        with self._encoding(encoded, scores), self._float32(), quiet():
             found = self.model.generate(
                 input_features=hidden, decoder_start_token_id=self._start, max_new_tokens=max(limits), num_beams=1, do_sample=False
             )
+        scores.check()
         # Without the symbol that starts it; the library goes on with an utterance until the longest of the batch is done.
         frames = found.durations[:, 1:].cumsum(dim=1) - found.durations[:, 1:]
         steps = found.sequences[:, 1:] + self.num_symbols * found.durations[:, 1:]
@@ -168,12 +171,14 @@ class TransformersTransducer(TransformersCTC):
             return self.model(encoder_outputs=encoded, decoder_input_ids=read, labels=wanted, reduction="none").loss
 
     @contextlib.contextmanager
-    def _encoding(self, encoded: ParakeetEncoderModelOutput) -> Iterator[None]:
-        """Within the block the library's encoder gives ``encoded``, whatever it reads."""
+    def _encoding(self, encoded: ParakeetEncoderModelOutput, scores: CheckedScores) -> Iterator[None]:
+        """Within the block the library's encoder gives ``encoded``, whatever it reads, and ``scores`` sees those of each step."""
         self.model.encoder.forward = lambda **_: encoded
+        watch = self.model.joint.register_forward_hook(lambda _, __, output: scores.note(output))
         try:
             yield
         finally:
+            watch.remove()
             del self.model.encoder.forward
 
     def unended(self, spelled: list[list[int]], state: State) -> list[bool]:

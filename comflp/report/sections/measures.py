@@ -71,7 +71,7 @@ def correlations(pairs: list[tuple[float, float]]) -> tuple[float | None, float 
 def _pairs(experiment: Experiment, lists: list[SearchList], measure: str) -> dict:
     """Proposal -> (quality, error rate); of repaired candidates where there are any, beside which unrepaired ones say nothing."""
     repaired = any(entry.repaired for entry in lists)
-    rates = {proposal: rate.value for entry in lists if entry.repaired == repaired for proposal, rate in of_candidates(entry).items()}
+    rates = {proposal: rate.compared for entry in lists if entry.repaired == repaired for proposal, rate in of_candidates(entry).items()}
     found = {proposal: (experiment.quality(proposal, measure), rate) for proposal, rate in rates.items()}
     return {proposal: pair for proposal, pair in found.items() if pair[0] is not None and math.isfinite(pair[1])}
 
