@@ -41,8 +41,11 @@ def parse_options():
 
 def main():
     options = parse_options()
-    options.metric = options.metric or metric_of(options.exp.split()[0])
-    experiments = [collect(path, options.metric) for path in options.exp.split()]
+    paths = options.exp.split()
+    if not paths:
+        raise ComflpError("--exp names no experiment directory")
+    options.metric = options.metric or metric_of(paths[0])
+    experiments = [collect(path, options.metric) for path in paths]
     wanted = layer_counts(options.num_prune, experiments[0].stacks)
     if len(wanted) > 1:
         raise ComflpError(f"--num-prune {options.num_prune} is {len(wanted)} numbers of layers, and a table is of one")

@@ -187,6 +187,6 @@ def test_what_is_not_searched_is_refused_before_anything_is_made(recipe, made, s
 
 def test_a_folder_is_named_by_its_path_and_a_model_of_the_hub_by_its_name(recipe):
     (recipe / "models" / "mine").mkdir(parents=True)
-    said = in_bash(recipe, 'called_from=$PWD/models/mine; for name in . ../mine/ openai/whisper-base; do folder_or_name "$name"; echo; done').stdout.split("\n")
+    said = in_bash(recipe, 'called_from=$PWD/models/mine; for name in . ../mine/ openai/whisper-base; do to_folder name; echo "$name"; done').stdout.split("\n")
     mine = str(recipe / "models" / "mine")
-    assert said == [mine, "", mine, "", "openai/whisper-base", ""]
+    assert said == [mine, mine, "openai/whisper-base", ""]

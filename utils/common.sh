@@ -41,8 +41,8 @@ fill_in_options() { # CONFIG: gives every option that was not given the value th
   done <<<"$_filled"
 }
 
-folder_or_name() { # MODEL: the path from the root of a folder, as it was typed where run.sh was called; a name on the hub as it is
-  (cd "$called_from" && if [ -d "$1" ]; then cd "$1" && pwd; else printf %s "$1"; fi)
+to_folder() { # VARIABLE: the folder that it names, as typed where run.sh was called, by its path from the root; a name on the hub stays
+  printf -v "$1" %s "$(cd "$called_from" && if [ -d "${!1}" ]; then cd "${!1}" && pwd; else printf %s "${!1}"; fi)"
 }
 
 options_of() { # WANTED [NAME OPTIONS]...: the options of the name that is wanted, nothing where it has none

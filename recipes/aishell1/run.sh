@@ -74,11 +74,11 @@ case $model in
   w2v2ctc12) source=kehanlu/mandarin-wav2vec2-aishell1 ;;
   w2v2ctc24) source=qinyue/wav2vec2-large-xlsr-53-chinese-zn-cn-aishell1 ;;
   *)
-    model=$(folder_or_name "$model")
+    to_folder model
     source=$model
     ;;
 esac
-source=$(folder_or_name "$source") # of the hub's models too, where they lie in a folder of that name
+to_folder source # of the hub's models too, where they lie in a folder of that name
 exp=exp/${name:-$(basename "$model")}
 finetune_config=conf/$settings.yaml
 report_title="Layer pruning on AISHELL-1"

@@ -66,7 +66,7 @@ seed=1234                 # seed for all random draws and training
 . ./cmd.sh
 . steps/pipeline.sh
 
-model=$(folder_or_name "$model")
+to_folder model
 exp=exp/${name:-$(basename "$model")}
 report_title="Layer pruning on LibriSpeech"
 report_note="Fine-tuned on $train_parts; the fine search's utterances are from $valid_from."

@@ -69,7 +69,7 @@ seed=1234                 # seed for all random draws
 . ./cmd.sh
 . steps/pipeline.sh
 
-model=$(folder_or_name "$model")
+to_folder model
 shorter=
 if [ "$context_seconds" != 0 ]; then shorter=-${context_seconds}s; fi
 exp=exp/${name:-$(basename "$model")-$language$shorter}
