@@ -165,8 +165,8 @@ def warnings(experiment: Experiment, found: Sequence[Choice], given: Answer | No
         said.append(f"The deep model itself has {deep.value:.2f}% {metric} on {given.shown_on}, above {WEAK:.0f}%. What is found on a model "
                     "that recognises so little may not hold for a better one: train the deep model further first.")
     if any(rate.capped is not None and rate.capped < rate.value for choice in found for rate in choice.rates.values()):
-        said.append("Some models repeat themselves without end on an utterance. Rates count all that they write; models are chosen, and "
-                    "differences are given, with no utterance above 100%.")
+        said.append("Some models make more errors on an utterance than its text is long, as where they repeat themselves without end. Rates "
+                    "count all of them; models are chosen, and differences are given, with no utterance above 100%.")
     trained_on = any(choice.is_deep and choice.counts is not None for choice in found)
     if given and given.choice.state == FINE_TUNED and given.choice.proposal is not None and not trained_on:
         said.append("The fine-tuned model was trained for longer than the deep one, which explains some of the difference between them. "
