@@ -59,7 +59,8 @@ def how(options, ranks):
 
 
 def recorded(options):
-    """What a record says of how a model ran: whatever results depend on. Nothing of fp32, as in records made before there was a choice."""
+    """What a record says of how a model ran, by options or a Speech: whatever results depend on. Nothing of fp32, as in records made
+    before there was a choice."""
     return {} if options.precision == "fp32" else {"precision": options.precision}
 
 
@@ -75,7 +76,7 @@ def hypotheses_of(directory, speech, load=None):
 
     out = hypotheses_directory(directory, speech.data.path.name)
     inputs = {"model": fingerprint_model(directory), "data": speech.data.fingerprint()}
-    stage = Stage(out / "record.json", "own_hypotheses", {} if speech.precision == "fp32" else {"precision": speech.precision}, inputs)
+    stage = Stage(out / "record.json", "own_hypotheses", recorded(speech), inputs)
     path, ranks = out / "hypotheses.json", speech.ranks
     if not ranks.decide(stage.is_current):
         with locked(out, wait=True) if ranks.is_main else contextlib.nullcontext():  # another run of the recipe may be at it

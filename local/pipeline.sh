@@ -52,14 +52,15 @@ each_count() { # COUNTS: numbers of layers one by one, "4,6 8:10" as "4 6 8 9 10
 }
 
 refuse_unsearched() { # what stage 5 is to make of a search that stage 3 does not do is said before anything is made
-  local n proposal named=
+  local n proposal known named=
   for proposal in $(searched_proposals); do
     case $proposal in scratch* | deep | [0-9]* | *=*) ;; *) named=$proposal ;; esac
   done
   if [ -z "$named" ] || [ -n "${target:-}" ] || [ "$stage" -gt 3 ] || [ "$stop_stage" -lt 5 ]; then return; fi
+  known=$(each_count "$num_prune")
   for n in $(each_count "$finetune_prune"); do
     if [ -d "$exp/prune$n" ]; then continue; fi # searched before
-    case "$n $(each_count "$num_prune")" in
+    case "$n $known" in
       *=* | "$n "*" $n "*) ;;
       *)
         printf "run.sh: --finetune-prune %s: no search is for %s layers; give it to --num-prune, which is %s, too\n" "$finetune_prune" "$n" "$num_prune" >&2
