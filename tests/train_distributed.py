@@ -1,4 +1,4 @@
-"""Run by test_finetune.py, alone or under torch's launcher: trains a small model and writes its loss curve as <utterances>.<processes>.csv.
+"""Run by test_finetune.py, alone or under torch's launcher: trains a small model and writes its losses on dev and in training as <utterances>.<processes>.csv.
 
 Usage: train_distributed.py DIRECTORY NUMBER_OF_UTTERANCES..., which is a training for each number
 """
@@ -74,7 +74,7 @@ def train(directory, count, run_opts):
         scheduler=functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=10),
     )
     if sb.utils.distributed.if_main_process():
-        np.savetxt(directory / f"{count}.{processes}.csv", [row["valid_loss"] for row in result.log], delimiter=",")
+        np.savetxt(directory / f"{count}.{processes}.csv", [(row["valid_loss"], row["train_loss"]) for row in result.log], delimiter=",")
 
 
 if __name__ == "__main__":

@@ -102,6 +102,9 @@ class CTCBrain(sb.Brain):
         if self.hparams.extends:
             self._extend(recovered)
         self._end_early()
+        self.too_short_before = 0
+        if recovered is not None and not recovered.meta["end-of-epoch"] and sb.utils.distributed.if_main_process():
+            self.too_short_before = recovered.meta["too_short"]  # of all processes: one of them goes on counting from there
         if recovered is None:
             self._snapshot(0)
         elif sb.utils.distributed.if_main_process():
@@ -141,7 +144,7 @@ class CTCBrain(sb.Brain):
         self.references, self.hypotheses = [], []
         self.valid_loss, self.valid_counted = 0.0, 0
         if stage == sb.Stage.TRAIN:
-            self.too_short, self.epoch_started = 0, time.monotonic()
+            self.too_short, self.too_short_before, self.epoch_started = self.too_short_before, 0, time.monotonic()
 
     def on_stage_end(self, stage, stage_loss, epoch=None) -> None:
         """After training: remember the loss. After validation: schedule, log, snapshot, and last of all the checkpoint.
@@ -149,7 +152,7 @@ class CTCBrain(sb.Brain):
         What a kill before the checkpoint leaves is made again with the epoch; after it, nothing would be made again.
         """
         if stage == sb.Stage.TRAIN:
-            self.train_loss = float(stage_loss)
+            self.train_loss, self.too_short = self._of_all_processes()
             return
         self._check_own()
         h = self.hparams
@@ -174,6 +177,14 @@ class CTCBrain(sb.Brain):
             h.report(row)
         self._save_epoch(epoch, rate)
 
+    def _of_all_processes(self) -> tuple[float, int]:
+        """Mean loss and utterances too short for their text, of the batches of this epoch in all processes that share them."""
+        if not torch.distributed.is_initialized():
+            return self.avg_train_loss, self.too_short
+        total = torch.tensor([self.avg_train_loss, self.too_short], dtype=torch.float64, device=self.device)
+        torch.distributed.all_reduce(total)
+        return float(total[0]) / torch.distributed.get_world_size(), int(total[1])
+
     def _check_own(self) -> None:
         if sb.utils.distributed.if_main_process():
             self.checkpointer.check_own()
@@ -195,7 +206,8 @@ class CTCBrain(sb.Brain):
         return due and self.step % self.grad_accumulation_factor == 0
 
     def _save_intra_epoch_ckpt(self) -> None:
-        meta = {"epoch": self.hparams.epoch_counter.current, "step": self.step, "log": self.log}
+        self.avg_train_loss, too_short = self._of_all_processes()  # one process writes what all of them go on from
+        meta = {"epoch": self.hparams.epoch_counter.current, "step": self.step, "too_short": too_short, "log": self.log}
         self.checkpointer.save_checkpoint(meta=meta, end_of_epoch=False)
         self.checkpointer.delete_checkpoints(
             num_to_keep=1, importance_keys=[training_order], ckpt_predicate=lambda c: not c.meta["end-of-epoch"]

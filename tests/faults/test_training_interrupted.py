@@ -15,18 +15,19 @@ from comflp.train.fit import fit
 from fixtures.training import DiesAtCall, hparams, losses, train
 
 
-@pytest.mark.parametrize("call", [1, 6, 9, 12])
-def test_interrupted_training_goes_on_as_if_it_had_not_been(make_model, make_data, tmp_path, call):
+@pytest.mark.parametrize("call, share", [(1, 1.0), (6, 1.0), (9, 1.0), (12, 1.0), (6, 0.2)])
+def test_interrupted_training_goes_on_as_if_it_had_not_been(make_model, make_data, tmp_path, call, share):
     data = make_data()
     every_step = {"ckpt_interval_steps": 1}
-    whole = train(make_model(), data, tmp_path / "whole", every_step, augmentation=DiesAtCall(0))
+    whole = train(make_model(), data, tmp_path / "whole", every_step, augmentation=DiesAtCall(0, share))
     with pytest.raises(KeyboardInterrupt):
-        train(make_model(), data, tmp_path / "killed", every_step, augmentation=DiesAtCall(call))
-    resumed = train(make_model(seed=99), data, tmp_path / "killed", every_step, augmentation=DiesAtCall(0))
+        train(make_model(), data, tmp_path / "killed", every_step, augmentation=DiesAtCall(call, share))
+    resumed = train(make_model(seed=99), data, tmp_path / "killed", every_step, augmentation=DiesAtCall(0, share))
     if call == 1:  # killed before anything was saved: starts over, from the weights that it is given
         assert len(resumed.log) == len(whole.log)
         return
     assert losses(resumed) == losses(whole)
+    assert all(row["too_short"] > 0 for row in whole.log) == (share < 1)
     for name, weight in whole.model.state_dict().items():
         assert torch.equal(weight, resumed.model.state_dict()[name]), name
 
