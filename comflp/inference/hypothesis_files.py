@@ -52,6 +52,7 @@ def write_results(
         "decode_seconds": hypotheses.decode_seconds,
         "rtf": hypotheses.rtf,
         "decoder": decoder,
+        "data": str(data.path),
         "num_layers": model.num_layers,
         "num_parameters": model.num_parameters,
     }

@@ -55,7 +55,8 @@ def _steps(experiment: Experiment, found: Sequence[Choice], given: Answer | None
     if not decoded:
         yield "Decode what stage 5 made, and make this report again.", f"{recipe.run} --stage 6 --stop-stage 7"
         return
-    data, score = shlex.quote(f"data/{decoded[0]}"), scores[decoded[0]]
+    score = scores[decoded[0]]
+    data = shlex.quote(score.get("data", f"data/{decoded[0]}"))
     model, exp = shlex.quote(f"{recipe.exp}/{choice.path}"), shlex.quote(recipe.exp)
     if len(experiment.stacks) < 2:
         usual = {"metric": "cer", "normaliser": "none"}

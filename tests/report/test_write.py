@@ -142,6 +142,8 @@ def test_markdown_has_the_answer_the_commands_and_the_models(written, experiment
     assert "> Tones, not speech." in text and document.headline[0] in text
     for line in json.loads((written / "report.json").read_text())["commands"]:
         assert f"    {line}" in text
+    decoded_from = experiment.deep.scores["test"]["data"]
+    assert any(line.startswith("python steps/export.py") and line.endswith(f"--data {decoded_from}") for line in text.replace("    ", "").splitlines())
     run = next(run for run in experiment.runs if str(run.name) == "top")
     row = next(line for line in text.splitlines() if line.startswith("| Top drop, N=3 |") and "fine-tuned" in line)
     assert f"{run.finetuned.num_parameters:,}" in row and f"{run.finetuned.rate('test'):.2f} ({run.finetuned.rates['test'].low:.2f}" in row
