@@ -11,6 +11,7 @@ normaliser case and punctuation count.
 from __future__ import annotations
 
 import functools
+import unicodedata
 from dataclasses import dataclass, replace
 from typing import Callable, Iterator, Mapping, Protocol, Sequence
 
@@ -166,7 +167,23 @@ def _normaliser(name: str) -> Callable[[str], str]:
         return str
     from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
 
-    return BasicTextNormalizer() if name == "basic" else EnglishTextNormalizer({})
+    if name == "english":
+        return EnglishTextNormalizer({})
+    basic = BasicTextNormalizer()
+    basic.clean = _without_symbols
+    return basic
+
+
+def _without_symbols(text: str) -> str:
+    """Punctuation and symbols become spaces, and marks that stand on one of them. Whisper's own normaliser takes out all marks: in India and
+    South-East Asia they are vowels.
+    """
+    kept: list[str] = []
+    for character in unicodedata.normalize("NFKC", text):
+        kind = unicodedata.category(character)[0]
+        gone = kind in "SP" or (kind == "M" and kept[-1:] in ([], [" "]))
+        kept.append(" " if gone else character)
+    return "".join(kept)
 
 
 def usual_normaliser(teacher_forced: bool) -> str:

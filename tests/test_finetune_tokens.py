@@ -148,3 +148,18 @@ def test_the_decoders_own_layerdrop_skips_nothing(tmp_path):
     for _ in range(5):
         model(batch)
     assert len(ran) == 5 * len(layers)
+
+
+def test_a_decomposed_transcript_has_the_tokens_of_the_composed_one(tmp_path):
+    """A Mac stores "\u00e9" as two characters; the letters of the vocabulary stand for the bytes of both, and of a space of no width."""
+    model = load_small(make_whisper, tmp_path / "m", characters="caf\u00c3\u00a9e\u00cc\u0123\u00e2\u0122\u012d ")
+    wanted = model.tokenizer.encode("caf\u00e9")
+    assert model.tokenizer.decode(wanted) == "caf\u00e9"
+    for text in ("cafe\u0301", "caf\u200b\u00e9 "):
+        assert model.tokenizer.encode(text) == wanted
+
+
+def test_a_special_token_in_a_transcript_is_refused_by_name(tmp_path):
+    tokenizer = load_small(make_whisper, tmp_path / "m").tokenizer
+    with pytest.raises(ComflpError, match=r"<\|endoftext\|> in 'ab <\|endoftext\|>' is a special token"):
+        tokenizer.encode("ab <|endoftext|>")

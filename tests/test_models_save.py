@@ -7,6 +7,7 @@ import torch
 from fixtures.models import SAMPLE_RATE, make_model, make_normed_head, make_stable_layer_norm
 from fixtures.own_forward import alone, own_forward
 from fixtures.variants import VARIANTS
+from fixtures.whisper import make_whisper
 from huggingface_hub import ModelCard
 from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoProcessor, Wav2Vec2ForCTC
 
@@ -206,3 +207,13 @@ def test_a_model_of_the_hub_is_the_base_of_what_is_made_from_it(tmp_path):
     model.origin = {"source": "facebook/wav2vec2-base-960h", "revision": "0"}
     header = ModelCard(model_card(model)).data
     assert header.base_model == "facebook/wav2vec2-base-960h" and "model-index" not in header.to_dict()
+
+
+def test_generation_settings_that_the_library_loads_are_saved_again(tmp_path):
+    """It checks settings strictly where they were changed after loading, as a language changes them."""
+    directory = make_whisper(tmp_path / "m")
+    settings = json.loads((directory / "generation_config.json").read_text())
+    (directory / "generation_config.json").write_text(json.dumps({**settings, "early_stopping": True, "return_timestamps": True}))
+    model = comflp.models.load(directory, language="it")
+    model.prune(PruningProposal.parse("decoder=2", {"encoder": 4, "decoder": 4})).save(tmp_path / "out")
+    assert comflp.models.load(tmp_path / "out").language == "it"

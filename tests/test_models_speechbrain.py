@@ -2,13 +2,15 @@
 
 import shutil
 
+import huggingface_hub
 import pytest
 import torch
 from fixtures.models import SAMPLE_RATE
 from fixtures.own_forward import alone
 from fixtures.speechbrain_models import library_logits, make_speechbrain_model
+from huggingface_hub.errors import RemoteEntryNotFoundError
 
-import comflp.models
+import comflp.models.speechbrain.model
 from comflp.artifacts import atomic_directory
 from comflp.errors import ComflpError
 from comflp.models.verify import noise_batch, verify_saved
@@ -133,3 +135,13 @@ def test_what_yaml_raises_becomes_one_error(make):
     (path / "hyperparams.yaml").write_text("modules: !new:no.such.Class\n")
     with pytest.raises(ComflpError, match="cannot be loaded as a SpeechBrain EncoderASR"):
         comflp.models.load(path, trust_hyperparams=True)
+
+
+def test_a_repository_of_another_library_is_not_called_speechbrains(monkeypatch):
+    def missing(name, file):
+        raise RemoteEntryNotFoundError.__new__(RemoteEntryNotFoundError)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", missing)
+    monkeypatch.setattr(comflp.models.speechbrain.model, "hf_hub_download", missing)
+    with pytest.raises(ComflpError, match="neither config.json nor hyperparams.yaml"):
+        comflp.models.load("nvidia/parakeet")

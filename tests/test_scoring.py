@@ -139,3 +139,10 @@ def test_per_utterance_counts_agree_with_jiwer(pairs, metric):
         if units:
             expected = (jiwer.cer if metric == "cer" else jiwer.wer)(ref, hyp)
             assert errors.rate == pytest.approx(100 * expected)
+
+
+@pytest.mark.parametrize("ref, hyp", [("\u0915\u093f", "\u0915\u0941"), ("\u0baa\u0bbf", "\u0baa\u0bc1"), ("\u0e17\u0e35\u0e48", "\u0e17\u0e35")])
+def test_basic_counts_vowel_signs(ref, hyp):
+    """Hindi, Tamil, Thai: signs that Unicode calls marks are letters of their words."""
+    assert utterance_errors(ref, hyp, "cer", "basic").errors == 1
+    assert (normalise(f"{ref}! {hyp}", "basic"), normalise("\u2764\ufe0f a", "basic")) == (f"{ref} {hyp}", "a")

@@ -23,6 +23,7 @@ _ENDLESS = 1 << 47
 """libsndfile's number of frames, or more, where a header gives none."""
 _SIZES = re.compile(r"^\s*(?:data|SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 _FRAMES = re.compile(r"frame count (\d+) does not match value from 'ds64' chunk of (\d+)")
+_AFTER_SAMPLES = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"cue ", b"fact", b"PEAK", b"_PMX")
 _ID3V1 = 128
 """Bytes of a tag that may stand after everything else."""
 
@@ -145,6 +146,8 @@ def _check_rest(file: soundfile.SoundFile, source: BinaryIO) -> None:
             if head[:4] == name:
                 data = size
             place += 8 + size + size % 2
+            if size % 2 and _piece(source, place - 1, 4) in _AFTER_SAMPLES:  # some programs leave the byte of padding out
+                place -= 1
             continue
         if total - place != _ID3V1 or head[:3] != b"TAG":
             bytes_a_sample = data / file.frames if data and file.frames else 2.0 * file.channels

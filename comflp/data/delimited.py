@@ -30,7 +30,7 @@ def read_lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             if not values:
                 continue
             if header is None:
-                header = values
+                header = [name.strip() for name in values]
             elif line > first:
                 faults.append(Fault(str(path), first, f"the row goes on until line {line}; is a quotation mark left open?"))
             elif len(values) != len(header):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
@@ -19,7 +20,7 @@ SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".au", ".
 """What files of a folder are taken for audio by."""
 
 _COLUMNS = {
-    "wav": ("wav", "path", "audio", "file"), "text": ("text", "sentence", "transcript"), "speaker": ("speaker", "speaker_id", "client_id"),
+    "wav": ("wav", "path", "audio", "file"), "text": ("text", "sentence", "transcript", "transcription"), "speaker": ("speaker", "speaker_id", "client_id"),
     "id": ("id", "utt_id"),
 }  # fmt: skip
 """What a table's columns may be called."""
@@ -56,7 +57,10 @@ def read_speech(
         else:
             raise ComflpError(f"{path} is no speech: give a Kaldi data directory, a .csv or .tsv table, a folder of audio files, or a saved dataset")
     else:
-        if not hasattr(speech, "column_names"):  # a dataset is read row by row, as its audio may not fit into memory
+        if isinstance(getattr(speech, "column_names", None), Mapping):
+            raise ComflpError(f"the dataset has several splits, {', '.join(speech)}; give one of them, such as dataset[{next(iter(speech))!r}]")
+        speech = _undecoded(speech)
+        if not hasattr(speech, "__len__") or not hasattr(speech, "column_names"):  # a Dataset is read row by row, as its audio may not fit into memory
             speech = list(speech)
         if not len(speech):
             raise ComflpError("there is no speech: the list of utterances is empty")
@@ -147,6 +151,14 @@ def _saved(path: Path, folder: Path) -> list[Utterance]:
     columns = _columns(column_names(tables[0]), str(path), _IN_DATASETS)
     wanted = list(filter(None, (columns[kind] for kind in ("wav", "text", "speaker"))))
     return _utterances((row for table in tables for row in read_rows(table, wanted)), columns, path, folder)
+
+
+def _undecoded(dataset: Any) -> Any:
+    """``dataset``, whose audio comes as it is stored, where it is one of the library datasets: what decodes it there need not be installed."""
+    for name, feature in (getattr(dataset, "features", None) or {}).items():
+        if getattr(feature, "decode", False) and type(feature).__name__ == "Audio":
+            dataset = dataset.cast_column(name, replace(feature, decode=False))
+    return dataset
 
 
 def _dataset(rows: Any, folder: Path) -> list[Utterance]:

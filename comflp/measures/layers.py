@@ -26,6 +26,8 @@ class Layers:
     """
 
     def __init__(self, hidden: np.ndarray | Sequence[np.ndarray] | HiddenStates, utt_ids: Sequence[str] | None = None):
+        if hasattr(hidden, "detach"):  # a tensor
+            hidden = hidden.detach().cpu().numpy()
         if isinstance(hidden, (list, tuple)):
             self._whole, self._parts = None, [np.asarray(part) for part in hidden]
         elif len(getattr(hidden, "shape", ())) == 3:

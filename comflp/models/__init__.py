@@ -32,7 +32,8 @@ def load(
     """
     made = _load(model, processor, trust_hyperparams, language)
     if language is not None and len(made.stacks) == 1:
-        raise ComflpError(f"a {made.family} model recognises what it was trained on; leave the language {language!r} out")
+        raise ComflpError(f"a {made.family} model recognises what it was trained on; leave the language {language!r} out (where a directory "
+                          "holds several, as those of MMS do, target_lang in its tokenizer_config.json says which)")
     return made
 
 

@@ -158,3 +158,10 @@ def test_codecs_that_cannot_be_wound_forward_are_read(tmp_path, container, subty
     soundfile.write(tmp_path / "a", 0.3 * np.sin(np.arange(8000) / 9), 8000, format=container, subtype=subtype)
     samples = read_audio(Utterance("u", str(tmp_path / "a"), "", "", 1.0), 8000)
     assert len(samples) == round(audio_seconds(tmp_path / "a") * 8000) >= 8000
+
+
+def test_odd_samples_without_a_byte_of_padding_before_another_chunk(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(8001), 8000, subtype="PCM_U8")
+    content = (tmp_path / "a.wav").read_bytes()[: 44 + 8001] + b"LIST" + struct.pack("<I", 4) + b"INFO"
+    (tmp_path / "b.wav").write_bytes(content[:4] + struct.pack("<I", len(content) - 8) + content[8:])
+    assert audio_facts(tmp_path / "b.wav").num_samples == len(read_audio(tmp_path / "b.wav", 8000)) == 8001

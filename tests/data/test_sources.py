@@ -170,3 +170,25 @@ def test_a_column_without_a_name_is_none(tmp_path):
     (tmp_path / "table.csv").write_text(",path\n0,a.wav\n")  # as pandas writes its index
     (found,) = read_speech(tmp_path / "table.csv", tmp_path / "made")
     assert (found.utt_id, found.text, found.speaker) == ("a", "", "a")
+
+
+def test_names_of_columns_may_have_spaces_around(tmp_path):
+    soundfile.write(tmp_path / "0.wav", np.zeros(800), 8000)
+    (tmp_path / "t.csv").write_text("path, transcription\n0.wav, hello\n")
+    assert [utterance.text for utterance in read_speech(tmp_path / "t.csv", tmp_path / "made")] == ["hello"]
+
+
+def test_datasets_of_several_splits_and_those_that_are_read_as_they_come(tmp_path):
+    class Splits(dict):
+        column_names = {"train": ["audio"], "test": ["audio"]}
+
+    class Stream:
+        column_names = ["audio", "text"]
+
+        def __iter__(self):
+            return iter(rows)
+
+    rows = [{"audio": {"array": np.full(800, 0.1, np.float32), "sampling_rate": 8000}, "text": "a"}] * 2
+    with pytest.raises(ComflpError, match=r"several splits, train, test; give one of them, such as dataset\['train'\]"):
+        read_speech(Splits(train=rows, test=rows), tmp_path / "made")
+    assert len(read_speech(Stream(), tmp_path / "made")) == 2

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 
 from comflp.errors import ComflpError
 from comflp.measures import HIDDEN, MEASURES, correlation_matrix, measure_named
@@ -136,3 +137,8 @@ def test_pickled_matrix_files_are_refused(tmp_path):
         read_matrix(tmp_path / "matrix.npy")
     with pytest.raises(ComflpError, match="does not exist"):
         read_matrix(tmp_path / "none.npy")
+
+
+def test_tensors_are_arrays():
+    hidden = torch.randn(40, 4, 6, requires_grad=True)
+    np.testing.assert_array_equal(correlation_matrix(hidden), correlation_matrix(hidden.detach().numpy()))

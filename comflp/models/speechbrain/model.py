@@ -184,12 +184,14 @@ def load_speechbrain(name_or_dir: str | Path, trust_hyperparams: bool) -> Speech
     Parameter files are read by SpeechBrain, whose torch.load takes weights only.
     """
     name = str(name_or_dir)
+    hyperparams, config = _read_text(name, "hyperparams.yaml"), _read_text(name, "config.json")
+    if hyperparams is None:
+        raise ComflpError(f"{name} has neither config.json nor hyperparams.yaml, so it is a model of none of the libraries that are read here")
     if not trust_hyperparams:
         raise ComflpError(
             f"{name} is a SpeechBrain model. Its hyperparams.yaml may call any Python function, so to load it is to "
             f"run its author's code; if you trust the author, add --trust-hyperparams"
         )
-    hyperparams, config = _read_text(name, "hyperparams.yaml"), _read_text(name, "config.json")
     origin = json.loads(config or "{}").get("comflp")
     overrides = {} if origin is None else {_PATH_KEY: str(Path(name).resolve())}
     try:

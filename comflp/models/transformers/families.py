@@ -1,6 +1,6 @@
 """The CTC families of transformers, as data; a class of its own where one is odd.
 
-To add a family, see docs/models.md.
+To add a family, see docs/add_a_family.md.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from comflp.models.transformers.model import TransformersCTC
 from comflp.models.transformers.seq2seq import TransformersSeq2Seq
 from comflp.models.transformers.seq2seq_families import SEQ2SEQ, Seq2SeqFamily
 from comflp.models.transformers.split import Family
-from comflp.models.transformers.tokenizer_files import load_tokenizer
+from comflp.models.transformers.tokenizer_files import load_tokenizer, with_own_settings
 from comflp.models.transformers.transducer import TransformersTransducer
 from comflp.models.verify import refuse_unless_equal_to_library
 
@@ -76,7 +76,11 @@ def layered(model: PreTrainedModel, processor: ProcessorMixin, language: str | N
 
     Raises ComflpError for an unknown family, and for weights in another type than float32.
     """
+    if not isinstance(model, PreTrainedModel) or not all(hasattr(processor, part) for part in ("tokenizer", "feature_extractor")):
+        raise ComflpError(f"what is given in memory is a model of transformers and its processor (AutoProcessor.from_pretrained), not a "
+                          f"{type(model).__name__} and {'nothing' if processor is None else f'a {type(processor).__name__}'}")
     name = model.config._name_or_path or f"the {type(model).__name__} given"
+    processor = with_own_settings(processor, name)
     types = {parameter.dtype for parameter in model.parameters()}
     if types != {torch.float32}:
         raise ComflpError(f"{name} has weights in {', '.join(sorted(map(str, types)))}; call model.float() first")

@@ -14,6 +14,7 @@ from transformers.models.cohere_asr.processing_cohere_asr import LANGUAGES as CO
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from comflp.errors import ComflpError
+from comflp.text import plain_text
 
 
 class TokenTokenizer:
@@ -28,13 +29,19 @@ class TokenTokenizer:
         self.tokenizer = tokenizer
         self.vocab_size = model.config.vocab_size
         ends = model.generation_config.eos_token_id
+        self._special = set(tokenizer.all_special_ids)
         self._ends = set(ends if isinstance(ends, list) else [ends])
         self.end = ends[0] if isinstance(ends, list) else ends
         self.prompt = prompt
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of ``text``, without prompt and end. ComflpError for a character that no token stands for."""
-        ids, unknown = self._ids(" ".join(text.split())), self.tokenizer.unk_token_id
+        """Token ids of ``text``, without prompt and end. ComflpError for a character that no token stands for, and for a special token in it."""
+        text, unknown = plain_text(text), self.tokenizer.unk_token_id
+        ids = self._ids(text)
+        special = self._special if unknown in self._ends else self._special - {unknown}
+        if special & set(ids):
+            named = ", ".join(sorted(self.tokenizer.convert_ids_to_tokens(list(special & set(ids)))))
+            raise ComflpError(f"{named} in {text!r} is a special token of the model, no text; take it out of the transcripts")
         if unknown is not None and unknown not in self._ends and unknown in ids:
             missing = next((character for character in text if unknown in self._ids(character)), text)
             raise ComflpError(f"the model's tokenizer has no token for {missing!r}; bring the texts to the characters that it knows")
@@ -55,8 +62,7 @@ class TokenTokenizer:
 
     def without_special(self, ids: Sequence[int]) -> list[int]:
         """``ids`` that spell text."""
-        special = set(self.tokenizer.all_special_ids)
-        return [token for token in ids if token not in special]
+        return [token for token in ids if token not in self._special]
 
     def save(self, directory: str | Path) -> None:
         """Write the tokenizer's own files into ``directory``."""

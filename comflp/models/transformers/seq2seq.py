@@ -195,7 +195,7 @@ class TransformersSeq2Seq(LayeredModel):
         """
         asked = "force_unique_generate_call"
         if asked in inspect.signature(type(self.model).generate).parameters:
-            return {asked: True}
+            return {asked: True, "return_timestamps": False}
         return {"decoder_input_ids": torch.tensor(self.tokenizer.prompt, device=self.device).repeat(size, 1)}
 
     def _limits(self, state: State) -> list[int]:
@@ -268,6 +268,8 @@ class TransformersSeq2Seq(LayeredModel):
     def save(self, directory: str | Path) -> None:
         """Write configuration, weights, generation settings, processor and model card, for the library to load alone."""
         self.model.config.comflp = self.origin
+        generation = self.model.generation_config
+        generation._original_object_hash = hash(generation)  # else the library refuses settings that it had read with no word, for our language
         with atomic_directory(directory) as temporary, quiet():
             self.model.save_pretrained(temporary)
             self.processor.save_pretrained(temporary)

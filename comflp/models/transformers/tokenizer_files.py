@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, Wav2Vec2CTCTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin, Wav2Vec2CTCTokenizer
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from comflp.errors import ComflpError
@@ -39,9 +40,22 @@ def load_tokenizer(name: str) -> tuple[PreTrainedTokenizerBase, str | None]:
     _check_class(name, tokenizer, settings.get("tokenizer_class"))
     language = None
     if isinstance(tokenizer, Wav2Vec2CTCTokenizer):
-        _restore_delimiter(tokenizer, settings)
+        _restore_delimiter(tokenizer)
         language = _narrow(tokenizer, name)
     return tokenizer, language
+
+
+def with_own_settings(processor: ProcessorMixin, name: str) -> ProcessorMixin:
+    """A processor in memory as :func:`load_tokenizer` would give it: with its word delimiter, and of the one language that it is set to, whose
+    weights the model has. What was given stays as it was.
+    """
+    if not isinstance(processor.tokenizer, Wav2Vec2CTCTokenizer):
+        return processor
+    processor = copy.copy(processor)
+    processor.tokenizer = copy.deepcopy(processor.tokenizer)
+    _restore_delimiter(processor.tokenizer)
+    _narrow(processor.tokenizer, name)
+    return processor
 
 
 def _check_class(name: str, tokenizer: PreTrainedTokenizerBase, wanted: str | None) -> None:
@@ -54,11 +68,11 @@ def _check_class(name: str, tokenizer: PreTrainedTokenizerBase, wanted: str | No
         )
 
 
-def _restore_delimiter(tokenizer: Wav2Vec2CTCTokenizer, settings: dict) -> None:
-    """Set the word delimiter that the directory names; transformers 5 takes it for an additional special token."""
-    token = settings.get("word_delimiter_token", tokenizer._word_delimiter_token)
-    token = token.get("content") if isinstance(token, dict) else token
-    tokenizer._word_delimiter_token = tokenizer.init_kwargs["word_delimiter_token"] = token
+def _restore_delimiter(tokenizer: Wav2Vec2CTCTokenizer) -> None:
+    """Set the word delimiter that the tokenizer's settings name; transformers 5 takes it for an additional special token."""
+    token = tokenizer.special_tokens_map.get("word_delimiter_token")
+    if token is not None:
+        tokenizer._word_delimiter_token = tokenizer.init_kwargs["word_delimiter_token"] = str(token)
 
 
 def _narrow(tokenizer: Wav2Vec2CTCTokenizer, name: str) -> str | None:
