@@ -81,7 +81,7 @@ def search(options, ranks):
         lists += [measure_list(layout, counts, name, reverse=True) for name in options.reverse_measures.split()]
         lists += [baseline_list(entry, counts, quality) for entry in baselines]
     settings = {"normaliser": options.normaliser, "seed": options.seed, "race": options.max_seconds if options.race else False,
-                **recorded(options)}
+                "speakers": data.speakers(), **recorded(options)}
     if options.repair_candidates:
         settings["repair_candidates"] = options.repair_candidates
     files = {entry: RankedFiles(layout, entry, options.metric, settings, inputs, options.force) for entry in lists}

@@ -173,7 +173,7 @@ class Decoding:
                 out / "record.json",
                 "stage6_decode",
                 options={"metric": self.metric, "normaliser": self.normaliser, "worst": self.num_worst, "search": described,
-                         **self.recorded},
+                         "speakers": data.speakers(), **self.recorded},
                 inputs={"decoded model": fingerprint, "decoded data": data.fingerprint()},
                 force=self.force,
                 elsewhere="--tag of steps/stage6_decode.py, or experiment directory",

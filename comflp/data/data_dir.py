@@ -26,7 +26,7 @@ from typing import Callable, Iterable, Iterator
 
 import numpy as np
 
-from comflp.artifacts import atomic_directory
+from comflp.artifacts import atomic_directory, fingerprint_value
 from comflp.data.loading import load
 from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 from comflp.data.utterance import Segment, Utterance
@@ -65,13 +65,17 @@ class DataDir:
     def fingerprint(self) -> str:
         """SHA-256 over utterance ids, texts and audio (of what was not read from disk: durations).
 
-        Where the audio files lie does not enter it.
+        Where the audio files lie does not enter it, nor who speaks, which matters to intervals alone (:meth:`speakers`).
         """
         digest = hashlib.sha256()
         for utterance in self.utterances:
             audio = utterance.content or repr(utterance.duration)
             digest.update(f"{utterance.utt_id}\t{utterance.text}\t{audio}\n".encode())
         return digest.hexdigest()
+
+    def speakers(self) -> str:
+        """SHA-256 over who speaks which utterance."""
+        return fingerprint_value([(utterance.utt_id, utterance.speaker) for utterance in self.utterances])
 
 
 def read_data_dir(
