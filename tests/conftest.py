@@ -93,3 +93,16 @@ def make_data(tmp_path):
         return read_data_dir(directory)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def noise_data(tmp_path_factory):
+    """Ten utterances of 0.6 or 0.9 s of noise at 16 kHz, which the models of libraries take."""
+    directory, generator, utterances = tmp_path_factory.mktemp("noise"), np.random.default_rng(0), []
+    for number in range(10):
+        seconds = 0.6 if number % 2 else 0.9
+        wav = directory / f"u{number}.wav"
+        soundfile.write(wav, 0.1 * generator.standard_normal(int(seconds * 16000)), 16000)
+        utterances.append(Utterance(f"u{number}", str(wav), "a", "s", seconds))
+    write_data_dir(directory / "data", utterances)
+    return read_data_dir(directory / "data")

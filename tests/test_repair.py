@@ -15,7 +15,6 @@ from fixtures.whisper import make_whisper
 from transformers import AutoFeatureExtractor, AutoModelForCTC
 
 import comflp.models
-from comflp.data.data_dir import Utterance, read_data_dir, write_data_dir
 from comflp.errors import ComflpError
 from comflp.inference.decode import decode
 from comflp.inference.output_change import output_changes
@@ -250,21 +249,6 @@ def test_states_that_are_not_finite_name_the_utterance(make_model, make_data):
     soundfile.write(loud.wav, samples, rate, subtype="FLOAT")
     with pytest.raises(ComflpError, match=loud.utt_id):
         repair(Speech(deep, data), deep.prune(PruningProposal.parse("2", 3)))
-
-
-@pytest.fixture(scope="module")
-def noise_data(tmp_path_factory):
-    """Ten utterances of 0.6 or 0.9 s of noise at 16 kHz."""
-    directory = tmp_path_factory.mktemp("noise")
-    generator = np.random.default_rng(0)
-    utterances = []
-    for number in range(10):
-        seconds = 0.6 if number % 2 else 0.9
-        wav = directory / f"u{number}.wav"
-        soundfile.write(wav, 0.1 * generator.standard_normal(int(seconds * SAMPLE_RATE)), SAMPLE_RATE)
-        utterances.append(Utterance(f"u{number}", str(wav), "a", "s", seconds))
-    write_data_dir(directory / "data", utterances)
-    return read_data_dir(directory / "data")
 
 
 @pytest.mark.filterwarnings("ignore:.*utterances would do")

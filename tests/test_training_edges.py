@@ -1,5 +1,6 @@
 """What a training is not to be spoilt by: shared weights, texts and audio at the edge of what a model takes, odd batches, frozen parts."""
 
+import functools
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,14 +13,17 @@ from fixtures.training import hparams, train
 from fixtures.whisper import make_whisper
 
 from comflp.data.data_dir import DataDir
-from comflp.data.training import LabelledDataset
+from comflp.data.training import LabelledDataset, required_frames
 from comflp.errors import ComflpError
 from comflp.inference.decode import decode
 from comflp.models import load
 from comflp.models.layered import Output
 from comflp.models.verify import noise_batch
+from comflp.proposal import PruningProposal
+from comflp.scoring import ErrorRate
 from comflp.train.brain import augmented
 from comflp.train.checkpoints import AtomicCheckpointer, average_best
+from comflp.train.distillation import Distillation
 from comflp.train.fit import fit
 from comflp.train.objectives import ctc_loss, objective_of
 
@@ -97,3 +101,43 @@ def test_a_character_without_a_token_is_named(make_data, tmp_path):
     utterances = [replace(utterance, text="ab é") for utterance in data]
     with pytest.raises(ComflpError, match="utterance u000: the model's tokenizer has no token for 'é'"):
         fit(model, utterances, utterances, tmp_path / "train", hparams())
+
+
+def test_a_kept_layer_is_held_to_its_own_layer_of_the_teacher(make_model, make_data):
+    """By hand, of each utterance's own frames; a temperature softens both sides and its square restores the size of gradients."""
+    teacher, kept = make_model(4, seed=3), (1, 4)
+    student = teacher.prune(PruningProposal.parse("2-3", 4))
+    data = LabelledDataset(make_data(3).utterances, student)
+    audio = data.collate([data[number] for number in range(3)]).audio
+    with torch.no_grad():
+        own, deep = student(audio, return_hidden=True), teacher(audio, return_hidden=True)
+        mask, expected = own.own(), []
+        for index, layer in enumerate(kept, start=1):
+            target = deep.hidden[layer][mask]
+            expected.append(((own.hidden[index][mask] - target) ** 2).mean() / target.var())
+        found = Distillation.of_kind("hidden", teacher, kept, ctc_weight=1.0, hidden_weight=3.0).loss(own, audio)
+        soft = [torch.log_softmax(each.logits[mask] / 2, dim=-1) for each in (deep, own)]
+        divergence = Distillation.of_kind("ctc", teacher, kept, ctc_weight=3.0, hidden_weight=1.0, temperature=2.0).loss(own, audio)
+    assert not mask.all() and float(found) == pytest.approx(3 * float(torch.stack(expected).mean()), rel=1e-4)
+    assert float(divergence) == pytest.approx(3 * 4 * float((soft[0].exp() * (soft[0] - soft[1])).sum(dim=-1).mean()), rel=1e-4)
+
+
+def test_the_epochs_of_lowest_error_rate_are_kept_and_averaged_and_the_monitor_sets_the_rate(make_model, make_data, tmp_path, monkeypatch):
+    """Rates as given: before training, of six epochs, and after it."""
+    rates = iter([90, 30, 10, 20, 10, 40, 60, 0])
+    monkeypatch.setattr("comflp.train.brain.error_rate", lambda *_: ErrorRate(substitutions=(rate := next(rates)), hits=100 - rate))
+    result = train(make_model(1), make_data(3), tmp_path, number_of_epochs=6, average=2, monitor="error_rate")
+    assert result.averaged_epochs == [4, 2], "the later of equal ones first"
+    assert [row["learning_rate"] for row in result.log] == pytest.approx([3e-3, 3e-3, 3e-3, 1.5e-3, 0.75e-3, 0.375e-3])
+
+
+def test_a_schedule_of_steps_ends_with_the_last_one_of_accumulated_gradients(make_model, make_data, tmp_path):
+    one_cycle = functools.partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=3e-3)
+    result = train(make_model(1), make_data(), tmp_path, {"grad_accumulation_factor": 2}, grad_accumulation_factor=2, scheduler=one_cycle)
+    rates = [row["learning_rate"] for row in result.log]
+    assert len(rates) == 3 and rates[-1] < 0.05 * max(rates)
+
+
+def test_padding_of_labels_needs_no_frames():
+    labels = torch.tensor([[3, 3, 3, 2], [2, 0, 0, 0], [0, 0, 0, 0]])
+    assert required_frames(labels, torch.tensor([4, 1, 0])).tolist() == [6, 1, 0]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from comflp.errors import ComflpError
 from comflp.measures import correlation_matrix
+from comflp.measures.batches import draw_batches
 
 MEASURES = ("dc", "dc_released", "dc_unbiased")
 
@@ -143,3 +144,10 @@ def test_more_batches_than_utterances_shuffle_again():
 def test_impossible_batches_are_refused(measure, options, message):
     with pytest.raises(ComflpError, match=message):
         correlation_matrix(related_layers(0), measure, **options)
+
+
+def test_utterances_are_shuffled_again_when_all_were_drawn():
+    batches = draw_batches(9, 4, 6, seed=0)
+    assert [len(set(batch)) for batch in batches] == [4] * 6 and len({tuple(sorted(batch)) for batch in batches}) == 6
+    for first, second in zip(batches[::2], batches[1::2]):
+        assert not set(first) & set(second)

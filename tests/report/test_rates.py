@@ -129,3 +129,12 @@ def test_insertions_against_nothing_count(tmp_path):
     counts = np.array([[0, 0, 5, 0]] * 20 + [[0, 0, 0, 10]] * 20)
     low, high = rate_interval(counts)
     assert low < 50.0 < high and difference(counts, counts * np.array([1, 1, 0, 1])).low > 0
+
+
+def test_intervals_of_decodes_draw_whole_speakers(tmp_path):
+    """One of six speakers has all the errors: a draw may be without that one."""
+    speakers = {f"u{number:02d}": f"s{number % 6}" for number in range(60)}
+    texts = dict.fromkeys(speakers, "abcd")
+    wrong = {utt_id: "abxx" if speaker == "s0" else "abcd" for utt_id, speaker in speakers.items()}
+    rate, perfect = (decode(tmp_path / name, texts, found, speakers.values()) for name, found in (("1", wrong), ("2", texts)))
+    assert rate.low == 0 and rate.less(perfect).low == 0 and rate.less(perfect).tied
