@@ -22,11 +22,12 @@ def of_errors(errors, speakers=()):
 
 
 def test_a_race_drops_what_is_surely_behind_in_each_of_its_lists():
-    first, close, shared, worse, worst = (PruningProposal.parse(str(layer), 5) for layer in range(1, 6))
-    result = of_errors({first: [1] * 40, close: [0] * 19 + [2] * 21, shared: [3] * 40, worse: [4] * 40, worst: [5] * 40})
+    first, close, shared, worse, worst, coarse = (PruningProposal.parse(str(layer), 6) for layer in range(1, 7))
+    result = of_errors({first: [1] * 40, close: [0] * 19 + [2] * 21, shared: [3] * 40, worse: [4] * 40, worst: [5] * 40, coarse: [6] * 40})
     active = list(result.counts)
-    _drop(result, active, [[shared, worse], [first, close, shared, worst]], seed=0)
-    assert active == [first, close, shared] and result.dropped == {worse: 40, worst: 40}
+    _drop(result, active, [[shared, worse], [coarse, first, close, shared, worst]], seed=0)
+    assert active == [first, close, shared, coarse], "what a list would choose without decoding stays"
+    assert result.dropped == {worse: 40, worst: 40}
 
 
 def test_every_interval_of_a_ranking_draws_whole_speakers():

@@ -123,7 +123,8 @@ def evaluate(
     metric, normaliser: of :func:`comflp.scoring.error_rate`.
     race: groups of proposals that compete. After each of RACE_SHARES of the
         batches (drawn in an order given by ``seed``), a proposal is dropped that
-        is behind the best of each of its groups with 95% confidence. No groups: no race.
+        is behind the best of each of its groups with 95% confidence, and not the first of one: that is what the group's
+        search gives without decoding, and is to have a rate over all of the data. No groups: no race.
     caches: batch index -> StateCache, to reuse states between calls on the same data and ``max_seconds``.
     how: of :class:`comflp.inference.speech.Speech`.
 
@@ -222,13 +223,13 @@ def _add(result: Evaluation, batch: Sequence[Utterance], entry: dict) -> None:
 
 
 def _drop(result: Evaluation, active: list[Proposal], race: Sequence[Sequence[Proposal]], seed: int) -> None:
-    """Take out of ``active`` what is behind the leader of every group that it runs in."""
+    """Take out of ``active`` what is behind the leader of every group that it runs in, and the first of none."""
     behind: dict[Proposal, bool] = {}
     for group in race:
         running = [proposal for proposal in group if proposal in active]
         leader = min(running, key=lambda proposal: (result.ranking_rate(proposal), proposal))
         for proposal, (low, _) in zip(running, result.intervals(running, leader, seed)):
-            behind[proposal] = behind.get(proposal, True) and low > 0
+            behind[proposal] = behind.get(proposal, True) and low > 0 and proposal != group[0]
     for proposal, is_behind in behind.items():
         if is_behind:
             active.remove(proposal)
