@@ -169,7 +169,8 @@ class _Run:
         """The layers whose removal makes the error rate rise by ``limit`` points at most, as many as can be."""
         if not self.has_texts or limit < 0:
             raise ComflpError(f"max_increase {limit:g} is in points of the error rate: it is 0 at least, and takes speech with texts")
-        heard = self.rest.drawn(_MOST_SEARCHED, self.seed)
+        heard, fitted = self.rest.drawn(_MOST_SEARCHED, self.seed), self.rest.drawn(num_repair, self.seed) if num_repair else None
+        num_fitted = sum(utterance.utt_id in fitted.data for utterance in heard.data) if fitted else 0
         how: dict[str, Any] = {"metric": self.metric, "normaliser": self.normaliser, "seed": self.seed, **heard.how}
         nothing = PruningProposal.parse(NOTHING, costs.num_layers)
         whole = evaluate(self.deep, [nothing], heard.data, **how)
@@ -178,14 +179,14 @@ class _Run:
         def increase_of(number: int) -> float:
             proposal = self._best(resolve(parse_target(f"layers={number}", costs.num_layers), costs), num_repair)
             with self._step("increase") as facts:
-                if num_repair:
-                    calibration = Calibration(self.rest.drawn(num_repair, self.seed), self.seed, keep_states=False)
+                if fitted:
+                    calibration = Calibration(fitted, self.seed, keep_states=False)
                     evaluation = evaluate_repaired(calibration, [proposal], heard.data, **how)
                 else:
                     evaluation = evaluate(self.deep, [proposal], heard.data, **how)
                 change = difference(evaluation.counts[proposal], whole.counts[nothing], self.seed, evaluation.speakers)
                 facts |= {"removed": number, "proposal": str(proposal), "metric": self.metric, "limit": limit, "increase": change.value,
-                          "interval": [change.low, change.high], "num_utterances": change.num_utterances}
+                          "interval": [change.low, change.high], "num_utterances": change.num_utterances, "num_fitted": num_fitted}
             found[number] = proposal, change
             return change.value
 

@@ -46,6 +46,11 @@ def test_a_directory_without_a_model_is_refused(tmp_path):
 
 def test_an_unknown_name_is_refused(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for path in ("./nowhere", "/nowhere", "exp/no/where", "nowhere/"):
+        with pytest.raises(ComflpError, match=f"there is no directory {path}$"):
+            comflp.models.load(path)
+    with pytest.raises(ComflpError, match="test_models_load.py is a file; a model is a directory"):
+        comflp.models.load(__file__)
     with pytest.raises(ComflpError, match="exp/nowhere is neither a directory nor a model of the Hugging Face hub"):
         comflp.models.load("exp/nowhere")
 

@@ -116,7 +116,7 @@ def test_too_little_speech_and_no_speech(make_model, make_data, tmp_path):
     (tmp_path / "bare").mkdir()
     with pytest.raises(ComflpError, match="at least 10 utterances are needed, and there are 5"):
         comflp.prune(deep, make_data(5).path)
-    for speech, message in (([], "empty"), (tmp_path / "absent", "is no speech"), (tmp_path / "bare", "holds neither wav.scp nor audio files")):
+    for speech, message in (([], "empty"), (tmp_path / "absent", "there is no .*absent"), (tmp_path / "bare", "holds neither wav.scp nor audio files")):
         with pytest.raises(ComflpError, match=message):
             comflp.prune(deep, speech)
     with pytest.raises(ComflpError, match="need sample_rate"):

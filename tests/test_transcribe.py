@@ -21,6 +21,7 @@ from comflp.deploy.description import describe
 from comflp.inference.decode import decode
 from comflp.inference.journal import work_key
 from comflp.models import load
+from comflp.replacing import MARK
 
 
 @pytest.fixture
@@ -177,16 +178,30 @@ def test_an_evaluation_without_texts_leaves_no_scores_of_another(recipe, tmp_pat
     (tmp_path / "wavs").mkdir()
     soundfile.write(tmp_path / "wavs" / "one.wav", np.zeros(8000), 8000)
     assert main(["evaluate", str(directory), "--data", str(tmp_path / "wavs"), "--out", str(out)]) == 0
-    assert [path.name for path in out.iterdir()] == ["hyp"]
+    assert sorted(path.name for path in out.iterdir()) == [MARK, "hyp"]
+
+
+@pytest.mark.parametrize("place, said", [("data", "it is or holds"), ("data/scores", "lies in it"), ("mine", "is no evaluation of this program"),
+                                         ("scored", "add --force")])
+def test_an_evaluation_replaces_nothing_of_the_users(recipe, tmp_path, capsys, place, said):
+    directory, data, _ = recipe
+    assert data.path == tmp_path / "data"
+    for folder, name in (("mine", "ref"), ("scored", "score.json")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("my own")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith(".")}
+    assert main(["evaluate", str(directory), "--data", str(tmp_path / "data"), "--out", str(tmp_path / place)]) == 1
+    assert said in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith(".")}
 
 
 def test_an_evaluation_compares_as_pruning_does(recipe, tmp_path, capsys):
     """Capitals that the model cannot write are told, and compared without case where that is asked for."""
     model, data, _ = recipe
     (data.path / "text").write_text("".join(f"{utterance.utt_id} {utterance.text.upper()}\n" for utterance in data))
-    (tmp_path / "out" / ".partial").mkdir(parents=True)
     words = ["evaluate", str(model), "--data", str(data.path), "--out", str(tmp_path / "out")]
     assert main(words) == 1 and "--normaliser basic" in capsys.readouterr().err
     assert main([*words, "--normaliser", "basic"]) == 0
     assert json.loads((tmp_path / "out" / "score.json").read_text())["normaliser"] == "basic"
-    assert (tmp_path / "out" / ".partial").exists(), "the unfinished work of another"
+    assert "wrote" in capsys.readouterr().out and main([*words, "--normaliser", "basic", "--metric", "wer"]) == 0
+    assert ": WER " in capsys.readouterr().out, "the rate that was asked for comes first"

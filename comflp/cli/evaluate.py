@@ -21,29 +21,35 @@ def run(arguments: Sequence[str]) -> None:
     options.add_argument("--metric", choices=("cer", "wer"), default="cer", help="error rate to give first")
     add_normaliser(options)
     options.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
+    options.add_argument("--force", action="store_true", help="replace results at --out that somebody added files to")
     given = options.parse_args(arguments)
-    from comflp.artifacts import write_text
+    from comflp.artifacts import atomic_directory, check_apart, write_text
     from comflp.data.audio import AudioWarning
     from comflp.data.sources import read_speech
     from comflp.inference.decode import decode
-    from comflp.inference.hypothesis_files import RESULTS, kaldi_text, write_results
-    from comflp.scoring import check_references, usual_normaliser
+    from comflp.inference.hypothesis_files import EVALUATION, kaldi_text, write_results
+    from comflp.replacing import check_replaceable
+    from comflp.scoring import METRICS, check_references, usual_normaliser
 
     warnings.simplefilter("ignore", AudioWarning)
-    out, work = Path(given.out), Path(given.out) / ".evaluate.work"
+    out = Path(given.out)
+    work = out.absolute().with_name(f".{out.absolute().name}.work")
+    check_apart(out, given.data)
+    check_replaceable(out, EVALUATION, given.force)
     data = read_speech(given.data, work, allow_pipes=given.allow_pipes, progress=progress)
     model = load_model(given)
     normaliser, has_texts = given.normaliser or usual_normaliser(model.teacher_forced), any(utterance.text for utterance in data)
     if has_texts:
         check_references({utterance.utt_id: utterance.text for utterance in data}, model.tokenizer, normaliser)
     texts = decode(model, data, work=work, allow_pipes=given.allow_pipes, progress=progress)
-    if has_texts:
-        _, score = write_results(out, model, data, texts, given.metric, "greedy", 20, normaliser)
-        found = f"CER {score['cer']:.2f}%, WER {score['wer']:.2f}%"
-    else:
-        for name in RESULTS if (out / "score.json").exists() else ():  # an earlier decoding's scores are not this one's
-            (out / name).unlink(missing_ok=True)
-        write_text(out / "hyp", kaldi_text(texts))
-        found = "no texts to compare with"
+    with atomic_directory(out, EVALUATION, given.force) as written:
+        if has_texts:
+            _, score = write_results(written, model, data, texts, given.metric, "greedy", 20, normaliser)
+            found = ", ".join(f"{name.upper()} {score[name]:.2f}%" for name in sorted(METRICS, key=lambda name: name != given.metric))
+            if model.teacher_forced:
+                found += f" ({score['capped_error_rate']:.2f}% {given.metric.upper()} with no utterance above 100%)"
+        else:
+            write_text(written / "hyp", kaldi_text(texts))
+            found = "no texts to compare with"
     shutil.rmtree(work)
     print(f"wrote {out}: {found}, {len(data)} utterances, real-time factor {texts.rtf:.4f}")

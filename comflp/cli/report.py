@@ -24,13 +24,16 @@ def run(arguments: Sequence[str]) -> None:
     given = options.parse_args(arguments)
     from comflp import report
     from comflp.experiment import Layout
-    from comflp.replacing import REPORT, check_replaceable
+    from comflp.replacing import MODEL, REPORT, check_replaceable
     from comflp.report.collect import metric_of
 
     if given.out is None and len(given.exp) > 1:
         raise ComflpError("a comparison of several experiments belongs to none of them: give its directory with --out")
     if given.note and len(given.exp) > 1:
         raise ComflpError("--note is of the data of one experiment, and a comparison has several: leave it out, or say it in --title")
+    for exp in given.exp:
+        if any((exp / sign).is_file() for sign in MODEL.signs):
+            raise ComflpError(f"{exp} is a model directory; give the experiment that it is of, such as {exp.absolute().parent}")
     out = given.out or Layout(given.exp[0]).report
     check_replaceable(out, REPORT, given.force)
     metric = given.metric or metric_of(given.exp[0])

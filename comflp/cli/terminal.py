@@ -63,6 +63,9 @@ def status_of(command: Callable[[], int | None], name: str) -> int:
             return status
         except ErrorOfMain:
             return 1
+        except BrokenPipeError:  # who read what is printed has seen enough
+            _drop_stdout()
+            return 141
         except KeyboardInterrupt:
             _say(name, "interrupted; run the same command again to go on")
             return 130
@@ -81,7 +84,7 @@ def _line_of(error: Exception) -> str | None:
     if isinstance(error, OSError):
         return f"{error.filename or 'what is printed, or a file, cannot be written'}: {error.strerror or error}"
     if isinstance(error, MemoryError) or _MEMORY.search(str(error)):
-        return "memory has run out; smaller batches (--max-seconds, or max_batch_seconds of a configuration) need less"
+        return "memory has run out; smaller batches need less (--max-seconds of a stage, max_batch_seconds of a training's configuration)"
     if _WORKER.search(str(error)):
         return f"a process that read data has ended: {str(error).splitlines()[0]}"
     return None
@@ -94,8 +97,12 @@ def _flush_stdout() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         raise
+
+
+def _drop_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(name: str, line: str) -> None:

@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path
 from typing import Sequence
 
+from comflp.cli.numbers import real
 from comflp.cli.options import parser
 from comflp.data.audio import AudioError, AudioWarning, read_audio
 from comflp.errors import ComflpError
@@ -44,16 +45,9 @@ def _options(arguments: Sequence[str], chunk_seconds: float) -> argparse.Namespa
     options = parser("transcribe", "Print the text of audio files.")
     options.add_argument("model", type=Path, help="model directory: the library's, transformers', ONNX or int8")
     options.add_argument("files", nargs="+", metavar="file", help="audio files")
-    options.add_argument("--chunk-seconds", type=_positive, default=chunk_seconds,
+    options.add_argument("--chunk-seconds", type=real(0, open_low=True), default=chunk_seconds,
                          help="longer files are recognised in pieces of this length, or of what the model bears; those of CTC models in PyTorch and "
                               "onnxruntime overlap, and faster-whisper cuts files itself")
     options.add_argument("--language", help="which language a multilingual model such as Whisper is to recognise")
     options.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     return options.parse_args(arguments)
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
-    return value

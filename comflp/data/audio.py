@@ -133,7 +133,7 @@ def _opened(wav: str, allow_pipes: bool) -> Iterator[BinaryIO]:
         with open(wav, "rb") as source:
             yield source
     except FileNotFoundError:
-        raise AudioError(f"there is no file {wav}") from None
+        raise AudioError(f"there is no file {wav}" + ("" if os.path.isabs(wav) else f" in {os.getcwd()}")) from None
     except _DECODING_ERRORS as error:
         reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
         raise AudioError(f"{wav} cannot be read as audio ({reason})" + (f"; the command said: {said}" if said else "")) from error

@@ -28,7 +28,7 @@ import numpy as np
 
 from comflp.artifacts import atomic_directory, fingerprint_value
 from comflp.data.loading import load
-from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
+from comflp.data.tables import FAULTS_SHOWN, DataError, Fault, id_fault, stop_at_faults
 from comflp.data.utterance import Segment, Utterance
 from comflp.replacing import Kind
 
@@ -79,18 +79,20 @@ class DataDir:
 
 
 def read_data_dir(
-    path: str | Path, require_text: bool = True, allow_pipes: bool = False, progress: Callable | None = None
+    path: str | Path, require_text: bool = True, allow_pipes: bool = False, progress: Callable | None = None, named: str | None = None
 ) -> DataDir:
     """Read and check a data directory.
 
     require_text: whether the file ``text`` must be there. When it is there it is always read.
     allow_pipes: whether wav.scp may hold shell commands. They are refused unless the user asked for them.
     progress: wraps the loop over audio files that are new or have changed, as tqdm does.
+    named: what the user calls the speech that this directory was made of, for messages.
 
     Raises DataError, which lists the first 20 faults, each with file and line.
     """
     utterances, faults = load(Path(path), require_text, allow_pipes, progress=progress)
-    stop_at_faults(f"{path} is not a usable data directory (utils/validate_data_dir.sh lists all faults)", faults)
+    hint = " (utils/validate_data_dir.sh lists all faults)" if named is None and len(faults) > FAULTS_SHOWN else ""
+    stop_at_faults(f"{named} is not usable" if named else f"{path} is not a usable data directory{hint}", faults)
     return DataDir(path, utterances)
 
 

@@ -151,13 +151,17 @@ def _check_recordings(
     """Key of wav.scp -> its AudioFacts, of those that can be used."""
     what = "recording" if in_segments else "utterance"
     usable = {}
+    pipes = []
     for key, (wav, number) in wavs.items():
         if not wav:
             faults.append(Fault(str(path / "wav.scp"), number, f"{what} {key!r} has no path"))
         elif wav.endswith("|") and not allow_pipes:
-            faults.append(Fault(str(path / "wav.scp"), number, f"{what} {key!r} is a pipe; commands from data run only with --allow-pipes"))
+            pipes.append((number, key))
         else:
             usable[key] = wav
+    if pipes:
+        more = f" (and {len(pipes) - 1:,} more)" if len(pipes) > 1 else ""
+        faults.append(Fault(str(path / "wav.scp"), pipes[0][0], f"{what} {pipes[0][1]!r} is a pipe{more}; commands from data run only with --allow-pipes"))
     inventory = take_inventory(usable.values(), path / CACHE, allow_pipes, progress)
     facts = {}
     for key, wav in usable.items():

@@ -30,7 +30,7 @@ def is_saved(folder: Path) -> bool:
 def find_tables(dataset: Path, split: str | None = None) -> list[Path]:
     """The arrow or parquet files of one split, in order; without ``split`` those of the only one. Raises DataError."""
     if split is None and (dataset / "dataset_dict.json").exists():
-        raise DataError(f"{dataset} holds several splits, {', '.join(_splits(dataset))}; {_TAKE}")
+        raise DataError(f"{dataset} holds several splits, {', '.join(splits_of(dataset))}; {_TAKE}")
     for folder in [dataset] if split is None else [dataset / split, dataset / "data" / split]:
         if folder.is_dir():
             tables = _arrow_files(folder) or (_complete(find_files(folder, "*.parquet")) if split else [])
@@ -44,12 +44,12 @@ def find_tables(dataset: Path, split: str | None = None) -> list[Path]:
             raise DataError(f"{folder} holds several splits, {', '.join(sorted(of_split))}; {_TAKE}")
         if of_split and (split is None or split in of_split):
             return _complete(of_split[split] if split else next(iter(of_split.values())))
-    found = _splits(dataset)
+    found = splits_of(dataset)
     hint = f"; there are {', '.join(found)}" if found else ""
     raise DataError(f"{dataset} holds no arrow or parquet files{f' of split {split}' if split else ''}{hint}")
 
 
-def _splits(dataset: Path) -> list[str]:
+def splits_of(dataset: Path) -> list[str]:
     return sorted({str(path.parent.relative_to(dataset)) for path in find_files(dataset, "**/*.arrow")} - {"."}
                   | {_split(path) for path in find_files(dataset, "data/*.parquet")} - {""})
 

@@ -11,7 +11,7 @@ import soundfile
 
 from comflp.data.data_dir import DataDir, read_data_dir
 from comflp.data.delimited import read_lines
-from comflp.data.saved_datasets import as_text, column_names, find_files, find_tables, is_audio, is_saved, read_rows, write_audio
+from comflp.data.saved_datasets import as_text, column_names, find_files, find_tables, is_audio, is_saved, read_rows, splits_of, write_audio
 from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
@@ -54,8 +54,11 @@ def read_speech(
             utterances = _rows(path)
         elif path.is_dir():
             utterances = _saved(path, Path(made) / "audio") if is_saved(path) else _folder(path)
+        elif not path.exists():
+            raise ComflpError(f"there is no {path}")
         else:
-            raise ComflpError(f"{path} is no speech: give a Kaldi data directory, a .csv or .tsv table, a folder of audio files, or a saved dataset")
+            what = "one audio file" if path.suffix.lower() in SUFFIXES else "no speech"
+            raise ComflpError(f"{path} is {what}: give a Kaldi data directory, a .csv or .tsv table, a folder of audio files, or a saved dataset")
     else:
         if isinstance(getattr(speech, "column_names", None), Mapping):
             raise ComflpError(f"the dataset has several splits, {', '.join(speech)}; give one of them, such as dataset[{next(iter(speech))!r}]")
@@ -70,10 +73,10 @@ def read_speech(
             utterances = _files([Path(item) for item in speech], None)
         else:
             utterances = _arrays(speech, Path(made) / "audio", sample_rate)
-    return _as_data_dir(utterances, Path(made) / "data", progress)
+    return _as_data_dir(utterances, Path(made) / "data", progress, str(speech) if isinstance(speech, (str, Path)) else "the speech given")
 
 
-def _as_data_dir(utterances: list[Utterance], path: Path, progress: Any) -> DataDir:
+def _as_data_dir(utterances: list[Utterance], path: Path, progress: Any, named: str) -> DataDir:
     """Written as a data directory and read back, so that durations and faults are found in the one way that there is."""
     stop_at_faults("the speech is not usable", [Fault(ascii(utterance.wav), 0, "the name is not in UTF-8, or has a line break; rename the file")
                                                 for utterance in utterances if not _is_one_line(utterance.wav)])
@@ -86,7 +89,7 @@ def _as_data_dir(utterances: list[Utterance], path: Path, progress: Any) -> Data
         rows = "".join(f"{utterance.utt_id} {value}\n" for utterance, value in zip(utterances, values) if value)
         if rows:
             (path / name).write_text(rows, encoding="utf-8")
-    return read_data_dir(path, require_text=False, progress=progress)
+    return read_data_dir(path, require_text=False, progress=progress, named=named)
 
 
 def _as_ids(speakers: Sequence[str]) -> Sequence[str]:
@@ -146,7 +149,7 @@ def _write_array(array: Any, sample_rate: int, wav: Path, what: str) -> Path:
 def _saved(path: Path, folder: Path) -> list[Utterance]:
     """Utterances of a saved dataset of one split; audio inside its files is written to ``folder``."""
     if (path / "dataset_dict.json").exists():
-        raise ComflpError(f"{path} holds several splits; give the folder of one of them, such as {path / 'train'}")
+        raise ComflpError(f"{path} holds several splits; give the folder of one of them: {', '.join(str(path / split) for split in splits_of(path))}")
     tables = find_tables(path)
     columns = _columns(column_names(tables[0]), str(path), _IN_DATASETS)
     wanted = list(filter(None, (columns[kind] for kind in ("wav", "text", "speaker"))))

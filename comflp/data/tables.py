@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
@@ -65,7 +66,7 @@ def read_table(path: Path, faults: list[Fault]) -> Table:
     except OSError as error:
         faults.append(Fault(name, 0, f"cannot be read: {error.strerror}"))
         return table
-    lines = content.split(b"\n")
+    lines = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
     if not lines[-1]:
         lines.pop()
     for number, line in enumerate(lines, start=1):

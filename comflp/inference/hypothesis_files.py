@@ -13,11 +13,12 @@ from comflp.artifacts import write_json, write_text
 from comflp.data.data_dir import DataDir
 from comflp.inference.decode import Hypotheses
 from comflp.models.layered import LayeredModel
+from comflp.replacing import Kind
 from comflp.scoring import METRICS, ErrorRate, align, error_rate, normalise, total_of, utterances_errors
 
 
-RESULTS = ("hyp", "ref", "hyp.trn", "ref.trn", "per_speaker.tsv", "worst.txt", "score.json")
-"""The files of a decoding; without references ``hyp`` alone."""
+EVALUATION = Kind("evaluation", signs=("score.json", "hyp"))
+"""A directory of these files alone; without references of ``hyp`` alone."""
 
 
 def write_results(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def _load(model: str | Path | Any, processor: Any, trust_hyperparams: bool, lang
             raise ComflpError(f"{directory} is not a model directory: it has neither config.json nor hyperparams.yaml")
         config = read_json(directory / "config.json")
     else:
+        _refuse_paths(str(model))
         published = _hub_config(str(model))
         if published is None or "speechbrain_interface" in published:
             return _load_speechbrain(str(model), trust_hyperparams)
@@ -67,6 +69,14 @@ def _load(model: str | Path | Any, processor: Any, trust_hyperparams: bool, lang
     from comflp.models.transformers.loading import load_transformers
 
     return load_transformers(model, model_type, language)
+
+
+def _refuse_paths(name: str) -> None:
+    """ComflpError for what is a path and no directory: the hub would be asked for it, and speak of names of repositories."""
+    if os.path.exists(name):
+        raise ComflpError(f"{name} is a file; a model is a directory, or a name on the Hugging Face hub")
+    if name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1:
+        raise ComflpError(f"there is no directory {name}")
 
 
 def _hub_config(name: str) -> dict | None:

@@ -1,5 +1,6 @@
 """Kaldi data directories: what is written is read back, and every fault is named with its file and line."""
 
+import codecs
 import shutil
 
 import pytest
@@ -135,7 +136,7 @@ def test_a_pipe_is_refused_unless_allowed(data_dir, tmp_path):
     wav = tmp_path / "folder with spaces" / "a.wav"
     trace = tmp_path / "trace"
     (data_dir / "wav.scp").write_text("".join(f"u{i} echo > '{trace}'; cat '{wav}' |\n" for i in range(3)))
-    with pytest.raises(DataError, match=r"wav\.scp:1: utterance 'u0' is a pipe; .* --allow-pipes"):
+    with pytest.raises(DataError, match=r"wav\.scp:1: utterance 'u0' is a pipe \(and 2 more\); .* --allow-pipes"):
         read_data_dir(data_dir)
     (data_dir / "utt2dur").unlink()
     with pytest.raises(DataError, match="is a pipe"):
@@ -213,3 +214,10 @@ def test_a_subset_is_random_and_not_the_beginning():
 def test_a_subset_larger_than_the_data_is_an_error():
     with pytest.raises(DataError, match="cannot draw 2 utterances"):
         subset(DataDir("x", [Utterance("a", "a", "t", "s", 1.0)]), 2, seed=0)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_id(make_data):
+    data = make_data(3)
+    for name in ("wav.scp", "text", "utt2spk"):
+        (data.path / name).write_bytes(codecs.BOM_UTF8 + (data.path / name).read_bytes().replace(b"\n", b"\r\n"))
+    assert [utterance.text for utterance in read_data_dir(data.path)] == [utterance.text for utterance in data]

@@ -49,7 +49,7 @@ def test_of_every_format(tmp_path, name):
 def test_of_a_pipe_with_the_users_consent_only(segmented, tmp_path):
     directory, samples = segmented
     (directory / "wav.scp").write_text("".join(f"{name} cat '{tmp_path / name}.wav' |\n" for name in samples))
-    with pytest.raises(DataError, match="recording 'call1' is a pipe; .* --allow-pipes"):
+    with pytest.raises(DataError, match="recording 'call1' is a pipe \\(and 1 more\\); .* --allow-pipes"):
         read_data_dir(directory)
     data = read_data_dir(directory, allow_pipes=True)
     np.testing.assert_array_equal(read_audio(data["a-2"], RATE, allow_pipes=True), samples["call1"][6000:12000].astype(np.float32) / 32768)

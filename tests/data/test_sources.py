@@ -67,7 +67,7 @@ def test_a_saved_dataset(tmp_path):
     save_to_disk(tmp_path / "set" / "train", tmp_path)
     check(read_speech(tmp_path / "set" / "train", tmp_path / "made"))
     (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["train"]}')
-    with pytest.raises(ComflpError, match="several splits; give the folder of one of them, such as"):
+    with pytest.raises(ComflpError, match="several splits; give the folder of one of them: .*/set/train$"):
         read_speech(tmp_path / "set", tmp_path / "made")
 
 

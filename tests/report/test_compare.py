@@ -36,3 +36,9 @@ def test_models_of_other_kinds_stand_side_by_side(experiment, two_stacks):
 def test_a_comparison_needs_a_place_of_its_own(exp):
     with pytest.raises(ComflpError, match="--out"):
         run([str(exp), str(exp)])
+
+
+def test_a_model_directory_is_no_experiment(exp):
+    with pytest.raises(ComflpError, match=f"{exp / 'deep'} is a model directory; give the experiment that it is of, such as {exp}"):
+        run([str(exp / "deep")])
+    assert not (exp / "deep" / "report").exists()
