@@ -39,7 +39,7 @@ from comflp.repair import Calibration
 from comflp.repair import repair as repaired_copy
 from comflp.repair.candidates import evaluate_repaired
 from comflp.repair.quick import RepairedCosts, ordered_by_repair
-from comflp.scoring import check_references, error_rate, usual_normaliser
+from comflp.scoring import METRICS, check_references, error_rate, usual_normaliser
 from comflp.search import BlockMatrix, Candidate, coarse_searches
 from comflp.search.coarse.joint import MOST_SETS, joint_searches
 from comflp.search.coarse.free_runs import ordered_by_free_runs
@@ -95,8 +95,12 @@ def prune(
     >>> result = comflp.prune("facebook/wav2vec2-base-960h", "recordings", target="params=60%")     # doctest: +SKIP
     >>> result.save("smaller")                                                                      # doctest: +SKIP
 
-    Raises ComflpError for a target that cannot be reached, and for speech or a model that cannot be used.
+    Raises ComflpError for a target that cannot be reached, and for options, speech or a model that cannot be used.
     """
+    if target is not None and max_increase is not None:
+        raise ComflpError(f"a target ({target}) and max_increase ({max_increase:g}) both say how small the model is to be; give one")
+    if repair < 0 or (max_increase or 0) < 0 or metric not in METRICS:
+        raise ComflpError(f"repair ({repair}) and max_increase ({max_increase}) are 0 at least, and metric ({metric}) is one of {', '.join(METRICS)}")
     with _work_directory(work) as directory:
         deep = model if isinstance(model, LayeredModel) else load(model, processor)
         deep.eval()
@@ -127,11 +131,9 @@ class _Run:
         if max_increase is None:
             costs, counts = self._target(target or "params=50%")
             proposal = self._best(counts, num_repair)
-        elif target is None:
+        else:
             costs = costs_of(self.deep, None, self.directory / "costs.json")
             proposal = self._smallest(costs, max_increase, num_repair)
-        else:
-            raise ComflpError(f"a target ({target}) and max_increase ({max_increase:g}) both say how small the model is to be; give one")
         states = {"deep": self.deep, "pruned": self.deep.prune(proposal)}
         if num_repair:
             states["repaired"] = self._repair(states["pruned"], proposal, num_repair)
@@ -167,8 +169,8 @@ class _Run:
 
     def _smallest(self, costs: ModelCosts, limit: float, num_repair: int) -> Proposal:
         """The layers whose removal makes the error rate rise by ``limit`` points at most, as many as can be."""
-        if not self.has_texts or limit < 0:
-            raise ComflpError(f"max_increase {limit:g} is in points of the error rate: it is 0 at least, and takes speech with texts")
+        if not self.has_texts:
+            raise ComflpError(f"max_increase ({limit:g}) is in points of the error rate, which takes speech with texts")
         heard, fitted = self.rest.drawn(_MOST_SEARCHED, self.seed), self.rest.drawn(num_repair, self.seed) if num_repair else None
         num_fitted = sum(utterance.utt_id in fitted.data for utterance in heard.data) if fitted else 0
         how: dict[str, Any] = {"metric": self.metric, "normaliser": self.normaliser, "seed": self.seed, **heard.how}

@@ -51,6 +51,12 @@ def model_card(model: LayeredModel) -> str:
     return "\n".join(lines)
 
 
+def _last_name(source: object, model: LayeredModel) -> str:
+    """The name of a repository or directory without what it lies in; the family's where ``source`` is a sentence or nothing."""
+    name = str(source or "").split("/")[-1]
+    return model.family if not name or " " in str(source) else name
+
+
 def _header(model: LayeredModel, facts: Mapping[str, Any]) -> ModelCardData:
     """What programs read of a card. Error rates are named with the data that they are of."""
     metric, rate = facts.get("metric"), facts.get("error_rate")
@@ -60,7 +66,7 @@ def _header(model: LayeredModel, facts: Mapping[str, Any]) -> ModelCardData:
     ]
     ctc = [] if model.teacher_forced else ["ctc"]
     return ModelCardData(
-        model_name=(source or str(facts.get("source", model.family))).split("/")[-1] + ("-pruned" if "pruning" in facts else ""),
+        model_name=_last_name(source or facts.get("source"), model) + ("-pruned" if "pruning" in facts else ""),
         library_name=model.library_name,
         pipeline_tag=_TASK,
         base_model=source,

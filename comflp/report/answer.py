@@ -105,7 +105,7 @@ def headline(experiment: Experiment, given: Answer | None, metric: str) -> list[
         return ["No recommendation yet: no layers have been proposed. Stages 1 to 3 find candidates, stage 4 decodes them."]
     choice = given.choice
     removed = removal(experiment, choice)
-    points = f"{given.max_increase:g} point{'' if given.max_increase == 1 else 's'} of {metric}"
+    points = points_of(given.max_increase, metric)
     if given.chosen_on is None:
         lines = [f"Predicted: {removed}."]
     elif given.within is None:
@@ -146,6 +146,11 @@ def removal(experiment: Experiment, choice: Choice) -> str:
     parts = [f"{number} of {experiment.stacks[stack]} {stack} layers ({choice.proposal.of(stack)})"
              for stack, number in choice.counts.items() if number]
     return f"remove {' and '.join(parts)}"
+
+
+def points_of(increase: float, metric: str) -> str:
+    """``1 point of CER``, ``0.5 points of CER``."""
+    return f"{increase:g} point{'' if increase == 1 else 's'} of {metric}"
 
 
 def verdict(less: Difference, data: str, other: str, metric: str) -> str:

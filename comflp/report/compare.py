@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Sequence
 
-from comflp.report.answer import answer
+from comflp.report.answer import answer, points_of
 from comflp.report.charts import Series, chart
 from comflp.report.choices import VALID, Choice, choices
 from comflp.report.collect import Experiment
@@ -38,7 +38,7 @@ def compare(experiments: Sequence[Experiment], title: str = "", metric: str = "c
     columns = [Column("Experiment"), Column(f"{shown} (%)", ".2f"), Column(f"{shown} of the deep model (%)", ".2f"), Column("From deep"),
                Column("On"), Column("Recommended"), Column("State"), Column("Layers", "d"), Column("Parameters", ",.0f"), Column("Times as fast", ".2f")]
     answered = sum(each is not None and each.within is True for each in given)
-    headline = [f"{answered} of {len(experiments)} experiments have a smaller model within {max_increase:g} points of {shown} of their deep one."]
+    headline = [f"{answered} of {len(experiments)} experiments have a smaller model within {points_of(max_increase, shown)} of their deep one."]
     over = _over_all(names, found, shown)
     return Document(
         title or f"Layer pruning of {len(experiments)} models", ", ".join(names), "", [], headline, [],

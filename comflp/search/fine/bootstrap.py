@@ -21,8 +21,8 @@ class Difference:
 
     value: as measured. low, high: its 95% interval. num_utterances: how many there are.
 
-    >>> Difference(0.5, -0.5, 1.5, 300).tied, Difference(0.5, -0.5, 1.5, 300).utterances_to_tell
-    (True, 1200)
+    >>> Difference(0.5, -0.5, 1.5, 300).tied, Difference(0.5, -0.5, 1.5, 305).utterances_to_tell
+    (True, 1300)
     """
 
     value: float
@@ -39,12 +39,14 @@ class Difference:
     def utterances_to_tell(self) -> int | None:
         """How many utterances of this kind would tell the two apart, if the difference is what was measured.
 
-        An interval narrows with the square root of their number. None where the two differ by nothing.
+        An interval narrows with the square root of their number, which is rounded up to two digits. None where the two differ by nothing.
         """
         if not self.value:
             return None
         half = (self.high - self.low) / 2
-        return max(math.ceil(self.num_utterances * (half / self.value) ** 2), self.num_utterances + 1 if self.tied else 1)
+        needed = max(math.ceil(self.num_utterances * (half / self.value) ** 2), self.num_utterances + 1 if self.tied else 1)
+        unit = 10 ** max(len(str(needed)) - 2, 0)
+        return -(-needed // unit) * unit
 
 
 def rate_interval(counts: np.ndarray, seed: int = 0, speakers: Sequence[str] = ()) -> tuple[float, float]:
