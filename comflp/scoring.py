@@ -25,8 +25,8 @@ METRICS = ("cer", "wer")
 
 NORMALISERS = ("none", "basic", "english")
 """What texts are put through before they are compared. ``basic`` and ``english`` are those of Whisper: small letters, no
-punctuation; ``english`` also writes numbers in digits and contractions in full. (British spellings stay what they are:
-the table of them is a file of Whisper's models.)"""
+punctuation; ``basic`` keeps the marks on letters, vowel signs above all, which Whisper's takes out; ``english`` also writes
+numbers in digits and contractions in full. (British spellings stay what they are: the table of them is a file of Whisper's models.)"""
 
 _OTHER_CASE_ALLOWED = 0.01
 """Share of the references' letters that may be in a case that the model cannot write: a name here and there."""

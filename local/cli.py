@@ -45,7 +45,7 @@ def scoring_options(arguments: argparse.ArgumentParser, used_for: str) -> None:
     arguments.add_argument("--metric", choices=METRICS, default="cer", help=used_for)
     arguments.add_argument("--normaliser", choices=NORMALISERS, default="none",
                            help="what texts are put through before errors are counted: Whisper's basic normaliser (small "
-                                "letters, no punctuation), its English one (numbers and contractions too), or nothing")
+                                "letters, no punctuation; marks on letters stay), its English one (numbers and contractions too), or nothing")
 
 
 NUM_PRUNE = ("N, layers to remove: a number, a list 4,6,8 or a range 1:8; of several stacks such numbers of each, "

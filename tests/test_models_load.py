@@ -49,6 +49,8 @@ def test_an_unknown_name_is_refused(monkeypatch):
     for path in ("./nowhere", "/nowhere", "exp/no/where", "nowhere/"):
         with pytest.raises(ComflpError, match=f"there is no directory {path}$"):
             comflp.models.load(path)
+    with pytest.raises(ComflpError, match="is an address; give the name on the Hugging Face hub"):
+        comflp.models.load("https://huggingface.co/openai/whisper-tiny")
     with pytest.raises(ComflpError, match="test_models_load.py is a file; a model is a directory"):
         comflp.models.load(__file__)
     with pytest.raises(ComflpError, match="exp/nowhere is neither a directory nor a model of the Hugging Face hub"):

@@ -13,6 +13,7 @@ from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoProcessor, W
 
 import comflp.models
 from comflp.errors import ComflpError
+from comflp.inference.decode import decode
 from comflp.models.model_card import model_card
 from comflp.models.transformers.head import NormedHeadForCTC
 from comflp.models.verify import noise_batch, verify_saved
@@ -209,11 +210,12 @@ def test_a_model_of_the_hub_is_the_base_of_what_is_made_from_it(tmp_path):
     assert header.base_model == "facebook/wav2vec2-base-960h" and "model-index" not in header.to_dict()
 
 
-def test_generation_settings_that_the_library_loads_are_saved_again(tmp_path):
+def test_generation_settings_that_the_library_loads_are_saved_again(tmp_path, make_data):
     """It checks settings strictly where they were changed after loading, as a language changes them."""
     directory = make_whisper(tmp_path / "m")
     settings = json.loads((directory / "generation_config.json").read_text())
     (directory / "generation_config.json").write_text(json.dumps({**settings, "early_stopping": True, "return_timestamps": True}))
-    model = comflp.models.load(directory, language="it")
+    model, data = comflp.models.load(directory, language="it"), make_data(3)
+    assert decode(model, data) == decode(comflp.models.load(make_whisper(tmp_path / "plain"), language="it"), data), "no timestamps are asked for"
     model.prune(PruningProposal.parse("decoder=2", {"encoder": 4, "decoder": 4})).save(tmp_path / "out")
     assert comflp.models.load(tmp_path / "out").language == "it"

@@ -205,3 +205,12 @@ def test_an_evaluation_compares_as_pruning_does(recipe, tmp_path, capsys):
     assert json.loads((tmp_path / "out" / "score.json").read_text())["normaliser"] == "basic"
     assert "wrote" in capsys.readouterr().out and main([*words, "--normaliser", "basic", "--metric", "wer"]) == 0
     assert ": WER " in capsys.readouterr().out, "the rate that was asked for comes first"
+    assert json.loads((tmp_path / "out" / "score.json").read_text())["data"] == str(data.path)
+
+
+@pytest.mark.parametrize("out", [".", ".."])
+def test_an_evaluation_does_not_replace_the_folder_that_one_is_in(recipe, tmp_path, monkeypatch, capsys, out):
+    (tmp_path / "some" / "where").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "some" / "where")
+    assert main(["evaluate", str(recipe[0]), "--data", str(recipe[1].path), "--out", out]) == 1
+    assert "is the current folder or holds it" in capsys.readouterr().err and not list(tmp_path.rglob(".*.work"))

@@ -9,6 +9,7 @@ from typing import Sequence
 
 from comflp.cli.options import add_model_options, add_normaliser, load_model, parser
 from comflp.cli.terminal import progress
+from comflp.errors import ComflpError
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -25,6 +26,7 @@ def run(arguments: Sequence[str]) -> None:
     given = options.parse_args(arguments)
     from comflp.artifacts import atomic_directory, check_apart, write_text
     from comflp.data.audio import AudioWarning
+    from comflp.data.data_dir import DataDir
     from comflp.data.sources import read_speech
     from comflp.inference.decode import decode
     from comflp.inference.hypothesis_files import EVALUATION, kaldi_text, write_results
@@ -33,10 +35,13 @@ def run(arguments: Sequence[str]) -> None:
 
     warnings.simplefilter("ignore", AudioWarning)
     out = Path(given.out)
-    work = out.absolute().with_name(f".{out.absolute().name}.work")
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise ComflpError(f"{out} is the current folder or holds it, and --out is replaced as a whole; name another place")
+    work = out.with_name(f".{out.name}.work")
     check_apart(out, given.data)
     check_replaceable(out, EVALUATION, given.force)
     data = read_speech(given.data, work, allow_pipes=given.allow_pipes, progress=progress)
+    data = DataDir(given.data, data.utterances)  # as the user calls it, whatever it was made into
     model = load_model(given)
     normaliser, has_texts = given.normaliser or usual_normaliser(model.teacher_forced), any(utterance.text for utterance in data)
     if has_texts:

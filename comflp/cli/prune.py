@@ -59,8 +59,9 @@ def screen(result: Any, out: Path) -> list[str]:
         rows.append((result.metric.upper(), f"{rates}; {result.num_held_out} utterances that no step has seen"))
     if tried := [step for step in result.history if step["step"] == "increase" and step["proposal"] == str(proposal)]:
         step, (low, high) = tried[-1], tried[-1]["interval"]
+        fitted = f", of which the repair was fitted on {step['num_fitted']}" if "repaired" in standings else ""
         rows.append(("increase", f"{step['increase']:.2f} points where {step['limit']:g} may be, 95% interval {low:.2f} to {high:.2f}; "
-                                 f"{step['num_utterances']} utterances of the search, of which the repair was fitted on {step['num_fitted']}"))
+                                 f"{step['num_utterances']} utterances of the search{fitted}"))
     divergences = ", ".join(f"{s.divergence:.3f} {name}" for name, s in standings.items() if name != "deep")
     row = "frame" if len(costs.num_layers) == 1 else "token"
     rows.append(("divergence", f"{divergences}; nats a {row} from the whole model, {result.num_held_out} utterances that no step has seen"))

@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> None:
         raise ComflpError("--note is of the data of one experiment, and a comparison has several: leave it out, or say it in --title")
     for exp in given.exp:
         if any((exp / sign).is_file() for sign in MODEL.signs):
-            raise ComflpError(f"{exp} is a model directory; give the experiment that it is of, such as {exp.absolute().parent}")
+            raise ComflpError(f"{exp} is a model directory; give the experiment that it is of")
     out = given.out or Layout(given.exp[0]).report
     check_replaceable(out, REPORT, given.force)
     metric = given.metric or metric_of(given.exp[0])

@@ -51,7 +51,8 @@ def status_of(command: Callable[[], int | None], name: str) -> int:
     """Call ``command``; its exit status, 0 for None. name: of the program, for messages.
 
     A ComflpError, a fault of the disk or of memory becomes one line on stderr and exit status 1, Ctrl-C becomes exit
-    status 130; SIGTERM ends as an error does, so that temporary files are removed, with exit status 143.
+    status 130; SIGTERM ends as an error does, so that temporary files are removed, with exit status 143. Where nobody reads what is
+    printed any more, as before ``| head``, nothing is said and the exit status is 141.
     """
     with _ending_at_sigterm():
         try:
@@ -63,13 +64,12 @@ def status_of(command: Callable[[], int | None], name: str) -> int:
             return status
         except ErrorOfMain:
             return 1
-        except BrokenPipeError:  # who read what is printed has seen enough
-            _drop_stdout()
-            return 141
         except KeyboardInterrupt:
             _say(name, "interrupted; run the same command again to go on")
             return 130
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and _nobody_reads():
+                return 141
             line = _line_of(error)
             if line is None:
                 raise
@@ -96,13 +96,26 @@ def _flush_stdout() -> None:
         return
     try:
         sys.stdout.flush()
+    except BrokenPipeError:
+        raise
     except OSError:
         _drop_stdout()
         raise
 
 
+def _nobody_reads() -> bool:
+    """Whether who read stdout has gone; then the rest is dropped."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+        return True
+    return False
+
+
 def _drop_stdout() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(io.UnsupportedOperation):  # it need not be a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(name: str, line: str) -> None:

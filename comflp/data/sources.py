@@ -34,10 +34,10 @@ def read_speech(
     """The utterances of ``speech``, with their texts where it has them.
 
     speech: a Kaldi data directory (a folder with ``wav.scp``); a .csv or .tsv table with a column ``wav`` (or ``path``,
-        ``audio``, ``file``) and, if there are texts, ``text`` (or ``sentence``, ``transcript``), if there are speakers ``speaker`` (or
+        ``audio``, ``file``) and, if there are texts, ``text`` (or ``sentence``, ``transcript``, ``transcription``), if there are speakers ``speaker`` (or
         ``speaker_id``, ``client_id``); a folder, of which all
         audio files are taken, those in folders within it too; what ``save_to_disk`` of the library datasets wrote, or a folder of
-        parquet files; a Dataset of it, or a list of dicts, with a column ``audio`` and, if there are texts, ``text`` (or
+        parquet files; a Dataset of it or a stream of one (IterableDataset), or a list of dicts, with a column ``audio`` and, if there are texts, ``text`` (or
         as above); a list of audio files; a list of arrays (num_samples,) of floats in [-1, 1]; or a DataDir.
     made: a directory to write the data directory to, and arrays as audio files; not used for what is one already.
     sample_rate: Hz, of arrays.

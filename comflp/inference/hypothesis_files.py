@@ -18,7 +18,7 @@ from comflp.scoring import METRICS, ErrorRate, align, error_rate, normalise, tot
 
 
 EVALUATION = Kind("evaluation", signs=("score.json", "hyp"))
-"""A directory of these files alone; without references of ``hyp`` alone."""
+"""What ``comflp evaluate`` writes: the files of :func:`write_results`, or ``hyp`` alone where there are no references."""
 
 
 def write_results(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -18,7 +18,7 @@ CHUNK_VALUES = 1 << 25
 class Layers:
     """L+1 layers' vectors of the same n utterances, read in chunks and never as a whole.
 
-    hidden: (n, L+1, D), an array or anything with ``shape`` that is indexed by rows as one (a memory-mapped
+    hidden: (n, L+1, D), an array, a tensor, or anything with ``shape`` that is indexed by rows as one (a memory-mapped
         ``comflp.inference.hidden_states.HiddenStates``); or a sequence of L+1 arrays (n, D_i), whose widths may differ.
     utt_ids: n names for error messages; row numbers are used without them.
 
@@ -26,10 +26,9 @@ class Layers:
     """
 
     def __init__(self, hidden: np.ndarray | Sequence[np.ndarray] | HiddenStates, utt_ids: Sequence[str] | None = None):
-        if hasattr(hidden, "detach"):  # a tensor
-            hidden = hidden.detach().cpu().numpy()
+        hidden = _array(hidden)
         if isinstance(hidden, (list, tuple)):
-            self._whole, self._parts = None, [np.asarray(part) for part in hidden]
+            self._whole, self._parts = None, [np.asarray(_array(part)) for part in hidden]
         elif len(getattr(hidden, "shape", ())) == 3:
             self._whole, self._parts = hidden, None
         else:
@@ -92,3 +91,11 @@ class Layers:
     def chunk_size(self) -> int:
         """Utterances of one chunk."""
         return max(1, min(4096, CHUNK_VALUES // sum(self.widths)))
+
+
+def _array(values: Any) -> Any:
+    """A tensor as an array, of 32 bits at least; anything else as it is."""
+    if not hasattr(values, "detach"):
+        return values
+    tensor = values.detach().cpu()
+    return (tensor.float() if tensor.element_size() < 4 else tensor).numpy()

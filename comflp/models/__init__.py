@@ -75,6 +75,8 @@ def _refuse_paths(name: str) -> None:
     """ComflpError for what is a path and no directory: the hub would be asked for it, and speak of names of repositories."""
     if os.path.exists(name):
         raise ComflpError(f"{name} is a file; a model is a directory, or a name on the Hugging Face hub")
+    if "://" in name:
+        raise ComflpError(f"{name} is an address; give the name on the Hugging Face hub, owner/name")
     if name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1:
         raise ComflpError(f"there is no directory {name}")
 

@@ -104,7 +104,7 @@ class CTCBrain(sb.Brain):
         self._end_early()
         self.too_short_before = 0
         if recovered is not None and not recovered.meta["end-of-epoch"] and sb.utils.distributed.if_main_process():
-            self.too_short_before = recovered.meta["too_short"]  # of all processes: one of them goes on counting from there
+            self.too_short_before = recovered.meta.get("too_short", 0)  # of all processes: one of them goes on counting from there
         if recovered is None:
             self._snapshot(0)
         elif sb.utils.distributed.if_main_process():

@@ -141,4 +141,7 @@ def test_pickled_matrix_files_are_refused(tmp_path):
 
 def test_tensors_are_arrays():
     hidden = torch.randn(40, 4, 6, requires_grad=True)
-    np.testing.assert_array_equal(correlation_matrix(hidden), correlation_matrix(hidden.detach().numpy()))
+    expected = correlation_matrix(hidden.detach().numpy())
+    np.testing.assert_array_equal(correlation_matrix(hidden), expected)
+    np.testing.assert_array_equal(correlation_matrix([hidden[:, layer] for layer in range(4)]), expected)
+    np.testing.assert_allclose(correlation_matrix(hidden.bfloat16()), expected, atol=0.02)

@@ -77,8 +77,8 @@ def layered(model: PreTrainedModel, processor: ProcessorMixin, language: str | N
     Raises ComflpError for an unknown family, and for weights in another type than float32.
     """
     if not isinstance(model, PreTrainedModel) or not all(hasattr(processor, part) for part in ("tokenizer", "feature_extractor")):
-        raise ComflpError(f"what is given in memory is a model of transformers and its processor (AutoProcessor.from_pretrained), not a "
-                          f"{type(model).__name__} and {'nothing' if processor is None else f'a {type(processor).__name__}'}")
+        raise ComflpError("what is given in memory is a model of transformers and its processor (of AutoProcessor, or of its own class as "
+                          f"Wav2Vec2Processor), not a {type(model).__name__} and {'nothing' if processor is None else f'a {type(processor).__name__}'}")
     name = model.config._name_or_path or f"the {type(model).__name__} given"
     processor = with_own_settings(processor, name)
     types = {parameter.dtype for parameter in model.parameters()}

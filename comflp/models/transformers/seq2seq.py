@@ -269,7 +269,7 @@ class TransformersSeq2Seq(LayeredModel):
         """Write configuration, weights, generation settings, processor and model card, for the library to load alone."""
         self.model.config.comflp = self.origin
         generation = self.model.generation_config
-        generation._original_object_hash = hash(generation)  # else the library refuses settings that it had read with no word, for our language
+        generation._original_object_hash = hash(generation)  # a language counts as a change, after which the library refuses what it loaded
         with atomic_directory(directory) as temporary, quiet():
             self.model.save_pretrained(temporary)
             self.processor.save_pretrained(temporary)

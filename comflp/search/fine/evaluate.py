@@ -123,8 +123,8 @@ def evaluate(
     metric, normaliser: of :func:`comflp.scoring.error_rate`.
     race: groups of proposals that compete. After each of RACE_SHARES of the
         batches (drawn in an order given by ``seed``), a proposal is dropped that
-        is behind the best of each of its groups with 95% confidence, and not the first of one: that is what the group's
-        search gives without decoding, and is to have a rate over all of the data. No groups: no race.
+        is behind the best of each of its groups with 95% confidence. The first of a group is never dropped: it is what
+        the coarse search proposes, and needs a rate over all of the data. No groups: no race.
     caches: batch index -> StateCache, to reuse states between calls on the same data and ``max_seconds``.
     how: of :class:`comflp.inference.speech.Speech`.
 
@@ -139,7 +139,7 @@ def evaluate(
         proposals=[str(proposal) for proposal in proposals],
         race=[[str(proposal) for proposal in group] for group in race],
         seed=seed if race else None,
-        scored=[metric, normaliser] if race else None,  # what is dropped depends on it
+        scored=[metric, normaliser, data.speakers(), "the first of a group stays"] if race else None,  # what is dropped depends on it
     )
     result = Evaluation(
         metric,
@@ -223,7 +223,7 @@ def _add(result: Evaluation, batch: Sequence[Utterance], entry: dict) -> None:
 
 
 def _drop(result: Evaluation, active: list[Proposal], race: Sequence[Sequence[Proposal]], seed: int) -> None:
-    """Take out of ``active`` what is behind the leader of every group that it runs in, and the first of none."""
+    """Take out of ``active`` what is behind the leader of every group that it runs in, but never the first of a group."""
     behind: dict[Proposal, bool] = {}
     for group in race:
         running = [proposal for proposal in group if proposal in active]
