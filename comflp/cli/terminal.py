@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -105,17 +106,17 @@ def _flush_stdout() -> None:
 
 def _nobody_reads() -> bool:
     """Whether who read stdout has gone; then the rest is dropped."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _drop_stdout()
-        return True
+    with contextlib.suppress(io.UnsupportedOperation, AttributeError):  # it need not be a file, and may be closed
+        events = select.poll()
+        events.register(sys.stdout.fileno(), 0)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in events.poll(0)):
+            _drop_stdout()
+            return True
     return False
 
 
 def _drop_stdout() -> None:
-    with contextlib.suppress(io.UnsupportedOperation):  # it need not be a file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(name: str, line: str) -> None:
