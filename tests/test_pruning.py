@@ -75,7 +75,9 @@ def test_the_smallest_model_within_an_increase(make_model, folder, tmp_path):
     assert tried[number]["increase"] <= 300 and tried[number]["proposal"] == str(result.proposal)
     assert number == 3 or tried[number + 1]["increase"] > 300
     low, high = tried[number]["interval"]
-    assert low <= tried[number]["increase"] <= high and len(tried) <= 2
+    assert low <= tried[number]["increase"] <= high and len(tried) <= 2 and tried[number]["num_fitted"] == 0
+    repaired = comflp.prune(deep, data.path, max_increase=300, repair=12)
+    assert {step["num_fitted"] for step in repaired.history if step["step"] == "increase"} == {12}, "of all but the held-out ones, which are heard"
 
     own = decode(deep, data)  # texts that the whole model makes no error on, so that any change is one for the worse
     written = [utterance for utterance in data if own[utterance.utt_id]]

@@ -1,6 +1,7 @@
 """Datasets as speech: rows in memory, a Dataset of the library datasets, and what its save_to_disk wrote."""
 
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow
@@ -182,13 +183,25 @@ def test_datasets_of_several_splits_and_those_that_are_read_as_they_come(tmp_pat
     class Splits(dict):
         column_names = {"train": ["audio"], "test": ["audio"]}
 
+    @dataclass(frozen=True)
+    class Audio:
+        decode: bool = True
+
     class Stream:
         column_names = ["audio", "text"]
 
+        def __init__(self, audio):
+            self.features = {"audio": audio}
+
+        def cast_column(self, name, feature):
+            return Stream(feature)
+
         def __iter__(self):
+            if self.features["audio"].decode:
+                raise ImportError("To support decoding audio data, please install 'torchcodec'.")
             return iter(rows)
 
     rows = [{"audio": {"array": np.full(800, 0.1, np.float32), "sampling_rate": 8000}, "text": "a"}] * 2
     with pytest.raises(ComflpError, match=r"several splits, train, test; give one of them, such as dataset\['train'\]"):
         read_speech(Splits(train=rows, test=rows), tmp_path / "made")
-    assert len(read_speech(Stream(), tmp_path / "made")) == 2
+    assert len(read_speech(Stream(Audio()), tmp_path / "made")) == 2
