@@ -26,6 +26,10 @@ class Kind:
     name: str
     signs: tuple[str, ...] = ()
 
+    def is_signed(self, path: Path) -> bool:
+        """Whether a directory has one of the files that one of this kind has, whoever made it."""
+        return any((path / sign).is_file() for sign in self.signs)
+
 
 MODEL = Kind("model directory", ("config.json", "hyperparams.yaml"))
 REPORT = Kind("report", ("report.html",))
@@ -46,7 +50,7 @@ def check_replaceable(path: Path, kind: Kind, force: bool) -> None:
         raise ComflpError(f"{path} is there already and is a {mark['kind']}, not a {kind.name}; name another place")
     files, folders = _foreign(path, frozenset([*(mark["files"] if mark is not None else ()), *_recorded(path)]))
     foreign = _listed([*folders, *files])
-    if mark is None and not any((path / sign).is_file() for sign in kind.signs):
+    if mark is None and not kind.is_signed(path):
         raise ComflpError(f"{path} is there already and is no {kind.name} of this program ({foreign}); name another place")
     if folders:
         raise ComflpError(f"{path} holds {foreign}, which this program did not put there; move it away, or name another place")

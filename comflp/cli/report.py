@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> None:
     if given.note and len(given.exp) > 1:
         raise ComflpError("--note is of the data of one experiment, and a comparison has several: leave it out, or say it in --title")
     for exp in given.exp:
-        if any((exp / sign).is_file() for sign in MODEL.signs):
+        if MODEL.is_signed(exp):
             raise ComflpError(f"{exp} is a model directory; give the experiment that it is of")
     out = given.out or Layout(given.exp[0]).report
     check_replaceable(out, REPORT, given.force)

@@ -50,6 +50,7 @@ def find_tables(dataset: Path, split: str | None = None) -> list[Path]:
 
 
 def splits_of(dataset: Path) -> list[str]:
+    """Names of the splits of a saved dataset, sorted: its folders of arrow files, or what its parquet files in ``data/`` are named by."""
     return sorted({str(path.parent.relative_to(dataset)) for path in find_files(dataset, "**/*.arrow")} - {"."}
                   | {_split(path) for path in find_files(dataset, "data/*.parquet")} - {""})
 

@@ -38,9 +38,9 @@ class TokenTokenizer:
         """Token ids of ``text``, without prompt and end. ComflpError for a character that no token stands for, and for a special token in it."""
         text, unknown = plain_text(text), self.tokenizer.unk_token_id
         ids = self._ids(text)
-        special = self._special if unknown in self._ends else self._special - {unknown}
-        if special & set(ids):
-            named = ", ".join(sorted(self.tokenizer.convert_ids_to_tokens(list(special & set(ids)))))
+        special = self._special & set(ids) - (set() if unknown in self._ends else {unknown})
+        if special:
+            named = ", ".join(sorted(self.tokenizer.convert_ids_to_tokens(list(special))))
             raise ComflpError(f"{named} in {text!r} is a special token of the model, no text; take it out of the transcripts")
         if unknown is not None and unknown not in self._ends and unknown in ids:
             missing = next((character for character in text if unknown in self._ids(character)), text)
