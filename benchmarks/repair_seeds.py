@@ -26,6 +26,13 @@ def rates_of(rows, keys):
     return [] if any(None in own for own in found.values()) else [float(np.mean([rate(row) for row in own])) for own in found.values()]
 
 
+def ahead(rows, proposals, epoch):
+    """In how many of the single models the repaired start is ahead after so many epochs, and by how many points in the mean."""
+    pairs = [[rows[exp].get(trained_key(proposal, epoch, start)) for start in ("pruned", "repaired")] for exp, own in proposals.items() for proposal in own]
+    gains = [rate(pruned) - rate(repaired) for pruned, repaired in pairs if pruned and repaired]
+    return f"{sum(gain > 0 for gain in gains)} of {len(gains)}, by {np.mean(gains):.2f}" if gains else ""
+
+
 def mean_of(rates):
     """Mean and standard deviation; nothing where there are no rates."""
     return mean_and_deviation(rates) if rates else ""
@@ -63,6 +70,8 @@ def main():
                 line[f"repaired, {size:,}"] = mean_of(repaired) + share
             for epoch, start in product(options.epochs, ("pruned", "repaired")):
                 line[f"{epoch} from {start}"] = mean_of(rates(trained_key, epoch, start))
+            for epoch in options.epochs:
+                line[f"repaired ahead after {epoch}"] = ahead(rows, proposals, epoch)
             lines.append(line)
     print(table(lines))
 
