@@ -10,11 +10,11 @@ from typing import Mapping, Sequence
 
 from comflp.artifacts import read_json, require
 from comflp.errors import ComflpError
-from comflp.experiment import Layout, ListFiles, NamedFiles, Result, counts_of, read_proposal
+from comflp.experiment import Layout, NamedFiles, Result, counts_of, read_proposal
 from comflp.proposal import NOTHING, PruningProposal
 from comflp.result_names import COARSE, ProposalName, Scratch
-from comflp.search.coarse.candidate import Candidate
 from comflp.search.coarse.candidates_file import read_candidates
+from comflp.search.coarse.refine import REPAIR
 from comflp.target import LayerCounts
 
 DEEP = "deep"
@@ -51,7 +51,8 @@ def choose(layout: Layout, wanted: Sequence[LayerCounts], text: str, num_layers:
 
     The first proposal of a coarse search is there after stage 3, for who has no texts for stage 4.
     wanted: how many layers are to go. Where several numbers would do, as they do for a target and a model of two stacks, the
-    named proposal of lowest error rate is taken (of a coarse search without error rates, that of highest quality). num_layers: of each stack.
+    named proposal of lowest error rate is taken (of a coarse search without error rates, or by repaired models, that of highest quality).
+    num_layers: of each stack.
     """
     if text == DEEP:
         return Chosen(text, layout.result(PruningProposal.parse(NOTHING, num_layers)))
@@ -69,7 +70,7 @@ def choose(layout: Layout, wanted: Sequence[LayerCounts], text: str, num_layers:
     named = layout.named(counts, name)
     if name.search == COARSE:  # what stage 3 puts first now, whether stage 4 has seen it or not
         found = layout.list(counts, name.list)
-        first = _first(found).proposal
+        first = read_candidates(require(found.candidates, "stage 3 (coarse search)"))[0][0].proposal
         if not named.proposal.exists() or read_proposal(named.proposal) != first:
             return Chosen(text, layout.result(first), record=found.candidates_record, stale=named.links())
     return Chosen(text, layout.result(read_proposal(require(named.proposal, "stage 4 (fine search)"))), named, named.record)
@@ -80,20 +81,18 @@ def is_layers(text: str) -> bool:
     return re.fullmatch(r"[\d,-]+|.*=.*", text) is not None
 
 
-def _first(files: ListFiles) -> Candidate:
-    """What stage 3 puts first."""
-    return read_candidates(require(files.candidates, "stage 3 (coarse search)"))[0][0]
-
-
 def _best(layout: Layout, wanted: Sequence[LayerCounts], text: str) -> LayerCounts:
     """The numbers of layers for which the named proposal has the lowest error rate; of equal ones, the first.
 
-    Where stage 4 has ranked none of a coarse search, those whose first proposal has the highest quality.
+    Where stage 4 has ranked none of a coarse search, those whose first proposal has the highest quality; and also where that search went by
+    what a repair leaves, since stage 4's error rates are of models before it.
     """
     name = ProposalName.parse(text)
     lists = {counts: layout.list(counts, name.list) for counts in wanted if name.search == COARSE}
-    found = {counts: _first(files) for counts, files in lists.items() if files.candidates.exists()}
-    ranked = {
+    contents = {counts: read_candidates(files.candidates) for counts, files in lists.items() if files.candidates.exists()}
+    found = {counts: candidates[0] for counts, (candidates, _) in contents.items()}
+    by_repair = found and all(about.get("refined", {}).get("by") == REPAIR for _, about in contents.values())
+    ranked = {} if by_repair else {
         counts: read_json(path) for counts in wanted
         if (path := layout.named(counts, name).proposal).exists() and (counts not in found or found[counts].proposal == read_proposal(path))
     }

@@ -23,9 +23,9 @@ def layout(tmp_path):
     return Layout(tmp_path / "exp")
 
 
-def found(layout, counts, proposal, quality):
+def found(layout, counts, proposal, quality, by="kl+text"):
     """What stage 3 leaves: its first proposal."""
-    content = {"num_layers": SIZES, "num_prune": counts.total, "candidates": [{"proposal": proposal, "quality": quality}]}
+    content = {"num_layers": SIZES, "num_prune": counts.total, "refined": {"by": by}, "candidates": [{"proposal": proposal, "quality": quality}]}
     write_json(layout.list(counts, ListName("skip_kl")).candidates, content)
 
 
@@ -64,3 +64,13 @@ def test_of_several_numbers_of_layers_the_best(layout):
     ranked(layout, ENCODER, "skip_kl_fine", "encoder=2", error_rate=30.0, capped_error_rate=12.0, **rates)
     ranked(layout, DECODER, "skip_kl_fine", "decoder=3", error_rate=20.0, capped_error_rate=18.0, **rates)
     assert chosen(layout, "skip_kl_fine", ENCODER, DECODER) == "encoder=2", "one utterance that never ends decides nothing"
+
+
+@pytest.mark.parametrize(("by", "expected"), [("repair", "encoder=2"), ("kl", "decoder=3")])
+def test_of_several_numbers_of_layers_the_best_after_a_repair(layout, by, expected):
+    """Stage 4's error rates are of models before their repair, which says little of what writes token by token after it."""
+    found(layout, ENCODER, "encoder=2", -0.1, by)
+    found(layout, DECODER, "decoder=3", -0.2, by)
+    ranked(layout, ENCODER, "skip_kl_coarse", "encoder=2", error_rate=99.0)
+    ranked(layout, DECODER, "skip_kl_coarse", "decoder=3", error_rate=40.0)
+    assert chosen(layout, "skip_kl_coarse", ENCODER, DECODER) == expected
