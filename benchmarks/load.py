@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Load: a data directory of 200,000 utterances, and SVCCA on a dump of 100,000 utterances x 25 layers x 1,024 values.
 
-    python benchmarks/load.py data                     writes, validates and lists the directory
-    python benchmarks/load.py dump                     makes the dump (10 GB) and reads parts of it back
-    python benchmarks/load.py svcca                    SVCCA on the dump
+    python benchmarks/load.py data --folder DIR        writes, validates and lists the directory
+    python benchmarks/load.py dump --folder DIR        makes the dump (10 GB) and reads parts of it back
+    python benchmarks/load.py svcca --folder DIR       SVCCA on the dump
 
 Each part prints its seconds and the peak of its memory. Files go below --folder, and stay for the next part.
 """
