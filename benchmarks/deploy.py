@@ -12,7 +12,8 @@ Each model's speed-up over the deep one in the same format stands beside its
 ceiling, the speed-up that its multiply-adds alone would give, and in PyTorch
 the share of the time that its layers take: what stands before and after them
 stays when layers go.
-Writes EXP/deploy/deploy.json, which stage 7 shows.
+Writes EXP/deploy/deploy.json, which stage 7 shows, with all speeds beside the
+deep model's in PyTorch.
 """
 
 import argparse

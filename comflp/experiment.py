@@ -119,8 +119,8 @@ class Result:
         return self.directory / state.training
 
     def states(self) -> list[State]:
-        """The states whose model directories are there, pruned first."""
-        found = [parse_state(path.name) for path in sorted(self.directory.glob("*/"))]
+        """The states whose model directories are there and finished, pruned first; a record is what is written last."""
+        found = [parse_state(path.parent.name) for path in sorted(self.directory.glob("*/record.json"))]
         return sorted(filter(None, found), key=lambda state: ((Pruned, Repaired, FineTuned).index(type(state)), state))
 
     def trainings(self) -> list[FineTuned]:
@@ -139,6 +139,15 @@ class Layout:
     def deep(self) -> Path:
         """The deep model's directory."""
         return self.root / "deep"
+
+    @classmethod
+    def around(cls, model_directory: Path) -> Layout | None:
+        """The experiment that a model's directory lies in, the deep one's or a pruned one's; None where it lies in none."""
+        place = Path(os.path.abspath(model_directory))
+        if place == cls(place.parent).deep:
+            return cls(place.parent)
+        of_result = len(place.parents) > 2 and LayerCounts.from_directory(place.parents[1].name) is not None
+        return cls(place.parents[2]) if of_result and cls(place.parents[2]).deep.is_dir() else None
 
     @property
     def deep_training(self) -> Path:

@@ -83,12 +83,12 @@ def prune(
     model: a LayeredModel, a model directory, a name on the Hugging Face hub, or a model of transformers with its
         ``processor``. speech: what :func:`comflp.data.sources.read_speech` reads, at least ten utterances: a data
         directory, a table, a folder of audio files, file names, or arrays with their ``sample_rate``. Texts are not needed;
-        where there are some, candidates are ranked by error rate (``metric``: ``cer`` or ``wer``; ``normaliser``: of
+        where there are some, candidates of CTC models are ranked by error rate (``metric``: ``cer`` or ``wer``; ``normaliser``: of
         :mod:`comflp.scoring`, by the model where it is left out).
     target: docs/targets.md; ``params=50%`` where neither it nor ``max_increase`` is given. max_increase: instead of a target, by how
         many percentage points the error rate may rise: the smallest model within it is searched, which takes texts.
-    repair: utterances to refit the pruned model's maps on; 0 leaves them as they are. Candidates of a model that writes token by token
-        are then compared after a quick repair each, by how close to the deep model they end.
+    repair: utterances to refit the pruned model's maps on; 0 leaves them as they are. With more, candidates of a model that writes token
+        by token are compared after a quick repair each, by how close to the deep model they end, with texts or without.
     seed: for the random draws of utterances. A fifth of them, 500 at most, is held out of all steps but the last.
     work: a directory for what the steps leave, so that a killed call goes on; a temporary one without it.
 

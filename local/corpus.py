@@ -22,8 +22,12 @@ DATA_FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "utt2dur")
 
 def recipe_path(path):
     """``path`` as wav.scp keeps it: relative inside the working directory (so the recipe can move), else absolute."""
-    path = Path(os.path.abspath(path))
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    path, here = Path(os.path.abspath(path)), Path.cwd()
+    named = Path(os.environ.get("PWD", here))  # a recipe that is used through a symbolic link has another name in a shell
+    for folder in (here, named) if named.is_dir() and named.samefile(here) else (here,):
+        if path.is_relative_to(folder):
+            return str(path.relative_to(folder))
+    return str(path)
 
 
 def with_durations(entries, what):

@@ -14,7 +14,7 @@ import option_types
 from cli import parser, run, scoring_options
 
 from comflp.deploy.description import files_of
-from comflp.deploy.export import Check, export
+from comflp.deploy.export import Check, export, refuse_own_place
 from comflp.deploy.formats import ONNX_PRECISIONS, PRECISIONS, formats_of
 from comflp.artifacts import fingerprint_model, require
 from comflp.data.data_dir import read_data_dir, subset
@@ -34,6 +34,7 @@ def parse_options():
     arguments.add_argument("--out", type=option_types.new_path, help="directory; MODEL/export if left out")
     scoring_options(arguments, "error rate to compare")
     arguments.add_argument("--seed", type=option_types.seed, default=0, help="seed for drawing the utterances")
+    arguments.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     arguments.add_argument("--trust-hyperparams", action="store_true",
                            help="allow a model's HyperPyYAML file, which can run code")
     return arguments.parse_args()
@@ -44,11 +45,12 @@ def main():
     forms = formats_of(options.to.split(), options.precision.split())
     source = require(options.model, "stage 5 (fine-tuning)")
     out = Path(options.out) if options.out else export_directory(source)
-    data = read_data_dir(options.data)
+    refuse_own_place(source, out, forms)
+    data = read_data_dir(options.data, allow_pipes=options.allow_pipes)
     if 0 < options.num_utterances < len(data):
         data = subset(data, options.num_utterances, options.seed)
     static = any(form.precision == "int8_static" for form in forms)
-    calibration = read_data_dir(require(options.calibration, "stage 0 (data preparation)")) if static else ()
+    calibration = read_data_dir(require(options.calibration, "stage 0 (data preparation)"), allow_pipes=options.allow_pipes) if static else ()
     stages = {}
     for form in forms:
         inputs = {"model": fingerprint_model(source), "decoded data": data.fingerprint()}
@@ -70,7 +72,8 @@ def main():
         print(f"wrote {directory}: {about['megabytes']:.1f} MB{rates}, {about['same_texts']} of {about['num_utterances']} texts the same")
 
     model = comflp.models.load(source, trust_hyperparams=options.trust_hyperparams)
-    export(model, out, wanted, Check(tuple(data), options.metric, options.normaliser), tuple(calibration), done, options.force)
+    check = Check(tuple(data), options.metric, options.normaliser, options.allow_pipes)
+    export(model, out, wanted, check, tuple(calibration), done, options.force, options.allow_pipes)
 
 
 run(main)

@@ -29,6 +29,13 @@ _SHOWN_ONLY = {"noprogressbar", "ckpt_interval_minutes", "ckpt_interval_steps", 
 """Run options of SpeechBrain that change what is seen or kept of a training, not what it gives."""
 
 
+_WITHOUT_EFFECT = frozenset(
+    "data_parallel_backend data_parallel_count distributed_backend distributed_launch jit jit_module_keys nonfinite_patience optimizer_step_limit "
+    "profile_steps profile_training profile_warmup remove_vector_weight_decay test_only".split()
+)
+"""Run options of SpeechBrain that this training, its launcher or its loop leaves no place for."""
+
+
 @dataclass(frozen=True)
 class Configuration:
     """What a training was asked to be.
@@ -74,7 +81,7 @@ def load(config: str, overrides: Sequence[str], variant: str | None = None) -> C
         keys = {key.value for key, _ in yaml.compose(content).value}
         _check_keys(config, typed, keys)
         other = yaml.safe_load(yaml.serialize(_node_of(content, variant))) if variant in keys else {}
-        overrides = [*(f"--{key}={value}" for key, value in other.items() if key not in typed), *_last_of_each(overrides)]
+        overrides = [*(f"--{key}={_as_yaml(value)}" for key, value in other.items() if key not in typed), *_last_of_each(overrides)]
         run_opts, text = _parsed(config, overrides, [key for key in typed if key in RUN_OPTIONS])
         for key in run_opts.keys() & keys:  # the file's value has to be the same
             text += f"\n{key}: {run_opts[key]}"
@@ -92,6 +99,15 @@ def load(config: str, overrides: Sequence[str], variant: str | None = None) -> C
         except ArgumentTypeError as error:
             raise ComflpError(f"--device: {error}") from None
     return Configuration(config, settings, run_opts, resolved)
+
+
+def _as_yaml(value: Any) -> str:
+    """A value as it is typed after an option: ``null`` and not ``None``.
+
+    >>> [_as_yaml(value) for value in (None, 0.1, True, [0, None], "a: b")]
+    ['null', '0.1', 'true', '[0, null]', "'a: b'"]
+    """
+    return yaml.safe_dump(value, default_flow_style=True, width=1_000_000).removesuffix("...\n").strip()
 
 
 def _last_of_each(overrides: Sequence[str]) -> list[str]:
@@ -172,6 +188,8 @@ class _Values(dict):
 def _check_keys(config: str, typed: Sequence[str], keys: Collection[str]) -> None:
     """ComflpError for an option that neither the file nor SpeechBrain has; SpeechBrain would take a part of a name for the name."""
     for key in typed:
+        if key in _WITHOUT_EFFECT and key not in keys:
+            raise ComflpError(f"--{key}: SpeechBrain has this option, and it has no place in this training")
         longer = sorted(name for name in RUN_OPTIONS if name.startswith(key))
         if key in RUN_OPTIONS or (key in keys and not longer):
             continue

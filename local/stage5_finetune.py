@@ -66,6 +66,13 @@ def parse_options():
     return options, hparams.load(str(options.config), overrides, variant="after_repair" if as_repaired else None)
 
 
+def load_on(device: str | None, path: Path, trust_hyperparams: bool) -> LayeredModel:
+    """The model of a directory on the device that trains, which repairs and recognises too."""
+    from comflp.inference.device import placed
+
+    return placed(load(path, trust_hyperparams), device)
+
+
 def repairs(options) -> bool:
     """Whether the model is repaired before training; there is nothing to repair in random weights or in the deep model."""
     return options.repair > 0 and options.proposal not in (*ANEW, DEEP)
@@ -76,7 +83,7 @@ def main():
     with processes(training=True) as ranks, contextlib.ExitStack() as held:
         layout = Layout(options.exp)
         layout.refuse_earlier_versions()
-        deep = DeepModel(layout.deep, partial(load, trust_hyperparams=options.trust_hyperparams))
+        deep = DeepModel(layout.deep, partial(load_on, configuration.run_opts.get("device"), trust_hyperparams=options.trust_hyperparams))
         read = partial(read_data_dir, allow_pipes=options.allow_pipes)
         trains = configuration.settings["number_of_epochs"] > 0
         wanted = wanted_counts(options, deep.num_layers, lambda: deep, ranks)

@@ -68,7 +68,7 @@ def main():
             num_worst=options.worst,
             force=options.force,
             load=partial(load_model, options=options),
-            deep_hypotheses=partial(deep_hypotheses, options=options, ranks=ranks) if options.exp else lambda model, data: None,
+            deep_hypotheses=partial(deep_hypotheses, options=options, ranks=ranks),
             how=how(options, ranks),
             recorded=recorded(options),
         )
@@ -100,9 +100,14 @@ def model_directories(models: list[str], exp: Path | None) -> list[Path]:
     return list({path.resolve(): path for path in found}.values())
 
 
-def deep_hypotheses(model: LayeredModel, data: DataDir, options, ranks) -> Tokens | None:
-    """What the experiment's deep model recognises of a data set; made where it is not there. None of CTC models."""
-    deep = Layout(options.exp).deep
+def deep_hypotheses(directory: Path, model: LayeredModel, data: DataDir, options, ranks) -> Tokens | None:
+    """What the deep model of the experiment that a model's directory lies in recognises of a data set; made where it is not there.
+
+    None of CTC models, and of a model that lies in no experiment. Whether --exp or --models named the directory makes no difference.
+    """
+    if (layout := Layout.around(directory)) is None:
+        return None
+    deep = layout.deep
     return hypotheses_of(deep, Speech(model, data, **how(options, ranks)), partial(load_model, deep, options))
 
 
@@ -146,8 +151,8 @@ class Search:
 class Decoding:
     """What is decoded of every model, and how.
 
-    load: gives the model of a directory. deep_hypotheses: of a model and a data set what the deep model of its experiment
-    recognises, at twice whose tokens searches are cut off; None of CTC models, and where no experiment is given. how: the
+    load: gives the model of a directory. deep_hypotheses: of a directory, its model and a data set what the deep model of its
+    experiment recognises, at twice whose tokens searches are cut off; None of CTC models, and where it lies in none. how: the
     stage's, as decode takes it. recorded: what the record says of it.
     """
 
@@ -159,7 +164,7 @@ class Decoding:
     num_worst: int
     force: bool
     load: Callable[[Path], LayeredModel]
-    deep_hypotheses: Callable[[LayeredModel, DataDir], Tokens | None]
+    deep_hypotheses: Callable[[Path, LayeredModel, DataDir], Tokens | None]
     how: How
     recorded: dict[str, Any]
 
@@ -189,7 +194,7 @@ class Decoding:
             check_references({utterance.utt_id: utterance.text for utterance in data}, model.tokenizer, self.normaliser)
             work = out / ".partial"
             hypotheses = decode(model, data, self.search.for_model(model), described, work=work, **self.how,
-                                hypotheses=self.deep_hypotheses(model, data))
+                                hypotheses=self.deep_hypotheses(directory, model, data))
             if ranks.is_main:
                 paths, score = write_results(
                     out, model, data, hypotheses, self.metric, self.search.decoder, self.num_worst, self.normaliser

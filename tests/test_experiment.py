@@ -2,6 +2,7 @@
 
 import pytest
 
+from comflp.artifacts import write_json
 from comflp.errors import ComflpError
 from comflp.experiment import Layout, decode_directory, decodes, read_proposal, snapshot, snapshots, write_proposal
 from comflp.proposal import PruningProposal
@@ -53,13 +54,19 @@ def test_a_named_proposal_knows_its_list():
 
 def test_what_was_made_is_found_again(tmp_path):
     layout = Layout(tmp_path)
+
+    def finish(directory):
+        directory.mkdir(parents=True)
+        write_json(directory / "record.json", {})
+
     for start in (LAYERS, JOINT):
         write_proposal(layout.result(start).proposal, start)
         for state in (Pruned(), FineTuned(tag="e2")):
-            layout.result(start).model(state).mkdir()
+            finish(layout.result(start).model(state))
+        layout.result(start).model(FineTuned()).mkdir()  # made again with --force, and interrupted
     layout.result(LAYERS).training(FineTuned(distill="both")).mkdir()
     scratch = layout.result(Scratch(SIX, keep_frontend=True))
-    scratch.model(FineTuned()).mkdir(parents=True)
+    finish(scratch.model(FineTuned()))
     found = {result.directory.relative_to(tmp_path).as_posix(): result for result in layout.results()}
     assert list(found) == ["prune6/layers_1-3,5,7,9", "prune6/scratch_frontend", "prune_encoder2_decoder1/layers_encoder=1,3+decoder=2"]
     layers, random, joint = found.values()
@@ -117,3 +124,12 @@ def test_decodes_and_snapshots(tmp_path):
         snapshot(tmp_path, "dc_unbiased", epoch).parent.mkdir(exist_ok=True)
         snapshot(tmp_path, "dc_unbiased", epoch).write_bytes(b"")
     assert list(snapshots(tmp_path)) == [0, 12]
+
+
+def test_the_experiment_around_a_model(tmp_path):
+    layout = Layout(tmp_path / "exp")
+    layout.deep.mkdir(parents=True)
+    pruned = layout.result(JOINT).model(Pruned())
+    assert Layout.around(layout.deep) == Layout.around(pruned) == Layout.around(layout.root / "prune6" / "dc_fine" / "pruned") == layout
+    assert Layout.around(tmp_path / "elsewhere" / "prune6" / "dc_fine" / "pruned") is None, "no deep model is there"
+    assert Layout.around(layout.root / "beside") is Layout.around(tmp_path) is None

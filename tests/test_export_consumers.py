@@ -1,5 +1,8 @@
 """Exports as the runtimes that people use read them: 50 utterances get the texts that the model gives in PyTorch."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +15,7 @@ import comflp.models
 from comflp.deploy import recognition
 from comflp.deploy.export import export
 from comflp.deploy.formats import FORMATS
+from comflp.deploy.whisper_graphs import SherpaEncoder
 from comflp.proposal import PruningProposal
 
 pytest.importorskip("onnxruntime")
@@ -44,6 +48,45 @@ def test_sherpa_onnx_and_onnx_asr_read_models_of_features(tmp_path):
     found = recognition.load(tmp_path / "sherpa-onnx", num_threads=1)
     assert sum(bool(found.text(waveform)) for waveform in speech()) >= 25
     assert isinstance(found.text(CLICK), str)
+
+
+@pytest.mark.parametrize("settings", [
+    {"do_lower_case": True}, {"tokenizer_class": "Wav2Vec2PhonemeCTCTokenizer", "do_phonemize": True},
+], ids=["lower", "phonemes"])
+def test_tokens_are_written_as_the_tokenizer_decodes_them(tmp_path, settings):
+    """Letters that it makes small, and phonemes that are words of their own."""
+    needs("sherpa_onnx")
+    directory = make_transformers_model(tmp_path / "m", "wav2vec2", "ABCDE ", num_layers=1)
+    path = directory / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+    if "do_phonemize" in settings:
+        pieces = json.loads((directory / "vocab.json").read_text())
+        phonemes = ["<pad>", "<s>", "</s>", "<unk>", "aɪ", "n", "s", "tʃ", "ə", "t"][: len(pieces)]
+        (directory / "vocab.json").write_text(json.dumps({phoneme: number for number, phoneme in enumerate(phonemes)}))
+    model = comflp.models.load(directory)
+    with torch.no_grad():
+        model.model.lm_head.weight.mul_(3)
+        model.model.lm_head.bias.zero_()
+        logits = torch.cat([recognition.of_model(model).logits(waveform) for waveform in speech(4)])
+        model.model.lm_head.bias -= logits.mean(0)
+        model.model.lm_head.bias[1:4] -= 50
+    export(model, tmp_path, [FORMATS["sherpa-onnx"]])
+    own, found = recognition.of_model(model), recognition.load(tmp_path / "sherpa-onnx", num_threads=1)
+    texts = [own.text(waveform).split() for waveform in speech(10)]
+    assert any(len(text) > 1 or "".join(text).islower() for text in texts)
+    assert sum(found.text(waveform).split() == text for waveform, text in zip(speech(10), texts)) >= 9
+
+
+def test_silence_after_quiet_audio_is_what_whisper_was_trained_on():
+    heard = {}
+    fake = SimpleNamespace(frames=20, layers=[], encoder=lambda mel: heard.setdefault("mel", mel) is None or SimpleNamespace(last_hidden_state=mel))
+    for loudest, silence in ((1.0, -1.0), (-1.2, -1.5)):
+        heard.clear()
+        mel = torch.cat([torch.full((1, 4, 10), loudest), torch.zeros(1, 4, 5)], dim=2)
+        mel[:, 0] = torch.where(mel[:, 0] == 0, mel[:, 0], loudest - 0.1)
+        with pytest.raises(RuntimeError):  # it has no layers whose keys could be stacked
+            SherpaEncoder.forward(fake, mel)
+        assert torch.all(heard["mel"][:, :, 10:] == silence)
 
 
 CLICK = np.full(10, 0.5, dtype=np.float32)

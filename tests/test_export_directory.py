@@ -5,14 +5,16 @@ from dataclasses import replace
 
 import pytest
 from fixtures.in_process import call
+from fixtures.speechbrain_models import make_speechbrain_model
 
 from comflp.artifacts import read_json
 from comflp.cli import main
 from comflp.deploy import export as exporting
 from comflp.deploy.export import Check, export
-from comflp.deploy.formats import FORMATS
+from comflp.deploy.formats import FORMATS, refuse
 from comflp.deploy.measuring import Measured
 from comflp.errors import ComflpError
+from comflp.models import load
 
 INT8 = FORMATS["torch_int8"]
 
@@ -68,3 +70,44 @@ def test_texts_that_the_model_cannot_write_are_named_before_any_work(make_model,
     with pytest.raises(ComflpError, match="case"):
         export(make_model(num_layers=1), tmp_path / "out", [INT8], Check(shouted))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("out", [".", "torch_int8/.."])
+def test_an_export_does_not_take_the_place_of_its_model(make_model, tmp_path, monkeypatch, capsys, out):
+    make_model(num_layers=1).save(tmp_path / "torch_int8")
+    before = (tmp_path / "torch_int8" / "model.safetensors").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "torch_int8", "--to", "torch", "--out", out, "--force"]) == 1
+    assert "is where the model itself lies" in capsys.readouterr().err
+    assert (tmp_path / "torch_int8" / "model.safetensors").read_bytes() == before
+
+
+def test_nor_does_that_of_the_script(make_model, make_data, tmp_path):
+    make_data(2)
+    make_model(num_layers=1).save(tmp_path / "torch_int8")
+    out = f"../{tmp_path.name}"
+    done = call("local/export.py", ["--model", "torch_int8", "--data", "data", "--to", "torch", "--precision", "int8", "--out", out], tmp_path)
+    assert done.status == 1 and "is where the model itself lies" in done.said, done.said
+
+
+def test_the_check_reads_pipes_and_compares_as_it_is_told(make_model, make_data, tmp_path, measured):
+    data = make_data(2)
+    lines = [f"{utterance.utt_id} cat {utterance.wav} |" for utterance in data]
+    (data.path / "wav.scp").write_text("\n".join(lines) + "\n")
+    (data.path / "text").write_text("".join(f"{utterance.utt_id} {utterance.text.upper()}\n" for utterance in data))
+    make_model(num_layers=1).save(tmp_path / "model")
+    command = ["export", str(tmp_path / "model"), "--to", "torch", "--out", str(tmp_path / "out"), "--data", str(data.path)]
+    assert main(command) == 1
+    assert main([*command, "--allow-pipes", "--normaliser", "basic", "--metric", "wer"]) == 0
+    about = read_json(tmp_path / "out" / "torch_int8" / "export.json")
+    assert (about["metric"], about["normaliser"], about["num_utterances"]) == ("wer", "basic", 2)
+    options = ["--model", "model", "--data", "data", "--to", "torch", "--precision", "int8", "--normaliser", "basic"]
+    assert "--allow-pipes" in call("local/export.py", options, tmp_path).said
+    assert call("local/export.py", [*options, "--allow-pipes"], tmp_path).status == 0
+
+
+def test_speechbrain_models_are_refused_before_any_work(tmp_path):
+    model = load(make_speechbrain_model(tmp_path / "model", "ABC "), trust_hyperparams=True)
+    for form in (INT8, FORMATS["onnx"], FORMATS["sherpa-onnx"]):
+        with pytest.raises(ComflpError, match=f"cannot be exported as {form.name}: SpeechBrain models"):
+            refuse(model, form)

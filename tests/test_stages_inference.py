@@ -150,6 +150,7 @@ def test_stage6_scores_every_model_of_an_experiment(recipe):
     pruned = recipe / "exp" / "prune2" / "layers_5-6" / "pruned"
     model.prune(PruningProposal.parse("5-6", num_layers=6)).save(pruned)
     (pruned.parent / "proposal.json").write_text(json.dumps({"proposal": "5-6", "num_layers": 6}))
+    (pruned / "record.json").write_text(json.dumps({"origin": {}}))
     script("stage6_decode.py", "--exp", "exp", "--data", "valid", cwd=recipe)
     data = valid(recipe)
     references = {utterance.utt_id: utterance.text for utterance in data}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import speechbrain
+import torch
 from fixtures.in_process import call
 
 from comflp.artifacts import fingerprint_model, read_json, write_json
@@ -209,6 +210,19 @@ def test_what_the_command_line_says_goes_before_the_file_and_nothing_else_does(t
     assert given.values["grad_accumulation_factor"] == 4, "a schedule that counts steps has to know"
 
 
+def test_null_stays_null_after_a_repair(tmp_path):
+    path = tmp_path / "finetune.yaml"
+    path.write_text(CONFIGURATION.replace("early_stopping: null", "early_stopping: 3") + "    early_stopping: null\n    snapshot_epochs: [1, 2]\n")
+    values = hparams.load(str(path), [], variant="after_repair").values
+    assert values["early_stopping"] is None and values["snapshot_epochs"] == [1, 2] and values["lr"] == 0.0001
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it is for machines without a GPU")
+def test_what_takes_a_gpu_is_refused_in_a_line_without_one(recipe):
+    assert "--device cuda cannot be used" in stage5(recipe, "top", "--device", "cuda", expect=1)
+    assert "SpeechBrain cannot train with these run options" in stage5(recipe, "top", "--precision", "fp16", expect=1)
+
+
 def test_speechbrains_options_are_those_that_it_has():
     assert set(speechbrain.parse_arguments(["conf.yaml"])[1]) == hparams.RUN_OPTIONS
 
@@ -227,6 +241,7 @@ def test_a_word_that_belongs_to_no_key(tmp_path):
     (["--optimizer", "adam"], "SpeechBrain would take this for --optimizer_step_limit"),
     (["--learning_rate", "1"], "has no such key"),
     (["--prec", "bf16"], "options are written in full"),
+    (["--test_only"], "has no place in this training"),
 ])  # fmt: skip
 def test_an_option_that_is_typed_wrongly_is_refused(tmp_path, typed, message):
     path = tmp_path / "finetune.yaml"

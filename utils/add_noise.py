@@ -9,6 +9,7 @@ The noise is white (SpeechBrain's AddNoise), its level below or above the speech
 
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import option_types
 import soundfile
@@ -44,8 +45,12 @@ def main():
     audio = args.out.with_name(f"{args.out.name}_audio")
     for path, kind in ((args.out, DATA_DIRECTORY), (audio, AUDIO)):
         check_apart(path, args.data)
+        if path.exists() and not args.force:
+            raise ComflpError(f"{path} is there already; add --force to replace it")
         check_replaceable(path, kind, args.force)
     data = read_data_dir(args.data, require_text=False, allow_pipes=args.allow_pipes, progress=progress)
+    if inside := [utterance.utt_id for utterance in data if Path(utterance.wav).resolve().is_relative_to(audio.resolve())]:
+        raise ComflpError(f"{audio} holds audio of {args.data} ({inside[0]}), which would be replaced while it is read; give another --out")
     add_noise = AddNoise(snr_low=args.snr, snr_high=highest)
     with atomic_directory(audio, AUDIO, args.force) as folder:
         for number, utterance in enumerate(progress(data, desc="noise", total=len(data))):

@@ -8,9 +8,18 @@ import option_types
 from cli import parser, progress, run
 from corpus import ELSEWHERE, find_files, holds
 
-from comflp.artifacts import check_apart
+from comflp.artifacts import check_apart, read_json
 from comflp.data.data_dir import DataDir, read_data_dir, subset, write_data_dir
+from comflp.errors import ComflpError
 from comflp.record import Stage
+
+
+def is_own(record):
+    """Whether a file is what this script leaves beside its data directories."""
+    try:
+        return read_json(record).get("stage") == "subset_data_dir"
+    except (ComflpError, AttributeError):
+        return False
 
 
 def main():
@@ -24,8 +33,13 @@ def main():
     args = options.parse_args()
 
     check_apart(args.out, args.data)
+    record = args.out.with_name(f"{args.out.name}.json")
+    if record.exists() and not is_own(record):
+        raise ComflpError(f"{record} is there already and is no record of this script; give another --out")
+    if args.out.exists() and not record.exists() and not args.force:
+        raise ComflpError(f"{args.out} is there already; add --force to replace it")
     data = read_data_dir(args.data, require_text=False, allow_pipes=args.allow_pipes, progress=progress)
-    stage = Stage(args.out.with_name(f"{args.out.name}.json"), "subset_data_dir",
+    stage = Stage(record, "subset_data_dir",
                   {"num_utterances": args.num_utterances, "seed": args.seed}, {"data": data.fingerprint()}, force=args.force, elsewhere=ELSEWHERE)
     drawn = DataDir(args.out, subset(data, args.num_utterances, args.seed))
     if stage.up_to_date() and holds(drawn, args.allow_pipes):

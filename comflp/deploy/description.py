@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 import torch
+from transformers import Wav2Vec2PhonemeCTCTokenizer
 
 from comflp.errors import ComflpError
 from comflp.models.directory import EXPORT
@@ -90,7 +91,15 @@ def labels(model: LayeredModel) -> list[str]:
     tokenizer = model.tokenizer
     if type(tokenizer) not in _TOKENIZERS:
         raise ComflpError(f"ONNX export does not support a {type(tokenizer).__name__}")
-    return ["<blk>" if label == tokenizer.blank_id else text for label, text in enumerate(tokenizer.pieces())]
+    written = _as_decoded(getattr(tokenizer, "tokenizer", None))
+    return ["<blk>" if label == tokenizer.blank_id else written(text) for label, text in enumerate(tokenizer.pieces())]
+
+
+def _as_decoded(tokenizer: Any) -> Callable[[str], str]:
+    """What a piece is in texts: small letters where the tokenizer lowers what it decodes, a word of its own where it is a phoneme."""
+    if isinstance(tokenizer, Wav2Vec2PhonemeCTCTokenizer):
+        return lambda text: "\u2581" + text.removeprefix("\u2581")
+    return str.lower if getattr(tokenizer, "do_lower_case", False) else str
 
 
 def files_of(directory: Path) -> list[Path]:

@@ -51,13 +51,13 @@ class Check:
 
 def export(
     model: LayeredModel, out: Path, formats: Sequence[Format], check: Check | None = None, calibration: Sequence[Utterance] = (),
-    done: Callable[[Path, Mapping[str, Any]], None] = lambda directory, about: None, force: bool = False,
+    done: Callable[[Path, Mapping[str, Any]], None] = lambda directory, about: None, force: bool = False, allow_pipes: bool = False,
 ) -> None:
     """Write ``out/<format>`` for each format, and check it where there is something to check it on.
 
     check: real utterances. calibration: utterances whose activations a static quantisation looks at.
     done: called with the directory and the content of export.json as each of them is there. force: replace an export that
-    somebody added files to.
+    somebody added files to. allow_pipes: run the commands of the calibration's wav.scp.
 
     Raises ComflpError before any work where the model cannot have a format, a static quantisation has no calibration, or the texts
     of ``check`` are none that the model can write.
@@ -71,14 +71,22 @@ def export(
         plain: dict[str, Path] = {}
         for form in formats:
             directory = Path(out) / form.name
-            _write(model, directory, form, plain, Path(temporary), calibration, force)
+            _write(model, directory, form, plain, Path(temporary), calibration, force, allow_pipes)
             if check is not None:
                 _checked(model, directory, check, expected)
             done(directory, read_json(directory / DESCRIPTION))
 
 
+def refuse_own_place(source: str | Path, out: str | Path, formats: Sequence[Format]) -> None:
+    """ComflpError where an export would take the place of the model directory that it is made of."""
+    for target in (Path(out) / form.name for form in formats):
+        if Path(source).exists() and Path(source).resolve().is_relative_to(target.resolve()):
+            raise ComflpError(f"{target} is where the model itself lies; give another --out")
+
+
 def _write(
-    model: LayeredModel, directory: Path, form: Format, plain: dict[str, Path], temporary: Path, calibration: Sequence[Utterance], force: bool
+    model: LayeredModel, directory: Path, form: Format, plain: dict[str, Path], temporary: Path, calibration: Sequence[Utterance], force: bool,
+    allow_pipes: bool,
 ) -> None:
     """Write a format; the float32 graphs of a runtime are made once and lie in ``plain`` (runtime -> directory)."""
     if form.runtime == "torch":
@@ -92,7 +100,7 @@ def _write(
         _write_plain(model, form.runtime, temporary / form.runtime, plain, temporary)
     source = plain[form.runtime]
     heard = calibration if form.precision == "int8_static" else ()
-    inputs = [_inputs(utterance, read_json(source / DESCRIPTION)) for utterance in heard]
+    inputs = [_inputs(utterance, read_json(source / DESCRIPTION), allow_pipes) for utterance in heard]
     return weights.convert(source, directory, form.name, form.precision, inputs, force)
 
 
@@ -109,13 +117,13 @@ def _write_plain(model: LayeredModel, runtime: str, directory: Path, plain: dict
     plain[runtime] = directory
 
 
-def _inputs(utterance: Utterance, about: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _inputs(utterance: Utterance, about: Mapping[str, Any], allow_pipes: bool) -> dict[str, np.ndarray]:
     """The inputs of a graph of waveforms for one utterance, at the rate that the graph takes; short ones are filled up as in recognition."""
     rate = SHERPA_RATE if about["format"] == "sherpa-onnx" else about["sample_rate"]
     with warnings.catch_warnings():
         if rate != about["sample_rate"]:
             warnings.simplefilter("ignore", AudioWarning)  # of audio at the model's own rate, which the graph is to bring down again
-        waveform = read_audio(utterance, rate)
+        waveform = read_audio(utterance, rate, allow_pipes)
     waveform = np.pad(waveform, (0, max(about["minimum_samples"] * rate // about["sample_rate"] - len(waveform), 0)))
     return {"waveforms": waveform[None], **({"num_samples": np.array([len(waveform)])} if about["batch"] else {})}
 

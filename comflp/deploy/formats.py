@@ -87,6 +87,8 @@ def refuse(model: LayeredModel, form: Format) -> None:
 
 def _reason(model: LayeredModel, form: Format) -> str | None:
     kind = reads(model)
+    if model.library_name == "speechbrain":
+        return "SpeechBrain models are exported in no format yet; SpeechBrain reads the model directory as it is"
     if form.runtime == "torch":
         return None
     if form.runtime == "ctranslate2" and kind != "a window":

@@ -117,8 +117,19 @@ def _int4(source: Path, target: Path, calibration: Sequence[Mapping[str, np.ndar
 def _float16(source: Path, target: Path, calibration: Sequence[Mapping[str, np.ndarray]]) -> None:
     import onnx
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
-    save(convert_float_to_float16(onnx.load(str(source)), keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, *_IN_FLOAT32]), target)
+    graph = onnx.load(str(source))
+    kept = [*DEFAULT_OP_BLOCK_LIST, *_IN_FLOAT32, "Cast", "Div", "Floor"]
+    made = OnnxModel(convert_float_to_float16(graph, keep_io_types=True, op_block_list=kept))
+    narrowed = {node.output[0]: node.input[0] for node in made.model.graph.node
+                if node.op_type == "Cast" and node.attribute[0].i == onnx.TensorProto.FLOAT16}
+    for node in made.model.graph.node:  # what is float32 on both sides of a node never passes through float16
+        if node.op_type == "Cast" and node.attribute[0].i == onnx.TensorProto.FLOAT and node.input[0] in narrowed:
+            made.replace_input_of_all_nodes(node.output[0], narrowed[node.input[0]])
+    made.prune_graph()
+    made.topological_sort()
+    save(made.model, target)
 
 
 _CONVERSIONS = {"int8": _int8, "int8_static": _int8_static, "int4": _int4, "float16": _float16}

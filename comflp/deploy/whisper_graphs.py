@@ -112,7 +112,7 @@ class SherpaEncoder(torch.nn.Module):
 
     def forward(self, mel: torch.Tensor) -> Pair:
         """Keys and values."""
-        silence = mel.amax(dim=(1, 2), keepdim=True) - _RANGE
+        silence = (mel.amax(dim=(1, 2), keepdim=True) - _RANGE).clamp_min(_FLOOR)
         padded = torch.cat([mel, torch.zeros(1, mel.shape[1], self.frames)], dim=2)[:, :, : self.frames]
         states = self.encoder(torch.where((padded == 0).all(dim=1, keepdim=True), silence, padded)).last_hidden_state
         keys = torch.stack([layer.encoder_attn.k_proj(states) for layer in self.layers])
@@ -147,6 +147,8 @@ class SherpaDecoder(_Decoder):
 
 _RANGE = 2.0
 """How far silence is below the loudest of Whisper's normalised features: 8 powers of ten, divided by 4."""
+_FLOOR = -1.5
+"""Digital silence in them: ten powers of ten below 1, and (-10 + 4) / 4."""
 
 
 class _Own(Cache):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 from comflp.report.choices import FINE_TUNED, PREDICTED, PRUNED, REPAIRED, VALID, Choice, is_test
 from comflp.report.collect import Experiment
@@ -73,26 +73,29 @@ def answer(experiment: Experiment, found: Sequence[Choice], max_increase: float)
         return Answer(best, deep, max_increase, None, None, None)
     chosen_on = (both or sets)[0]
     rated = [choice for choice in pruned if chosen_on in choice.rates]
+    size = _sizes(rated)
     budget = deep.rates[chosen_on].compared + max_increase if both else float("inf")
     within = [choice for choice in rated if choice.rates[chosen_on].compared <= budget]
     if both and within:
-        best = min(within, key=lambda choice: (_size(choice), choice.rates[chosen_on].compared))
+        best = min(within, key=lambda choice: (size(choice), choice.rates[chosen_on].compared))
     else:
         best = min(rated, key=lambda choice: choice.rates[chosen_on].compared)
     shown = [name for name in ("test", chosen_on) if name in best.rates and (not both or name in deep.rates)]
     return Answer(best, deep, max_increase, chosen_on, (shown or [chosen_on])[0], bool(within) if both else None,
-                  tuple(_ties(best, rated, chosen_on)),
+                  tuple(_ties(best, rated, chosen_on, size)),
                   tuple(choice for choice in rated if choice.proposal == best.proposal is not None and choice.state != best.state))
 
 
-def _size(choice: Choice) -> tuple[float, int]:
-    return choice.parameters or 0.0, choice.num_layers or 0
+def _sizes(rated: Sequence[Choice]) -> Callable[[Choice], tuple[float, int]]:
+    """How large a choice is: by parameters where all of them are known, and by layers."""
+    known = all(choice.parameters for choice in rated)
+    return lambda choice: ((choice.parameters or 0.0) if known else 0.0, choice.num_layers or 0)
 
 
-def _ties(best: Choice, rated: Sequence[Choice], chosen_on: str) -> list[tuple[Choice, Difference]]:
+def _ties(best: Choice, rated: Sequence[Choice], chosen_on: str, size: Callable[[Choice], tuple[float, int]]) -> list[tuple[Choice, Difference]]:
     found = []
     for choice in rated:
-        if choice.proposal != best.proposal and _size(choice) <= _size(best):
+        if choice.proposal != best.proposal and size(choice) <= size(best):
             less = choice.rates[chosen_on].less(best.rates[chosen_on])
             if less is not None and less.tied:
                 found.append((choice, less))

@@ -73,7 +73,7 @@ class Choice:
         if self.counts is None:
             return "Deep model"
         if not self.counts.total:
-            return "Deep model, trained on"
+            return label("Deep model, trained on", self.settings)
         return "; ".join(label(name, self.settings) for name in self.names)
 
     @property

@@ -99,7 +99,7 @@ def fit(
     limits = batch_limits(h)
     sampler = DurationBatchSampler(train_set, *limits, h["batch_order"], h["seed"])
     counter = EpochCounter(limit=h["number_of_epochs"])
-    brain = CTCBrain(
+    brain = _brain(
         modules={"model": model},
         opt_class=h["optimizer"],
         hparams={
@@ -163,6 +163,14 @@ def _front_end_of(model: LayeredModel, frozen: bool) -> Iterator[None]:
     finally:
         for parameter in trained:
             parameter.requires_grad_(True)
+
+
+def _brain(**options: Any) -> CTCBrain:
+    """The training loop; ComflpError for run options that SpeechBrain refuses, as half precision without a GPU."""
+    try:
+        return CTCBrain(**options)
+    except ValueError as error:
+        raise ComflpError(f"SpeechBrain cannot train with these run options: {error}") from error
 
 
 def batch_limits(hparams: Mapping[str, Any]) -> tuple[float, int | None]:

@@ -57,6 +57,18 @@ def test_subset_draws_and_records(data_dir, script, tmp_path):
     assert "cannot draw 9 utterances" in script(*arguments, 9, "--force", check=False).stderr
 
 
+@pytest.mark.parametrize("forced", [(), ("--force",)])
+def test_subset_replaces_nothing_that_is_not_its_own(data_dir, script, tmp_path, forced):
+    arguments = ["utils/subset_data_dir.py", "--data", data_dir, "--num-utterances", 2, *forced, "--out"]
+    (tmp_path / "manifest.json").write_text('{"my": "manifest"}')
+    assert "is no record of this script" in script(*arguments, tmp_path / "manifest", check=False).stderr
+    assert (tmp_path / "manifest.json").read_text() == '{"my": "manifest"}' and not (tmp_path / "manifest").exists()
+    write_data_dir(tmp_path / "train", list(read_data_dir(data_dir)))
+    done = script(*arguments, tmp_path / "train", check=False)
+    assert ("is there already; add --force" in done.stderr, len(read_data_dir(tmp_path / "train"))) == ((False, 2) if forced else (True, 5))
+    assert "has no name of its own" in script(*arguments, ".", check=False).stderr
+
+
 def test_noise_is_as_loud_as_asked_and_follows_from_seed_and_id(write_wav, script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     speech = [Utterance(f"u{i}", str(write_wav(f"wavs/{i}.wav", seconds=0.5)), f"text {i}", "s", 0.5) for i in range(2)]
@@ -74,6 +86,22 @@ def test_noise_is_as_loud_as_asked_and_follows_from_seed_and_id(write_wav, scrip
     script(*arguments, "--out", tmp_path / "again")
     assert np.array_equal(read_audio(next(iter(read_data_dir(tmp_path / "again"))), 16000), read_audio(next(iter(noisy)), 16000))
     assert "--snr-to 5 is below --snr 10" in script(*arguments, "--snr-to", 5, "--out", tmp_path / "no", check=False).stderr
+    assert "noisy is there already; add --force" in script(*arguments, "--out", tmp_path / "noisy", check=False).stderr
+    write_data_dir(tmp_path / "part", list(noisy)[:1])
+    over = ["utils/add_noise.py", "--data", tmp_path / "part", "--snr", 5, "--out", tmp_path / "noisy", "--force"]
+    assert "would be replaced while it is read" in script(*over, check=False).stderr
+    assert len(list((tmp_path / "noisy_audio").glob("*.wav"))) == 2
+
+
+def test_a_recipe_used_through_a_link_keeps_relative_paths(write_wav, script, tmp_path, monkeypatch):
+    wav = write_wav("recipe/wavs/one.wav", seconds=0.5)
+    (tmp_path / "link").symlink_to(tmp_path / "recipe")
+    (tmp_path / "recipe" / "table.csv").write_text("wav,text\nwavs/one.wav,one\n")
+    monkeypatch.chdir(tmp_path / "link")
+    monkeypatch.setenv("PWD", str(tmp_path / "link"))
+    script("utils/csv_to_data_dir.py", "--csv", tmp_path / "link" / "table.csv", "--out", "data", cwd=tmp_path / "link")
+    (utterance,) = read_data_dir(tmp_path / "recipe" / "data")
+    assert utterance.wav == "wavs/one.wav" and wav.exists()
 
 
 def test_csv_with_only_paths_and_texts(write_wav, script, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """The recommendation: fewest parameters within the budget, chosen on dev and reported on test, and what is said of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,8 @@ from comflp.report.choices import Choice, Speed
 from comflp.report.collect import Experiment
 from comflp.report.rates import Counts, Rate
 from comflp.costs import Costs, ModelCosts
-from comflp.result_names import ProposalName
+from comflp.result_names import FineTuned, ProposalName
+from comflp.target import LayerCounts
 
 SIZE = Costs(12_000.0, {"encoder": 500.0})
 EXPERIMENT = Experiment("m", None, costs=ModelCosts({"encoder": 12}, {"encoder": 11}, SIZE, SIZE, SIZE))
@@ -99,3 +102,15 @@ def test_a_weak_deep_model_and_a_longer_training_are_warned_of():
     assert "30.50% CER on test, above 30%" in first and "trained for longer" in second
     [only] = warnings(EXPERIMENT, MODELS, answer(EXPERIMENT, MODELS, 1.0), "CER")
     assert "trained for longer" in only
+
+
+def test_a_choice_of_unknown_size_is_not_the_smallest():
+    """Nobody has counted the parameters where stage 4 has not run."""
+    unknown = replace(choice("typed", "2", 2.8, 2.8), parameters=None)
+    assert [str(name) for name in answer(EXPERIMENT, [*MODELS, unknown], 1.0).choice.names] == ["six"]
+
+
+def test_trainings_of_the_deep_model_are_told_apart():
+    ways = [FineTuned(), FineTuned(tag="e2"), FineTuned(distill="both")]
+    labels = [replace(DEEP, counts=LayerCounts({"encoder": 0}), settings=settings).label for settings in ways]
+    assert labels == ["Deep model, trained on", "Deep model, trained on (e2)", "Deep model, trained on (distill both)"]

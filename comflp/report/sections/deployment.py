@@ -18,7 +18,7 @@ def section(experiment: Experiment, metric: str) -> Section:
         rows, threads = about["rows"], [str(count) for count in about["threads"]]
         deep = next((row for row in rows if row["path"] == "deep" and row["format"] == "torch"), None)
         columns = [
-            Column("Model"), Column("Format"), Column("Times as fast", ".2f"),
+            Column("Model"), Column("Format"), Column("Times as fast as the deep model in PyTorch", ".2f"),
             *(Column(f"RTF, {count} thread" + ("s" if count != "1" else ""), ".4f") for count in threads),
             Column("MB on disk", ".2f"), Column("Peak MB", ".0f"), Column("Multiply-adds (M/s)", ",.0f"),
         ]
