@@ -4,6 +4,7 @@ import json
 
 import pytest
 from fixtures.benchmarks import benchmark
+from fixtures.in_process import call
 from fixtures.recipe import run
 from fixtures.whisper_recipe import OPTIONS, small_whisper_recipe
 
@@ -113,3 +114,16 @@ def test_the_repaired_models_of_the_grid_are_compared_with_the_searchs_first(fin
         for row in others:
             less = float(row["repaired"].split()[0]) - float(found[first]["repaired"].split()[0])
             assert float(row["less the first"].split()[0]) == pytest.approx(less, abs=0.11)
+
+
+def test_searches_are_cut_off_the_same_whether_a_model_is_named_or_found(finished):
+    """At twice the deep model's tokens, which the experiment around the model has."""
+    recipe, layout = finished
+    model = layout.root / "prune_encoder1_decoder1" / "top" / "pruned"
+    scored = read_json(model / "decode_test" / "record.json")["options"]
+    done = call("local/stage6_decode.py", ["--models", str(model), "--data", "test", "--tag", "named", "--metric", scored["metric"],
+                                           "--normaliser", scored["normaliser"]], recipe)
+    assert done.status == 0, done.said
+    found, named = (read_json(model / name / "score.json") for name in ("decode_test", "decode_test_named"))
+    same = ("error_rate", "capped_error_rate", "ran_into_limit")
+    assert {name: named[name] for name in same} == {name: found[name] for name in same} and found["ran_into_limit"]
