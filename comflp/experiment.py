@@ -143,11 +143,13 @@ class Layout:
     @classmethod
     def around(cls, model_directory: Path) -> Layout | None:
         """The experiment that a model's directory lies in, the deep one's or a pruned one's; None where it lies in none."""
-        place = Path(os.path.abspath(model_directory))
-        if place == cls(place.parent).deep:
-            return cls(place.parent)
-        of_result = len(place.parents) > 2 and LayerCounts.from_directory(place.parents[1].name) is not None
-        return cls(place.parents[2]) if of_result and cls(place.parents[2]).deep.is_dir() else None
+        for place in (Path(os.path.abspath(model_directory)), Path(model_directory).resolve()):  # by the name that it has, or as a link to it
+            if place == cls(place.parent).deep:
+                return cls(place.parent)
+            of_result = len(place.parents) > 2 and LayerCounts.from_directory(place.parents[1].name) is not None
+            if of_result and cls(place.parents[2]).deep.is_dir():
+                return cls(place.parents[2])
+        return None
 
     @property
     def deep_training(self) -> Path:

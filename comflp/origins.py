@@ -11,7 +11,6 @@ def refuse_other_origins(layout: Layout) -> None:
     """ComflpError that names a model whose record says that it was made from another deep model."""
     deep = fingerprint_model(layout.deep) if layout.deep.is_dir() else None
     for directory in (result.model(state) for result in layout.results() for state in result.states()):
-        record = directory / "record.json"
-        made_from = read_json(record)["origin"].get("model") if record.exists() else None
+        made_from = read_json(directory / "record.json")["origin"].get("model")
         if None not in (deep, made_from) and made_from != deep:
             raise ComflpError(f"{directory} was made from another model than {layout.deep}; run stage 5 again with --force, or move it away")

@@ -29,7 +29,7 @@ _SHOWN_ONLY = {"noprogressbar", "ckpt_interval_minutes", "ckpt_interval_steps", 
 """Run options of SpeechBrain that change what is seen or kept of a training, not what it gives."""
 
 
-_WITHOUT_EFFECT = frozenset(
+_NO_PLACE = frozenset(
     "data_parallel_backend data_parallel_count distributed_backend distributed_launch jit jit_module_keys nonfinite_patience optimizer_step_limit "
     "profile_steps profile_training profile_warmup remove_vector_weight_decay test_only".split()
 )
@@ -188,7 +188,7 @@ class _Values(dict):
 def _check_keys(config: str, typed: Sequence[str], keys: Collection[str]) -> None:
     """ComflpError for an option that neither the file nor SpeechBrain has; SpeechBrain would take a part of a name for the name."""
     for key in typed:
-        if key in _WITHOUT_EFFECT and key not in keys:
+        if key in _NO_PLACE and key not in keys:
             raise ComflpError(f"--{key}: SpeechBrain has this option, and it has no place in this training")
         longer = sorted(name for name in RUN_OPTIONS if name.startswith(key))
         if key in RUN_OPTIONS or (key in keys and not longer):

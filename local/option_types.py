@@ -90,12 +90,17 @@ def path(text: str) -> Path:
 
 def new_path(text: str) -> Path:
     """A path that is to be written. Whether something is there already is for who writes."""
-    if not path(text).name:
-        raise ArgumentTypeError(f"{shown(text)} has no name of its own; write the folder's name")
     for parent in path(text).parents:
         if parent.exists() and not parent.is_dir():
             raise ComflpError(f"{text} cannot be written: {parent} is no folder")
     return Path(text)
+
+
+def new_named_path(text: str) -> Path:
+    """A path that is to be written itself, or beside which something is: it has a name, which ``.`` and ``..`` are not."""
+    if path(text).name in ("", ".."):
+        raise ArgumentTypeError(f"{shown(text)} has no name of its own; write the folder's name")
+    return new_path(text)
 
 
 def picture(text: str) -> Path:

@@ -132,4 +132,7 @@ def test_the_experiment_around_a_model(tmp_path):
     pruned = layout.result(JOINT).model(Pruned())
     assert Layout.around(layout.deep) == Layout.around(pruned) == Layout.around(layout.root / "prune6" / "dc_fine" / "pruned") == layout
     assert Layout.around(tmp_path / "elsewhere" / "prune6" / "dc_fine" / "pruned") is None, "no deep model is there"
+    pruned.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(pruned)
+    assert Layout.around(tmp_path / "link") == layout
     assert Layout.around(layout.root / "beside") is Layout.around(tmp_path) is None

@@ -30,7 +30,7 @@ DECIBELS = option_types.real(-100, 100)
 def main():
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--data", type=option_types.folder, required=True, help="data directory to copy")
-    options.add_argument("--out", type=option_types.new_path, required=True,
+    options.add_argument("--out", type=option_types.new_named_path, required=True,
                          help="data directory to write, and OUT_audio beside it; others that are there are replaced with --force")
     options.add_argument("--snr", type=DECIBELS, required=True, help="signal-to-noise ratio in dB, or the lowest of a range")
     options.add_argument("--snr-to", type=DECIBELS, help="the highest ratio of the range; without it all have --snr")
@@ -45,8 +45,8 @@ def main():
     audio = args.out.with_name(f"{args.out.name}_audio")
     for path, kind in ((args.out, DATA_DIRECTORY), (audio, AUDIO)):
         check_apart(path, args.data)
-        if path.exists() and not args.force:
-            raise ComflpError(f"{path} is there already; add --force to replace it")
+        if args.out.exists() and not args.force:  # audio alone is what a killed run leaves
+            raise ComflpError(f"{args.out} is there already; add --force to replace it")
         check_replaceable(path, kind, args.force)
     data = read_data_dir(args.data, require_text=False, allow_pipes=args.allow_pipes, progress=progress)
     if inside := [utterance.utt_id for utterance in data if Path(utterance.wav).resolve().is_relative_to(audio.resolve())]:

@@ -74,7 +74,7 @@ def main():
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--csv", type=option_types.file, required=True,
                          help="the table; .tsv files are separated by tabs, others by commas")
-    options.add_argument("--out", type=option_types.new_path, required=True,
+    options.add_argument("--out", type=option_types.new_named_path, required=True,
                          help="data directory to write; another one that is there is replaced with --force")
     options.add_argument("--wav-column", type=option_types.column, default="wav", help="column of the audio paths")
     options.add_argument("--text-column", type=option_types.column, default="text", help="column of the texts")

@@ -53,7 +53,7 @@ def main():
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--dataset", type=option_types.folder, required=True, help="the folder on disk")
     options.add_argument("--split", type=option_types.some_name, help="split, where the folder has several")
-    options.add_argument("--out", type=option_types.new_path, required=True,
+    options.add_argument("--out", type=option_types.new_named_path, required=True,
                          help="data directory to write, and OUT_audio beside it; others that are there are replaced with --force")
     options.add_argument("--audio-column", type=option_types.column, default="audio", help="column of the audio")
     options.add_argument("--text-column", type=option_types.column, default="text", help="column of the texts")

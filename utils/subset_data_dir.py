@@ -14,19 +14,20 @@ from comflp.errors import ComflpError
 from comflp.record import Stage
 
 
-def is_own(record):
-    """Whether a file is what this script leaves beside its data directories."""
+def is_of_others(record):
+    """Whether a file can be read and is not what this script leaves beside its data directories; a damaged one may be."""
     try:
-        return read_json(record).get("stage") == "subset_data_dir"
-    except (ComflpError, AttributeError):
+        content = read_json(record)
+    except ComflpError:
         return False
+    return not isinstance(content, dict) or content.get("stage") != "subset_data_dir"
 
 
 def main():
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--data", type=option_types.folder, required=True, help="data directory to draw from")
     options.add_argument("--num-utterances", type=option_types.positive, required=True, help="utterances to draw")
-    options.add_argument("--out", type=option_types.new_path, required=True,
+    options.add_argument("--out", type=option_types.new_named_path, required=True,
                          help="data directory to write; OUT.json gets source, count and seed")
     options.add_argument("--seed", type=option_types.seed, default=1, help="seed for the random draw")
     options.add_argument("--allow-pipes", action="store_true", help="accept shell commands in wav.scp; they may be run")
@@ -34,7 +35,7 @@ def main():
 
     check_apart(args.out, args.data)
     record = args.out.with_name(f"{args.out.name}.json")
-    if record.exists() and not is_own(record):
+    if record.exists() and is_of_others(record):
         raise ComflpError(f"{record} is there already and is no record of this script; give another --out")
     if args.out.exists() and not record.exists() and not args.force:
         raise ComflpError(f"{args.out} is there already; add --force to replace it")

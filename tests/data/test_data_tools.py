@@ -1,6 +1,7 @@
 """The tools for data directories in utils/: validate, subset, from CSV, from a Hugging Face datasets folder."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow
@@ -66,7 +67,16 @@ def test_subset_replaces_nothing_that_is_not_its_own(data_dir, script, tmp_path,
     write_data_dir(tmp_path / "train", list(read_data_dir(data_dir)))
     done = script(*arguments, tmp_path / "train", check=False)
     assert ("is there already; add --force" in done.stderr, len(read_data_dir(tmp_path / "train"))) == ((False, 2) if forced else (True, 5))
-    assert "has no name of its own" in script(*arguments, ".", check=False).stderr
+    assert all("has no name of its own" in script(*arguments, place, check=False).stderr for place in (".", ".."))
+
+
+def test_a_damaged_record_is_made_again_with_force(data_dir, script, tmp_path):
+    arguments = ["utils/subset_data_dir.py", "--data", data_dir, "--num-utterances", 2, "--out", tmp_path / "small"]
+    script(*arguments)
+    (tmp_path / "small.json").write_text('{"sta')
+    assert "is damaged" in script(*arguments, check=False).stderr
+    script(*arguments, "--force")
+    assert json.loads((tmp_path / "small.json").read_text())["stage"] == "subset_data_dir"
 
 
 def test_noise_is_as_loud_as_asked_and_follows_from_seed_and_id(write_wav, script, tmp_path, monkeypatch):
@@ -87,6 +97,8 @@ def test_noise_is_as_loud_as_asked_and_follows_from_seed_and_id(write_wav, scrip
     assert np.array_equal(read_audio(next(iter(read_data_dir(tmp_path / "again"))), 16000), read_audio(next(iter(noisy)), 16000))
     assert "--snr-to 5 is below --snr 10" in script(*arguments, "--snr-to", 5, "--out", tmp_path / "no", check=False).stderr
     assert "noisy is there already; add --force" in script(*arguments, "--out", tmp_path / "noisy", check=False).stderr
+    shutil.rmtree(tmp_path / "again")
+    script(*arguments, "--out", tmp_path / "again")  # as after a kill between the audio and the directory
     write_data_dir(tmp_path / "part", list(noisy)[:1])
     over = ["utils/add_noise.py", "--data", tmp_path / "part", "--snr", 5, "--out", tmp_path / "noisy", "--force"]
     assert "would be replaced while it is read" in script(*over, check=False).stderr
