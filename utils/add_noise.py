@@ -43,10 +43,10 @@ def main():
         raise ComflpError(f"--snr-to {highest:g} is below --snr {args.snr:g}")
 
     audio = args.out.with_name(f"{args.out.name}_audio")
+    if args.out.exists() and not args.force:  # audio alone is what a killed run leaves
+        raise ComflpError(f"{args.out} is there already; add --force to replace it")
     for path, kind in ((args.out, DATA_DIRECTORY), (audio, AUDIO)):
         check_apart(path, args.data)
-        if args.out.exists() and not args.force:  # audio alone is what a killed run leaves
-            raise ComflpError(f"{args.out} is there already; add --force to replace it")
         check_replaceable(path, kind, args.force)
     data = read_data_dir(args.data, require_text=False, allow_pipes=args.allow_pipes, progress=progress)
     if inside := [utterance.utt_id for utterance in data if Path(utterance.wav).resolve().is_relative_to(audio.resolve())]:
