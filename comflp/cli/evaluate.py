@@ -16,7 +16,7 @@ def run(arguments: Sequence[str]) -> None:
     """Decode, write hypotheses and scores, and print one line."""
     options = parser("evaluate", "Recognise a data set, and give error rates where it has texts.")
     add_model_options(options)
-    options.add_argument("--data", required=True, help="speech: a Kaldi data directory, a .csv or .tsv table, a folder of audio "
+    options.add_argument("--data", required=True, help="speech: a Kaldi data directory, a .csv or .tsv table, a .jsonl manifest, a folder of audio "
                          "files, or a saved datasets folder")
     options.add_argument("--out", required=True, help="directory for hyp, ref, score.json and the utterances with most errors")
     options.add_argument("--metric", choices=("cer", "wer"), default="cer", help="error rate to give first")

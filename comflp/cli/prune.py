@@ -82,7 +82,7 @@ def screen(result: Any, out: Path) -> list[str]:
 def _options(arguments: Sequence[str]) -> Any:
     options = parser("prune", "Remove layers of a model until it reaches a target, and repair what is left.")
     add_model_options(options)
-    options.add_argument("--data", required=True, help="speech: a Kaldi data directory, a .csv or .tsv table of paths (and texts), a "
+    options.add_argument("--data", required=True, help="speech: a Kaldi data directory, a .csv or .tsv table of paths (and texts), a .jsonl manifest, a "
                          "folder of audio files, or a saved datasets folder. Texts are not needed; with them candidates of CTC models are ranked by error rate")
     options.add_argument("--target", help=f"what the pruned model is to be: {FORMS.replace('%', '%%')}; "
                          "several with commas between them have to hold together (docs/targets.md); params=50%% if neither this nor --max-increase is given")

@@ -10,18 +10,19 @@ import numpy as np
 import soundfile
 
 from comflp.data.data_dir import DataDir, read_data_dir
+from comflp.data import manifests
 from comflp.data.delimited import read_lines
 from comflp.data.saved_datasets import as_text, column_names, find_files, find_tables, is_audio, is_saved, read_rows, splits_of, write_audio
 from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
-from comflp.data.utterance import Utterance
+from comflp.data.utterance import Segment, Utterance
 from comflp.errors import ComflpError
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".au", ".sph", ".w64")
 """What files of a folder are taken for audio by."""
 
 _COLUMNS = {
-    "wav": ("wav", "path", "audio", "file"), "text": ("text", "sentence", "transcript", "transcription"), "speaker": ("speaker", "speaker_id", "client_id"),
-    "id": ("id", "utt_id"),
+    "wav": ("wav", "path", "audio", "file", "audio_filepath"), "text": ("text", "txt", "wrd", "sentence", "transcript", "transcription"),
+    "speaker": ("speaker", "speaker_id", "spk_id", "client_id"), "id": ("id", "ID", "utt_id", "key"),
 }  # fmt: skip
 """What a table's columns may be called."""
 _IN_DATASETS = {**_COLUMNS, "wav": ("audio", "wav", "path", "file")}
@@ -34,8 +35,8 @@ def read_speech(
     """The utterances of ``speech``, with their texts where it has them.
 
     speech: a Kaldi data directory (a folder with ``wav.scp``); a .csv or .tsv table with a column ``wav`` (or ``path``,
-        ``audio``, ``file``) and, if there are texts, ``text`` (or ``sentence``, ``transcript``, ``transcription``), if there are speakers ``speaker`` (or
-        ``speaker_id``, ``client_id``); a folder, of which all
+        ``audio``, ``file``) and, if there are texts, ``text`` (or ``sentence``, ``transcript``, ``transcription``, ``wrd``), if there are speakers
+        ``speaker`` (or ``speaker_id``, ``spk_id``, ``client_id``); a manifest of NeMo or WeNet (.json, .jsonl, .list); a folder, of which all
         audio files are taken, those in folders within it too; what ``save_to_disk`` of the library datasets wrote, or a folder of
         parquet files; a Dataset of it or a stream of one (IterableDataset), or a list of dicts, with a column ``audio`` and, if there are texts, ``text`` (or
         as above); a list of audio files; a list of arrays (num_samples,) of floats in [-1, 1]; or a DataDir.
@@ -50,7 +51,7 @@ def read_speech(
         path = Path(speech)
         if (path / "wav.scp").exists():
             return read_data_dir(path, require_text=False, allow_pipes=allow_pipes, progress=progress)
-        if path.suffix.lower() in (".csv", ".tsv"):
+        if path.suffix.lower() in (".csv", ".tsv", *manifests.SUFFIXES) and not path.is_dir():
             utterances = _rows(path)
         elif path.is_dir():
             utterances = _saved(path, Path(made) / "audio") if is_saved(path) else _folder(path)
@@ -58,7 +59,8 @@ def read_speech(
             raise ComflpError(f"there is no {path}")
         else:
             what = "one audio file" if path.suffix.lower() in SUFFIXES else "no speech"
-            raise ComflpError(f"{path} is {what}: give a Kaldi data directory, a .csv or .tsv table, a folder of audio files, or a saved dataset")
+            raise ComflpError(f"{path} is {what}: give a Kaldi data directory, a .csv or .tsv table, a .jsonl manifest, a folder of audio files, "
+                              "or a saved dataset")
     else:
         if isinstance(getattr(speech, "column_names", None), Mapping):
             raise ComflpError(f"the dataset has several splits, {', '.join(speech)}; give one of them, such as dataset[{next(iter(speech))!r}]")
@@ -80,11 +82,16 @@ def _as_data_dir(utterances: list[Utterance], path: Path, progress: Any, named: 
     """Written as a data directory and read back, so that durations and faults are found in the one way that there is."""
     stop_at_faults("the speech is not usable", [Fault(ascii(utterance.wav), 0, "the name is not in UTF-8, or has a line break; rename the file")
                                                 for utterance in utterances if not _is_one_line(utterance.wav)])
-    lines = "".join(f"{utterance.utt_id} {utterance.wav}\n" for utterance in utterances)
+    parts, recordings = [""] * len(utterances), [(utterance.utt_id, utterance.wav) for utterance in utterances]
+    if any(utterance.segment for utterance in utterances):
+        names = {wav: f"recording{number:06d}" for number, wav in enumerate(dict.fromkeys(utterance.wav for utterance in utterances), start=1)}
+        recordings = [(name, wav) for wav, name in names.items()]
+        cuts = [utterance.segment or Segment("", 0.0, -1.0) for utterance in utterances]
+        parts = [f"{names[utterance.wav]} {cut.start!r} {cut.end!r}" for utterance, cut in zip(utterances, cuts)]
     path.mkdir(parents=True, exist_ok=True)
-    (path / "wav.scp").write_text(lines, encoding="utf-8")
+    (path / "wav.scp").write_text("".join(f"{name} {wav}\n" for name, wav in recordings), encoding="utf-8")
     speakers = _as_ids([utterance.speaker for utterance in utterances])
-    for name, values in (("text", [utterance.text for utterance in utterances]), ("utt2spk", speakers)):
+    for name, values in (("text", [utterance.text for utterance in utterances]), ("utt2spk", speakers), ("segments", parts)):
         (path / name).unlink(missing_ok=True)
         rows = "".join(f"{utterance.utt_id} {value}\n" for utterance, value in zip(utterances, values) if value)
         if rows:
@@ -211,22 +218,33 @@ def _audio_file(audio: Any, place: Path, target: Path, what: str) -> Path | None
 
 
 def _rows(path: Path) -> list[Utterance]:
-    """Utterances of a table; relative paths start from its folder."""
-    header, lines = read_lines(path)
-    columns = _columns(header, f"{path}:1", _COLUMNS)
-    if not lines:
+    """Utterances of a table or a manifest; relative paths start from its folder, and only manifests name parts of recordings."""
+    is_manifest = path.suffix.lower() in manifests.SUFFIXES
+    if is_manifest:
+        header, rows = manifests.read_manifest(path)
+    else:
+        header, lines = read_lines(path)
+        rows = [(number, dict(zip(header, values))) for number, values in lines]
+    if not rows:
         raise DataError(f"{path}:1: there are no rows")
+    columns = _columns(header, f"{path}:1", _COLUMNS)
     faults: list[Fault] = []
     utterances: list[Utterance] = []
-    for number, values in lines:
-        given = dict(zip(header, values))
-        wav, (text, speaker, utt_id) = given[columns["wav"]].strip(), (_words(given, columns[kind]) for kind in ("text", "speaker", "id"))
+    with_texts = bool(columns["text"]) and (not is_manifest or any(_words(row, columns["text"]) for _, row in rows))  # NeMo writes "" where none is known
+    for number, row in rows:
+        wav = as_text(row.get(columns["wav"])).strip()
+        text, speaker, utt_id = (_words(row, columns[kind]) for kind in ("text", "speaker", "id"))
         if not wav or not (path.parent / wav).is_file():
             faults.append(Fault(str(path), number, f"there is no file {path.parent / wav}" if wav else "the row names no audio file"))
             continue
-        if columns["text"] and not text:
+        if with_texts and not text:
             faults.append(Fault(str(path), number, "the row has no text"))
-        name = utt_id or "_".join(Path(wav).with_suffix("").parts)
-        utterances.append(Utterance("_".join(name.strip("_/ ").split()), str((path.parent / wav).absolute()), text, speaker, 0.0))
+        try:
+            part = manifests.part_of(row) if is_manifest else None
+        except ValueError as error:
+            faults.append(Fault(str(path), number, str(error)))
+            continue
+        name = utt_id or "_".join((*Path(wav).with_suffix("").parts, *([f"{1000 * part.start:07.0f}"] if part else [])))
+        utterances.append(Utterance("_".join(name.strip("_/ ").split()), str((path.parent / wav).absolute()), text, speaker, 0.0, part))
     stop_at_faults(f"{path} is not usable", faults)
     return utterances

@@ -82,6 +82,7 @@ COMMANDS = {
     "utils/add_noise.py": "--data data/valid --snr 10 --out prepared/noisy --force",
     "utils/csv_to_data_dir.py": "--csv table.csv --out prepared/csv --force",
     "utils/hf_to_data_dir.py": "--dataset hf --out prepared/hf --speaker-column who --id-column key --force",
+    "utils/manifest_to_data_dir.py": "--manifest manifest.jsonl --out prepared/manifest --force",
     "utils/subset_data_dir.py": "--data data/train --num-utterances 2 --out prepared/subset",
     "utils/validate_data_dir.py": "data/valid",
     "recipes/fsdd/local/make_strings.py": "--corpus fsdd --data prepared/fsdd --num-train 2 --num-short 1 --num-dev 1 --num-test 1",
@@ -136,6 +137,9 @@ def make_recipe(here: Path) -> None:
     (here / "finetune.yaml").write_text(_TRAINING)
     (here / "deep.yaml").write_text(_TRAINING + _ARCHITECTURE)
     (here / "table.csv").write_text("wav,text,speaker,id\nwav/u0.wav,one,s,a\nwav/u1.wav,two,s,b\n")
+    (here / "manifest.jsonl").write_text(
+        '{"audio_filepath": "wav/u0.wav", "text": "one"}\n{"audio_filepath": "wav/u1.wav", "text": "two", "offset": 0.1, "duration": 0.2}\n'
+    )
     (here / "script.py").write_text("")
     _write_hf(here)
     _write_corpora(here, rng)

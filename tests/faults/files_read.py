@@ -35,6 +35,7 @@ FILES = [
     ("utils/add_noise.py", "", "data/valid/wav.scp wav/u1.wav"),
     ("utils/csv_to_data_dir.py", "", "table.csv"),
     ("utils/hf_to_data_dir.py", "", "hf/*"),
+    ("utils/manifest_to_data_dir.py", "", "manifest.jsonl"),
     ("utils/subset_data_dir.py", "", "prepared/subset.json data/train/wav.scp"),
     ("utils/validate_data_dir.py", "", "data/valid/*"),
     ("recipes/fsdd/local/make_strings.py", "--force", "fsdd/recordings/0_ann_0.wav"),

@@ -1,0 +1,52 @@
+"""Manifests: a JSON object a line for each utterance, as NeMo (``audio_filepath``, ``text``) and WeNet (``key``, ``wav``, ``txt``) write them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Mapping
+
+from comflp.data.tables import DataError, Fault, stop_at_faults
+from comflp.data.utterance import Segment
+
+SUFFIXES = (".json", ".jsonl", ".list")
+"""What manifests are taken for by; NeMo's end in .json though the lines are the objects."""
+
+
+def read_manifest(path: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
+    """(names of all columns, [(line number, row)]). Raises DataError with file and line for what is not one JSON object."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8, from byte {error.start} on") from None
+    rows, faults = [], []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict):
+            rows.append((number, row))
+        else:
+            faults.append(Fault(str(path), number, "the line is not one JSON object, such as {\"audio_filepath\": \"a.wav\", \"text\": \"hello\"}"))
+    stop_at_faults(f"{path} is not usable", faults)
+    return list(dict.fromkeys(name for _, row in rows for name in row)), rows
+
+
+def part_of(row: Mapping[str, Any]) -> Segment | None:
+    """The part of its recording that a row means: ``offset`` and ``duration`` of NeMo, ``start`` and ``end`` of WeNet, in seconds; None for all of it.
+
+    Raises ValueError, with what to say of it, for a row whose part is not two such numbers.
+    """
+    names = next((names for names in (("offset", "duration"), ("start", "end")) if row.get(names[0]) is not None), None)
+    if names is None:
+        return None
+    try:
+        start, end = (float(row[name]) for name in names)
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"the row has {names[0]}, and {' and '.join(names)} are not both numbers of seconds") from None
+    return Segment("", start, start + end if names[0] == "offset" else end)

@@ -1,0 +1,86 @@
+"""Manifests of NeMo and WeNet: a JSON object a line."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from comflp.data.audio import read_audio
+from comflp.data.sources import read_speech
+from comflp.errors import ComflpError
+
+RATE = 8000
+WAVE = np.arange(2 * RATE, dtype=np.float32) / (4 * RATE)
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Writes a manifest of the rows beside the recording call/a.wav, 2 s, and reads it."""
+    (tmp_path / "call").mkdir()
+    soundfile.write(tmp_path / "call" / "a.wav", WAVE, RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "b.wav", WAVE[:RATE], RATE, subtype="FLOAT")
+
+    def read(*rows, name="train.json"):
+        (tmp_path / name).write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows), encoding="utf-8")
+        return read_speech(tmp_path / name, tmp_path / "made")
+
+    return read
+
+
+def test_one_of_nemo(manifest):
+    data = manifest({"audio_filepath": "call/a.wav", "duration": 2.0, "text": "one  two"}, {"audio_filepath": "b.wav", "duration": 1.0, "text": "three"})
+    assert [(u.utt_id, u.text, u.duration) for u in data] == [("b", "three", 1.0), ("call_a", "one two", 2.0)]
+
+
+def test_parts_of_recordings_of_nemo(manifest):
+    rows = [{"audio_filepath": "call/a.wav", "offset": start, "duration": 0.5, "text": f"from {start}"} for start in (0.25, 1.0)]
+    data = manifest(*rows, {"audio_filepath": "b.wav", "duration": 1.0, "text": "whole"}, name="train.jsonl")
+    assert [(u.utt_id, u.text, u.duration) for u in data] == [("b", "whole", 1.0), ("call_a_0000250", "from 0.25", 0.5), ("call_a_0001000", "from 1.0", 0.5)]
+    np.testing.assert_array_equal(read_audio(data["call_a_0000250"], RATE), WAVE[RATE // 4 : 3 * RATE // 4])
+    np.testing.assert_array_equal(read_audio(data["b"], RATE), WAVE[:RATE])
+    assert len(manifest({"audio_filepath": "b.wav"})) == 1, "no parts are left over from what was made before"
+
+
+def test_one_of_wenet(manifest):
+    data = manifest({"key": "x1", "wav": "call/a.wav", "txt": "甚至", "start": 0.5, "end": 1.5}, {"key": "x2", "wav": "b.wav", "txt": "出现"}, name="data.list")
+    assert [(u.utt_id, u.text, u.duration) for u in data] == [("x1", "甚至", 1.0), ("x2", "出现", 1.0)]
+
+
+def test_texts_that_are_empty_everywhere_are_none(manifest):
+    rows = [{"audio_filepath": name, "text": ""} for name in ("call/a.wav", "b.wav")]
+    assert [u.text for u in manifest(*rows)] == ["", ""]
+    with pytest.raises(ComflpError, match="train.json:2: the row has no text"):
+        manifest({**rows[0], "text": "one"}, rows[1])
+
+
+@pytest.mark.parametrize(("row", "message"), [
+    ('{"audio_filepath": "b.wav"', "train.json:2: the line is not one JSON object"),
+    ("[1]", "train.json:2: the line is not one JSON object"),
+    ({"audio_filepath": "c.wav"}, r"train.json:2: there is no file .*c\.wav"),
+    ({"audio_filepath": ["b.wav", "c.wav"]}, "train.json:2: the row names no audio file"),
+    ({"audio_filepath": "b.wav", "offset": 0.5}, "train.json:2: the row has offset, and offset and duration are not both numbers"),
+    ({"audio_filepath": "b.wav", "start": "x", "end": 2}, "train.json:2: the row has start, and start and end are not both numbers"),
+])  # fmt: skip
+def test_lines_that_cannot_be_used_are_named(manifest, row, message):
+    with pytest.raises(ComflpError, match=message):
+        manifest({"audio_filepath": "call/a.wav"}, row)
+
+
+def test_a_part_that_is_not_there_and_a_manifest_of_nothing(manifest):
+    with pytest.raises(ComflpError, match=r"it ends at 9\.5 s, its recording at 1\.000 s"):
+        manifest({"audio_filepath": "b.wav", "offset": 0.5, "duration": 9})
+    with pytest.raises(ComflpError, match="there are no rows"):
+        manifest()
+
+
+def test_a_data_directory_of_a_manifest(manifest, script, tmp_path):
+    rows = [{"audio_filepath": "call/a.wav", "offset": 0.5, "duration": 1, "text": "one", "speaker": "ann"}, {"audio_filepath": "b.wav", "text": "two"}]
+    found = manifest({**rows[0]}, {**rows[1], "speaker": "bob"})
+    done = script("utils/manifest_to_data_dir.py", "--manifest", "train.json", "--out", "data/train")
+    assert done.stdout.splitlines()[-1] == "wrote data/train: 2 utterances of 2 speakers, 0.00 h"
+    assert (tmp_path / "data" / "train" / "wav.scp").read_text() == "recording000001 call/a.wav\nrecording000002 b.wav\n"
+    assert (tmp_path / "data" / "train" / "segments").read_text() == "b recording000002 0.0 1.0\ncall_a_0000500 recording000001 0.5 1.5\n"
+    again = script("utils/manifest_to_data_dir.py", "--manifest", "train.json", "--out", "data/train", check=False)
+    assert again.returncode == 1 and "data/train is there already; add --force to replace it" in again.stderr
+    assert [(u.utt_id, u.text, u.speaker) for u in found] == [("b", "two", "bob"), ("call_a_0000500", "one", "ann")]
