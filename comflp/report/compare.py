@@ -28,15 +28,16 @@ def compare(experiments: Sequence[Experiment], title: str = "", metric: str = "c
     rows, facts = [], {}
     for name, each in zip(names, given):
         if each is None:
-            rows.append((name, *(None for _ in range(9))))
+            rows.append((name, *(None for _ in range(10))))
             continue
         choice, less = each.choice, each.difference
         rows.append((name, each.rate, each.deep_rate, None if less is None else f"{less.value:+.2f}{', tied' if less.tied else ''}",
                      each.shown_on, f"{choice.label}, N={choice.counts}", choice.state, choice.num_layers, choice.parameters,
-                     choice.speed.times if choice.speed else None))
+                     *((choice.speed.times, choice.speed.how) if choice.speed else (None, None))))
         facts[name] = {"difference": less.value if less else None, "within": each.within}
     columns = [Column("Experiment"), Column(f"{shown} (%)", ".2f"), Column(f"{shown} of the deep model (%)", ".2f"), Column("From deep"),
-               Column("On"), Column("Recommended"), Column("State"), Column("Layers", "d"), Column("Parameters", ",.0f"), Column("Times as fast", ".2f")]
+               Column("On"), Column("Recommended"), Column("State"), Column("Layers", "d"), Column("Parameters", ",.0f"),
+               Column("Times as fast", ".2f"), Column("How that is known")]
     answered = sum(each is not None and each.within is True for each in given)
     headline = [f"{answered} of {len(experiments)} experiments have a smaller model within {points_of(max_increase, shown)} of their deep one."]
     over = _over_all(names, found, shown)

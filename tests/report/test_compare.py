@@ -30,7 +30,10 @@ def test_seeds_are_one_row_each_and_have_a_mean(exp, tmp_path, capsys):
 
 def test_models_of_other_kinds_stand_side_by_side(experiment, two_stacks):
     document = report.compare([experiment, two_stacks])
-    assert [row[0] for row in document.first[0].rows] == ["small", "both"]
+    table = document.first[0]
+    assert [row[0] for row in table.rows] == ["small", "both"]
+    how = [column.title for column in table.columns].index("How that is known")
+    assert [row[how] for row in table.rows if row[how - 1]] and {row[how] for row in table.rows} <= {"measured, one thread", "at most, by multiply-adds", None}
 
 
 def test_a_comparison_needs_a_place_of_its_own(exp):
