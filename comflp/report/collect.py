@@ -25,18 +25,16 @@ def collect(exp: str | Path, metric: str = "cer") -> Experiment:
     """Read an experiment directory; what is not there yet is left out.
 
     metric: what the utterances' errors are counted by, ``cer`` or ``wer``. Raises ComflpError where there is no such directory or
-    nothing in it, a file in it is damaged (the message names it), or it was made by a version that kept models elsewhere.
+    nothing of an experiment in it, a file in it is damaged (the message names it), or it was made by a version that kept models elsewhere.
     """
     layout = Layout(Path(exp))
-    if not any(path.name != "log" and not path.name.startswith(".") for path in layout.root.glob("*")):
-        raise ComflpError(f"experiment directory {exp} does not exist or is empty; stage 0 fills it")
     records = tuple(_records(layout))  # first: what was changed since it was written is not read
     refuse_other_origins(layout)
     ranked_by = next((read_json(files.proposal).get("ranked_by", "error_rate") for _, _, files in layout.names()), "error_rate")
     lists = tuple(_list(*found, metric, ranked_by) for found in layout.lists())
     reader = _Reader(layout, metric, ranked_by, {stack: 0 for each in lists for stack in each.counts})
     paths = {measure: layout.matrices(measure) for measure in layout.measures()}
-    return Experiment(
+    found = Experiment(
         layout.root.resolve().name,
         reader.model(layout.deep),
         {measure: {stack: read_matrix(path) for stack, path in found.items()} for measure, found in paths.items()},
@@ -48,6 +46,9 @@ def collect(exp: str | Path, metric: str = "cer") -> Experiment:
         _optional(layout.deployment),
         ModelCosts.read(layout.costs) if layout.costs.exists() else None,
     )
+    if found == Experiment(found.name, None):
+        raise ComflpError(f"there is nothing of an experiment in {exp}: no model, search or result; stage 0 makes its first")
+    return found
 
 
 def metric_of(exp: str | Path) -> str:

@@ -45,3 +45,11 @@ def test_a_model_directory_is_no_experiment(exp):
     with pytest.raises(ComflpError, match=f"{exp / 'deep'} is a model directory; give the experiment that it is of"):
         run([str(exp / "deep")])
     assert not (exp / "deep" / "report").exists()
+
+
+def test_another_folder_is_no_experiment(tmp_path):
+    (tmp_path / "holidays").mkdir()
+    (tmp_path / "holidays" / "notes.txt").write_text("beach")
+    with pytest.raises(ComflpError, match=f"there is nothing of an experiment in {tmp_path / 'holidays'}"):
+        run([str(tmp_path / "holidays")])
+    assert [path.name for path in (tmp_path / "holidays").iterdir()] == ["notes.txt"]
