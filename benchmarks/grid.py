@@ -18,8 +18,8 @@ from scipy.stats import spearmanr
 from comflp import report
 from comflp.artifacts import read_json
 from comflp.report.collect import metric_of
+from comflp.scoring import capped_counts
 from comflp.search.fine.bootstrap import difference, rate_interval
-from comflp.search.fine.evaluate import capped_counts
 
 
 def first_of(experiment, counts, measure):

@@ -65,7 +65,7 @@ def main():
             line = {"N": num_prune, "layers by": name, "pruned": mean_of(pruned)}
             for size in options.sizes:
                 repaired = rates(repaired_key, size)
-                shares = [made_up(*three) for three in zip(deep, pruned, repaired)]
+                shares = [made_up(*three) for three in zip(deep, pruned, repaired) if three[0] != three[1]]  # none is lost where these are equal
                 share = f", {np.mean(shares):.0%} ({min(shares):.0%} at least)" if shares else ""
                 line[f"repaired, {size:,}"] = mean_of(repaired) + share
             for epoch, start in product(options.epochs, ("pruned", "repaired")):

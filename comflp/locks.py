@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import socket
 from datetime import datetime, timezone
 from pathlib import Path
@@ -38,3 +39,20 @@ def locked(result: Path, wait: bool = False) -> Iterator[None]:
         file.write(f"{this_process()}\n")
         file.flush()
         yield
+
+
+@contextlib.contextmanager
+def working(result: Path) -> Iterator[Path]:
+    """The directory ``.NAME.work`` beside a result, locked, for what is not finished; it is removed at the end of the block.
+
+    What a block that fails has put there stays, and is gone on with. Raises ComflpError as :func:`locked` does.
+    """
+    work = result.with_name(f".{result.name}.work")
+    with locked(work / result.name):
+        try:
+            yield work
+        except BaseException:
+            if all(path.name.startswith(".lock-") for path in work.iterdir()):
+                shutil.rmtree(work)
+            raise
+        shutil.rmtree(work)

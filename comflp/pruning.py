@@ -99,8 +99,8 @@ def prune(
     """
     if target is not None and max_increase is not None:
         raise ComflpError(f"a target ({target}) and max_increase ({max_increase:g}) both say how small the model is to be; give one")
-    if repair < 0 or (max_increase or 0) < 0 or metric not in METRICS:
-        raise ComflpError(f"repair ({repair}) and max_increase ({max_increase}) are 0 at least, and metric ({metric}) is one of {', '.join(METRICS)}")
+    if repair < 0 or repair == 1 or (max_increase or 0) < 0 or metric not in METRICS:
+        raise ComflpError(f"repair ({repair}) is 0 or at least 2, max_increase ({max_increase}) 0 at least, and metric ({metric}) one of {', '.join(METRICS)}")
     with _work_directory(work) as directory:
         deep = model if isinstance(model, LayeredModel) else load(model, processor)
         deep.eval()

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Callable, Iterator, Mapping, Protocol, Sequence
 
 import jiwer
+import numpy as np
 
 from comflp.errors import ComflpError
 from comflp.text import letter_cases, plain_text
@@ -78,14 +79,18 @@ class ErrorRate:
 
     @property
     def capped(self) -> ErrorRate:
-        """For one utterance: the same with no more insertions than bring its rate to 100%.
+        """For one utterance: the same with no more insertions than bring its rate to 100%, or than one where nothing was said.
 
-        Added up over a set, one output that repeats itself for ever then counts no more than an empty one.
+        Added up over a set, one output that repeats itself for ever then counts no more than an empty one, and words that
+        are made up of silence still count.
 
         >>> ErrorRate(substitutions=1, insertions=50, hits=3).capped.rate
         100.0
+        >>> ErrorRate(insertions=50).capped.insertions
+        1
         """
-        return replace(self, insertions=min(self.insertions, self.hits))
+        counts = (self.substitutions, self.deletions, self.insertions, self.hits)
+        return ErrorRate(*capped_counts(np.array([counts]))[0].tolist())
 
     def __add__(self, other: ErrorRate) -> ErrorRate:
         return ErrorRate(
@@ -94,6 +99,13 @@ class ErrorRate:
             self.insertions + other.insertions,
             self.hits + other.hits,
         )
+
+
+def capped_counts(counts: np.ndarray) -> np.ndarray:
+    """Counts (n, 4) of substitutions, deletions, insertions and hits, each utterance's as :attr:`ErrorRate.capped`."""
+    substitutions, deletions, insertions, hits = counts.T
+    most = np.maximum(hits, counts[:, [0, 1, 3]].sum(axis=1) == 0)
+    return np.stack([substitutions, deletions, np.minimum(insertions, most), hits], axis=1)
 
 
 def error_rate(refs: Texts, hyps: Texts, metric: str = "cer", normaliser: str = "none") -> ErrorRate:

@@ -6,17 +6,20 @@ from pathlib import Path
 
 from cli import progress
 
+from comflp.artifacts import fingerprint_file
 from comflp.data.audio import AudioError, audio_seconds
 from comflp.data.data_dir import Utterance, read_data_dir, validate_data_dir
 from comflp.data.saved_datasets import find_files
-from comflp.data.tables import Fault, stop_at_faults
+from comflp.data.tables import DataError, Fault, stop_at_faults
 from comflp.errors import ComflpError
+from comflp.record import read_record
 from comflp.replacing import Kind
 
 AUDIO = Kind("folder of a data directory's audio")
 ELSEWHERE = "folder for data, as a copy of the recipe has it"
 """Where data that were made otherwise may lie: all experiments of a recipe share its data/."""
-__all__ = ["AUDIO", "DATA_FILES", "ELSEWHERE", "data_files", "describe", "find_files", "holds", "recipe_path", "up_to_date", "with_durations"]
+__all__ = ["AUDIO", "DATA_FILES", "ELSEWHERE", "data_files", "describe", "find_files", "holds", "recipe_path", "refuse_corrected", "sources",
+           "up_to_date", "with_durations"]
 DATA_FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "utt2dur")
 
 
@@ -60,10 +63,40 @@ def data_files(*directories):
     return [file for file in files if file.name not in ("text", "segments") or file.exists()]
 
 
-def up_to_date(stage, *directories):
-    """Whether the stage's record says so and the audio still lies where the directories' wav.scp says."""
-    return stage.up_to_date() and not any(
-        validate_data_dir(directory, (Path(directory) / "text").exists()) for directory in directories)
+def sources(entries):
+    """Utterance -> (audio path, speaker) as a data directory of ``entries``, (utt_id, path, text, speaker, ...) each, has them."""
+    return {utt_id: (recipe_path(path), speaker) for utt_id, path, _, speaker, *_ in entries}
+
+
+def up_to_date(stage, sets):
+    """Whether the stage's record says so, and the audio still lies where the data directories' wav.scp says.
+
+    sets: data directory -> the utterances that it would be made of (:func:`sources`), None where it is made of nothing that
+    lies elsewhere. One that was made of audio in another place, or says that others speak, is not up to date. Raises
+    ComflpError where somebody has corrected a directory by hand.
+    """
+    refuse_corrected(stage)
+    return stage.up_to_date() and all(_is_made_of(directory, wanted) for directory, wanted in sets.items())
+
+
+def refuse_corrected(stage):
+    """ComflpError where a text or utt2spk is not as the stage wrote it, and whole, so that a correction is not lost."""
+    if stage.force or not stage.record.exists():
+        return
+    for name, entry in read_record(stage.record)["outputs"].items():
+        path = stage.record.parent / name
+        if path.name in ("text", "utt2spk") and path.is_file() and fingerprint_file(path) != entry["sha256"] and not validate_data_dir(path.parent, False):
+            raise DataError(f"{path} was changed after {stage.name} wrote it; make the change in the corpus, "
+                            "or begin behind stage 0 to work with it as it is; --force makes it anew")
+
+
+def _is_made_of(directory, wanted):
+    """Whether a data directory is sound, and its utterances have the audio and speakers that are wanted."""
+    try:
+        data = read_data_dir(directory, require_text=(Path(directory) / "text").exists())
+    except ComflpError:
+        return False
+    return wanted is None or all(wanted.get(utterance.utt_id) == (utterance.wav, utterance.speaker) for utterance in data)
 
 
 def holds(data, allow_pipes=False):

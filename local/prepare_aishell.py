@@ -13,7 +13,7 @@ from pathlib import Path
 
 import option_types
 from cli import parser, run, true_or_false
-from corpus import ELSEWHERE, data_files, describe, find_files, up_to_date, with_durations
+from corpus import ELSEWHERE, data_files, describe, find_files, sources, up_to_date, with_durations
 
 from comflp.artifacts import fingerprint_value
 from comflp.data.data_dir import DataDir, write_data_dir
@@ -74,20 +74,20 @@ def main():
     corpus = find_corpus(args.corpus)
     texts = read_transcript(corpus / TRANSCRIPT)
     wavs = {name: find_wavs(corpus / "wav" / name) for name in SETS}
+    entries = {name: [(utt_id, path, texts[utt_id], speaker) for utt_id, (path, speaker) in wavs[name].items() if utt_id in texts] for name in SETS}
     directories = [args.data / name for name in SETS]
     stage = Stage(args.data / "prepare.record.json", "stage 0, prepare_aishell", {},
                   {"transcript": fingerprint_value(texts), "wavs": fingerprint_value({name: sorted(wavs[name]) for name in SETS})},
                   force=args.force, elsewhere=ELSEWHERE)
-    if up_to_date(stage, *directories):
+    if up_to_date(stage, {args.data / name: sources(found) for name, found in entries.items()}):
         print(f"{args.data}/{{train,dev,test}} are up to date")
         return
     sets, counts = [], {}
     for name, directory in zip(SETS, directories):
-        entries = [(utt_id, path, texts[utt_id], speaker) for utt_id, (path, speaker) in wavs[name].items() if utt_id in texts]
-        if not entries:
+        if not entries[name]:
             raise DataError(f"no wav file of {corpus / 'wav' / name} has a transcript in {corpus / TRANSCRIPT}")
-        sets.append(DataDir(directory, with_durations(entries, name)))
-        counts[name] = {"utterances": len(entries), "wavs_without_transcript": len(wavs[name]) - len(entries)}
+        sets.append(DataDir(directory, with_durations(entries[name], name)))
+        counts[name] = {"utterances": len(entries[name]), "wavs_without_transcript": len(wavs[name]) - len(entries[name])}
     for name, data in zip(SETS, sets):
         write_data_dir(data.path, data, args.force)
         print(describe(data) + f"; {counts[name]['wavs_without_transcript']} wavs without a transcript left out")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import option_types
 from cli import parser, progress, run
-from corpus import ELSEWHERE, data_files, describe, holds
+from corpus import ELSEWHERE, data_files, describe, holds, refuse_corrected
 
 from comflp.artifacts import require
 from comflp.data.data_dir import DataDir, read_data_dir, subset, write_data_dir
@@ -44,6 +44,7 @@ def main():
         first = name == "valid" and args.valid_draw == "first"
         chosen[name] = DataDir(args.data / name, data.utterances[:count] if first else subset(data, count, args.seed))
         drawn[name] = {"source": source, "num_utterances": count, "seed": args.seed}
+    refuse_corrected(stage)
     if stage.up_to_date() and all(holds(data, args.allow_pipes) for data in chosen.values()):
         print(f"{args.data}/{{valid,probe}} are up to date")
         return

@@ -25,18 +25,19 @@ if os.environ.get("RANK", "0") == "0":
     print(f"ranks {ranks} arguments {sys.argv[1:]}")
 """
 
-# Kaldi's own reading of its command line: options, JOB=1:N, the log file, the command, whose words it quotes once more
+# Kaldi's own reading of its command line: options, JOB=1:N or one job of no name, the log file, the command, whose words it quotes once more
 RUN_PL = """#!/usr/bin/env bash
 while [[ $1 == --* ]]; do shift 2; done
-[[ $1 =~ ^JOB=1:([0-9]+)$ ]] || exit 9
-jobs=${BASH_REMATCH[1]} log=$2 command=
-shift 2
+job=no_job jobs=1 command=
+if [[ $1 =~ ^([A-Za-z_]+)=1:([0-9]+)$ ]]; then job=${BASH_REMATCH[1]} jobs=${BASH_REMATCH[2]}; shift; fi
+log=$1
+shift
 for word in "$@"; do
   if [[ $word =~ ^[^[:space:]]+$ ]]; then command+="$word "; elif [[ $word == *\\"* ]]; then command+="'$word' "; else command+="\\"$word\\" "; fi
 done
 mkdir -p "$(dirname "$log")"
-for job in $(seq "$jobs"); do
-  bash -c "${command//JOB/$job}" >"${log//JOB/$job}" 2>&1 || exit 1
+for number in $(seq "$jobs"); do
+  bash -c "${command//$job/$number}" >"${log//$job/$number}" 2>&1 || exit 1
 done
 """
 
@@ -91,8 +92,8 @@ def test_cmd_as_kaldi_calls_it(recipe, processes, ranks):
     commands = f'launch {processes} script.py "two words" ""; launch 1 script.py again'
     done = in_bash(recipe, commands, cmd="./run.pl --mem 4G")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    assert (recipe / "exp/m/log/stage1.1.1.log").read_text().endswith(f"ranks {ranks} arguments ['two words', '']\n")
-    assert (recipe / "exp/m/log/stage1.2.1.log").read_text() == "ranks [0] arguments ['again']\n"
+    assert (recipe / "exp/m/log/stage1.1.log").read_text().endswith(f"ranks {ranks} arguments ['two words', '']\n")
+    assert (recipe / "exp/m/log/stage1.2.log").read_text() == "ranks [0] arguments ['again']\n"
 
 
 @pytest.mark.parametrize("cmd", ["", "./run.pl"])
@@ -160,7 +161,7 @@ def test_the_log_file_tells_how_a_run_ended(recipe):
 
 def test_a_scheduler_that_passes_nothing_on_but_path(recipe):
     """As Kaldi's slurm.pl and queue.pl do: the stage holds its lock and writes its log all the same."""
-    (recipe / "slurm.pl").write_text('#!/usr/bin/env bash\nshift 2\nenv -i PATH="$PATH" PYTHONPATH="$PYTHONPATH" "$@"\n')
+    (recipe / "slurm.pl").write_text('#!/usr/bin/env bash\nshift\nenv -i PATH="$PATH" PYTHONPATH="$PYTHONPATH" "$@"\n')
     (recipe / "slurm.pl").chmod(0o755)
     (recipe / "script.py").write_text('import os\nprint(os.environ["COMFLP_LOCK"], os.environ["COMFLP_LOG"])\n')
     done = in_bash(recipe, "launch 1 script.py", cmd="./slurm.pl", COMFLP_LOCK="/a lock")

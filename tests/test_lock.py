@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from comflp.errors import ComflpError
+from comflp.locks import working
+
 LOCK = Path(__file__).resolve().parents[1] / "utils" / "lock.sh"
 
 
@@ -119,3 +122,20 @@ def test_a_lock_can_be_shared_where_locks_are_those_of_posix(start, tmp_path):
     process = start(f'export PYTHONPATH="{tmp_path}"; share_lock_or_stop "$FILE" 9 it; lock_or_stop "$FILE.2" 8 it')
     said = process.communicate(timeout=60)[1]
     assert (process.returncode, said) == (0, "")
+
+
+def test_work_that_is_not_finished_is_of_one_process_and_stays_where_there_is_some(tmp_path):
+    result = tmp_path / "scores"
+    with working(result) as work:
+        with pytest.raises(ComflpError, match="scores is in use by process"):
+            with working(result):
+                pass
+        assert work == tmp_path / ".scores.work" and work.is_dir()
+    assert not list(tmp_path.iterdir()), "nothing is left of what was finished"
+    with pytest.raises(ZeroDivisionError), working(result) as work:
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir()), "nor of what did not begin"
+    with pytest.raises(ZeroDivisionError), working(result) as work:
+        (work / "half").write_text("")
+        raise ZeroDivisionError
+    assert (tmp_path / ".scores.work" / "half").exists()

@@ -89,8 +89,8 @@ def test_the_smallest_model_within_an_increase(make_model, folder, tmp_path):
         comflp.prune(deep, data.path, target="layers=1", max_increase=1)
     with pytest.raises(ComflpError, match="takes speech with texts"):
         comflp.prune(deep, [utterance.wav for utterance in data], max_increase=1)
-    for wrong in ({"repair": -3}, {"max_increase": -1}, {"metric": "ser"}):
-        with pytest.raises(ComflpError, match="are 0 at least, and metric"):
+    for wrong in ({"repair": -3}, {"repair": 1}, {"max_increase": -1}, {"metric": "ser"}):
+        with pytest.raises(ComflpError, match="0 at least, and metric"):
             comflp.prune(deep, "speech that is not looked at", **wrong)
 
 

@@ -16,6 +16,7 @@ from comflp.inference.speech import Speech
 from comflp.proposal import PruningProposal
 from comflp.repair import Calibration
 from comflp.repair import refit as refit_module
+from comflp.repair.fit import NormalEquations
 
 
 def test_no_fit_sees_the_utterances_that_judge(make_model, make_data):
@@ -87,3 +88,25 @@ def test_readers_of_the_encoders_output_are_fitted_on_all_of_its_frames(tmp_path
     calibration = Calibration(Speech(deep, noise_data, hypotheses=hypotheses), lenient=True)
     calibration.repair(deep.prune(PruningProposal.parse("encoder=2", {name: stack.num_layers for name, stack in deep.stacks.items()})))
     assert len(seen[calibration.states.frames]) == 2 * 3 + 4 * 2, "q and v, k, fc1 of two layers of the encoder; k, v of four of the decoder"
+
+
+@pytest.mark.parametrize("spread", [1e-6, 1e-4, 1e-1])
+def test_inputs_that_hardly_vary_get_the_solution_that_64_bit_arithmetic_has_or_none(spread):
+    torch.manual_seed(0)
+    place = torch.randn(64)
+    features = place * (1 + spread * torch.randn(30_000, 1))
+    targets = torch.randn(30_000, 2)
+    equations = NormalEquations(64, 2, True, torch.device("cpu"))
+    for begin in range(0, 30_000, 10_000):
+        equations.add(features[begin : begin + 10_000], targets[begin : begin + 10_000])
+    means = equations.close()
+    exact, wanted = (values.double() - values.double().mean(dim=0) for values in (features, targets))
+    gram = exact.T @ exact / 30_000
+    right = exact.T @ wanted / 30_000
+    assert torch.allclose(means[0], features.double().mean(dim=0)) and torch.allclose(means[1], targets.double().mean(dim=0))
+    solution = torch.linalg.solve(gram + 300 / 30_000 * gram.diagonal().mean() * torch.eye(64, dtype=torch.float64), right)
+    found = equations.solve(equations.cross)
+    if spread < 1e-5:
+        assert not found.any(), "what varies here is the rounding of 32-bit numbers"
+    else:
+        assert torch.allclose(found, solution, rtol=1e-4, atol=1e-4 * solution.abs().max())

@@ -92,7 +92,8 @@ def test_capped_counts_stop_at_100_percent_of_an_utterance():
     endless = utterance_errors("one two", "one " * 100, "wer")
     assert endless.rate > 1000 and endless.capped.rate == 100.0
     assert utterance_errors("one two", "one", "wer").capped == utterance_errors("one two", "one", "wer")
-    assert utterance_errors("", "one", "wer").capped.errors == 0
+    assert utterance_errors("", "", "wer").capped.errors == 0
+    assert utterance_errors("", "one", "wer").capped.errors == utterance_errors("", "one two three", "wer").capped.errors == 1, "what is made up of silence"
 
 
 class Letters:

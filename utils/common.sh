@@ -73,10 +73,10 @@ launch() { # PROCESSES SCRIPT ARGUMENT...: a stage that runs the model, as cmd.s
   set -- python steps/launch.py ${nodes[@]+"${nodes[@]}"} --nproc-per-node "$processes" "$@"
   # cmd is words: a command and its options
   case ${cmd%% *} in
-    *.pl) # Kaldi's run.pl, slurm.pl, queue.pl, ...: they want the jobs and a log file first, and some pass nothing on but PATH
+    *.pl) # Kaldi's run.pl, slurm.pl, queue.pl, ...: they want a log file first, and some pass nothing on but PATH
       _launched=$((_launched + 1))
       # shellcheck disable=SC2086
-      $cmd JOB=1:1 "${COMFLP_LOG%.log}.$_launched.JOB.log" env COMFLP_LOCK="${COMFLP_LOCK:-}" COMFLP_LOG="$COMFLP_LOG" "$@"
+      $cmd "${COMFLP_LOG%.log}.$_launched.log" env COMFLP_LOCK="${COMFLP_LOCK:-}" COMFLP_LOG="$COMFLP_LOG" "$@"
       ;;
     *)
       # shellcheck disable=SC2086

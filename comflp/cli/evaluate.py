@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from pathlib import Path
 from typing import Sequence
@@ -30,6 +29,7 @@ def run(arguments: Sequence[str]) -> None:
     from comflp.data.sources import read_speech
     from comflp.inference.decode import decode
     from comflp.inference.hypothesis_files import EVALUATION, kaldi_text, write_results
+    from comflp.locks import working
     from comflp.replacing import check_replaceable
     from comflp.scoring import METRICS, check_references, usual_normaliser
 
@@ -37,24 +37,23 @@ def run(arguments: Sequence[str]) -> None:
     out = Path(given.out)
     if Path.cwd().is_relative_to(out.resolve()):
         raise ComflpError(f"{out} is the current folder or holds it, and --out is replaced as a whole; name another place")
-    work = out.with_name(f".{out.name}.work")
     check_apart(out, given.data)
     check_replaceable(out, EVALUATION, given.force)
-    data = read_speech(given.data, work, allow_pipes=given.allow_pipes, progress=progress)
-    data = DataDir(given.data, data.utterances)  # as the user calls it, whatever it was made into
-    model = load_model(given)
-    normaliser, has_texts = given.normaliser or usual_normaliser(model.teacher_forced), any(utterance.text for utterance in data)
-    if has_texts:
-        check_references({utterance.utt_id: utterance.text for utterance in data}, model.tokenizer, normaliser)
-    texts = decode(model, data, work=work, allow_pipes=given.allow_pipes, progress=progress)
-    with atomic_directory(out, EVALUATION, given.force) as written:
+    with working(out) as work:
+        data = read_speech(given.data, work, allow_pipes=given.allow_pipes, progress=progress)
+        data = DataDir(given.data, data.utterances)  # as the user calls it, whatever it was made into
+        model = load_model(given)
+        normaliser, has_texts = given.normaliser or usual_normaliser(model.teacher_forced), any(utterance.text for utterance in data)
         if has_texts:
-            _, score = write_results(written, model, data, texts, given.metric, "greedy", 20, normaliser)
-            found = ", ".join(f"{name.upper()} {score[name]:.2f}%" for name in sorted(METRICS, key=lambda name: name != given.metric))
-            if model.teacher_forced:
-                found += f" ({score['capped_error_rate']:.2f}% {given.metric.upper()} with no utterance above 100%)"
-        else:
-            write_text(written / "hyp", kaldi_text(texts))
-            found = "no texts to compare with"
-    shutil.rmtree(work)
+            check_references({utterance.utt_id: utterance.text for utterance in data}, model.tokenizer, normaliser)
+        texts = decode(model, data, work=work, allow_pipes=given.allow_pipes, progress=progress)
+        with atomic_directory(out, EVALUATION, given.force) as written:
+            if has_texts:
+                _, score = write_results(written, model, data, texts, given.metric, "greedy", 20, normaliser)
+                found = ", ".join(f"{name.upper()} {score[name]:.2f}%" for name in sorted(METRICS, key=lambda name: name != given.metric))
+                if model.teacher_forced:
+                    found += f" ({score['capped_error_rate']:.2f}% {given.metric.upper()} with no utterance above 100%)"
+            else:
+                write_text(written / "hyp", kaldi_text(texts))
+                found = "no texts to compare with"
     print(f"wrote {out}: {found}, {len(data)} utterances, real-time factor {texts.rtf:.4f}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any, Sequence
@@ -31,20 +30,20 @@ def run(arguments: Sequence[str]) -> None:
     check_replaceable(out, MODEL, options.force)
     from comflp.data.audio import AudioWarning
     from comflp.inference.measure_costs import costs_of
+    from comflp.locks import working
     from comflp.pruning import prune
 
     warnings.simplefilter("ignore", AudioWarning)  # any rate and number of channels is welcome here
-    work = out.with_name(f".{out.name}.work")
-    model = load_model(options)
-    targets = parse_target(options.target, depths_of(model.stacks)) if options.target else []
-    print(costs_of(model, timed_batch_size(targets), work / "costs.json").ceiling, flush=True)
-    result = prune(
-        model, options.data, options.target, options.repair, max_increase=options.max_increase, metric=options.metric,
-        normaliser=options.normaliser, seed=options.seed, work=work, progress=progress, allow_pipes=options.allow_pipes,
-    )
-    result.model.origin["command"] = shlex.join(["comflp", "prune", *arguments])
-    result.save(out, options.force)
-    shutil.rmtree(work)
+    with working(out) as work:
+        model = load_model(options)
+        targets = parse_target(options.target, depths_of(model.stacks)) if options.target else []
+        print(costs_of(model, timed_batch_size(targets), work / "costs.json").ceiling, flush=True)
+        result = prune(
+            model, options.data, options.target, options.repair, max_increase=options.max_increase, metric=options.metric,
+            normaliser=options.normaliser, seed=options.seed, work=work, progress=progress, allow_pipes=options.allow_pipes,
+        )
+        result.model.origin["command"] = shlex.join(["comflp", "prune", *arguments])
+        result.save(out, options.force)
     print("\n".join(screen(result, out)))
 
 

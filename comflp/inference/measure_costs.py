@@ -47,8 +47,8 @@ def measure_costs(model: LayeredModel) -> ModelCosts:
     return ModelCosts(
         num_layers=num_layers,
         removable=removable,
-        parameters=Costs(float(model.num_parameters), {name: statistics.median(sizes) for name, sizes in counts.items()}),
-        bytes=Costs(float(_bytes(model)), {name: statistics.median(sizes) for name, sizes in bytes_.items()}),
+        parameters=Costs(float(model.num_parameters), {name: statistics.median_low(sizes) for name, sizes in counts.items()}),
+        bytes=Costs(float(_bytes(model)), {name: statistics.median_low(sizes) for name, sizes in bytes_.items()}),
         multiply_adds=_by_parts(model, multiply_adds),
     )
 

@@ -44,9 +44,9 @@ class Calibration:
         self, speech: Speech, seed: int = 0, keep_states: bool = True, prior_frames: float = PRIOR_FRAMES,
         held_out: float = HELD_OUT, lenient: bool = False,
     ):
+        speech = on_own_hypotheses(speech)
         if len(speech.data) < 2:
             raise ComflpError("a repair needs at least two utterances: some to fit on and one to judge by")
-        speech = on_own_hypotheses(speech)
         self.deep, self.seed, self.prior_frames, self.lenient = speech.model, seed, prior_frames, lenient
         self.num_utterances = len(speech.data)
         judging = subset(speech.data, math.ceil(held_out * len(speech.data)), seed)

@@ -11,8 +11,8 @@ from comflp.repair.maps import LinearMap
 PRIOR_FRAMES = 300.0
 """The old weights count as much as so many frames of speech."""
 
-_LEAST_VARIANCE = 1e-12
-"""Share of its second moment below which the variance of an input is rounding."""
+_LEAST_VARIANCE = 1e-10
+"""Share of its second moment below which the variance of an input is what 32-bit arithmetic leaves of equal frames."""
 
 Changes = list[tuple[torch.nn.Parameter, torch.Tensor]]
 
@@ -20,19 +20,23 @@ Changes = list[tuple[torch.nn.Parameter, torch.Tensor]]
 class NormalEquations:
     """Sums over frames of features F (n, d) and targets T (n, o): F'F, F'T, the means; each frame with a weight.
 
-    centred: whether the map has a bias to take the means, so that F and T count less their means.
+    centred: whether the map has a bias to take the means, so that F and T count less their means; the means of the first
+        frames are taken off before anything is summed, as little would be left of a small variance otherwise.
     """
 
     def __init__(self, features: int, targets: int, centred: bool, device: torch.device):
         options = dict(dtype=torch.float64, device=device)
         self.gram, self.cross = torch.zeros(features, features, **options), torch.zeros(features, targets, **options)
         self.feature_sum, self.target_sum = torch.zeros(features, **options), torch.zeros(targets, **options)
+        self.feature_shift, self.target_shift = torch.zeros(features, **options), torch.zeros(targets, **options)
         self.weight, self.frames, self.centred = 0.0, 0, centred
         self.least = torch.zeros((), **options)
 
     def add(self, features: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> None:
         """Count frames: features (n, d), targets (n, o), weights (n,) of at least 0."""
-        features, targets = features.double(), targets.double()
+        if self.centred and not self.frames:
+            self.feature_shift, self.target_shift = features.double().mean(dim=0), targets.double().mean(dim=0)
+        features, targets = features - self.feature_shift, targets - self.target_shift  # both in float64, as the shifts are
         weighted = features if weights is None else features * weights.double()[:, None]
         self.gram.addmm_(weighted.T, features)
         self.cross.addmm_(weighted.T, targets)
@@ -45,11 +49,11 @@ class NormalEquations:
         """Scale to a mean over frames and centre, once all frames are counted; returns the two means (d,) and (o,)."""
         for sums in (self.gram, self.cross, self.feature_sum, self.target_sum):
             sums /= self.weight
-        self.least = _LEAST_VARIANCE * self.gram.diagonal().mean()
+        self.least = _LEAST_VARIANCE * (self.gram.diagonal() + 2 * self.feature_shift * self.feature_sum + self.feature_shift**2).mean()
         if self.centred:
             self.gram.addr_(self.feature_sum, self.feature_sum, alpha=-1)
             self.cross.addr_(self.feature_sum, self.target_sum, alpha=-1)
-        return self.feature_sum, self.target_sum
+        return self.feature_sum + self.feature_shift, self.target_sum + self.target_shift
 
     def solve(self, right: torch.Tensor, prior_frames: float = PRIOR_FRAMES) -> torch.Tensor:
         """(G + rho I)^-1 right, (d, o), rho = prior_frames / frames times the mean of G's diagonal; G is overwritten.
@@ -64,7 +68,7 @@ class NormalEquations:
         solution = right.T.contiguous().T
         torch.linalg.solve_triangular(lower, solution, upper=False, out=solution)
         torch.linalg.solve_triangular(lower.mT, solution, upper=True, out=solution)
-        return solution.masked_fill_(~varies, 0.0)
+        return solution.masked_fill_(~(varies & (info == 0)), 0.0)
 
 
 def fitted_readers(

@@ -9,9 +9,8 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from comflp.artifacts import read_text
-from comflp.scoring import ErrorRate, utterances_errors
+from comflp.scoring import ErrorRate, capped_counts, utterances_errors
 from comflp.search.fine.bootstrap import Difference, difference, rate_interval
-from comflp.search.fine.evaluate import capped_counts
 
 _CAPPED = "capped_error_rate"
 

@@ -81,3 +81,23 @@ def test_a_broken_part_is_explained_in_one_error(corpus, script, tmp_path, damag
     failed = script(SCRIPT, "--corpus", ".", check=False)
     assert failed.returncode == 1 and expected in failed.stderr and "Traceback" not in failed.stderr
     assert not (tmp_path / "data" / "prepare.record.json").exists()
+
+
+def test_a_corpus_in_another_place_is_read_from_there(corpus, script, tmp_path):
+    script(SCRIPT, "--corpus", ".")
+    assert "up to date" in script(SCRIPT, "--corpus", ".").stdout
+    shutil.copytree(corpus, tmp_path / "noisy" / "LibriSpeech")
+    assert "up to date" not in script(SCRIPT, "--corpus", "noisy").stdout, "the same texts, and other recordings"
+    assert "noisy/LibriSpeech" in (tmp_path / "data" / "dev" / "wav.scp").read_text()
+
+
+def test_a_correction_by_hand_is_not_lost(corpus, script, tmp_path):
+    script(SCRIPT, "--corpus", ".")
+    text = tmp_path / "data" / "test" / "text"
+    corrected = text.read_text().replace(" ", " AS IT WAS SAID ", 1)
+    text.write_text(corrected)
+    refused = script(SCRIPT, "--corpus", ".", check=False)
+    assert refused.returncode == 1 and "data/test/text was changed after stage 0, prepare_librispeech wrote it; make the change in the corpus" in refused.stderr
+    assert text.read_text() == corrected
+    script(SCRIPT, "--corpus", ".", "--force")
+    assert text.read_text() != corrected

@@ -55,7 +55,7 @@ def test_distances_are_those_of_each_pruned_models_own_texts(heard):
         alone = decode(speech.model.prune(proposal), speech.data, hypotheses=speech.hypotheses)
         errors = utterances_errors(own, [alone[key] for key in speech.hypotheses], "cer", "basic")
         assert distance == pytest.approx(total_of([each.capped for each in errors]).rate / 100)
-    assert len(set(found.values())) > 1 and max(found.values()) <= 1
+    assert len(set(found.values())) > 1 and max(found.values()) <= 1 + own.count("")  # words made up where it wrote none count as one
     assert found[speech.model.nothing] == 0 or speech.hypotheses == HYPOTHESES, "what the deep model wrote is no distance from itself"
 
 

@@ -22,7 +22,7 @@ from comflp.inference.prefix_tree import PrefixTree, StateCache
 from comflp.inference.speech import How, Speech
 from comflp.models.layered import LayeredModel
 from comflp.proposal import Proposal
-from comflp.scoring import METRICS, ErrorRate, check_references, utterances_errors
+from comflp.scoring import METRICS, ErrorRate, capped_counts, check_references, utterances_errors
 from comflp.search.fine.bootstrap import difference_intervals
 
 if TYPE_CHECKING:
@@ -99,12 +99,6 @@ class Evaluation:
         counts = np.stack([self.ranking_counts(proposal) for proposal in proposals])
         tried = np.stack([self.tried(proposal) for proposal in proposals])
         return difference_intervals(counts, self.ranking_counts(reference), seed, self.speakers, tried)
-
-
-def capped_counts(counts: np.ndarray) -> np.ndarray:
-    """Counts (n, 4) with no more insertions of an utterance than bring its rate to 100% (:attr:`ErrorRate.capped`)."""
-    substitutions, deletions, insertions, hits = counts.T
-    return np.stack([substitutions, deletions, np.minimum(insertions, hits), hits], axis=1)
 
 
 def evaluate(

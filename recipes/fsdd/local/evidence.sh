@@ -69,11 +69,12 @@ for part in $parts; do
     noise)
       deep transformer12 1234
       ./run.sh --corpus "$corpus" --stage 1 --stop-stage 3
-      for set in probe valid test; do
-        if [ ! -e "data/noise/$set" ]; then
-          python utils/add_noise.py --data "data/$set" --snr "$snr" --snr-to "$snr_to" --sample-rate 8000 --out "data/noise/$set"
-        fi
-      done
+      if [ "$(cat data/noise/.snr 2>/dev/null)" != "$snr $snr_to" ]; then # missing, unfinished, or of another noise
+        for set in probe valid test; do
+          python utils/add_noise.py --data "data/$set" --snr "$snr" --snr-to "$snr_to" --sample-rate 8000 --out "data/noise/$set" --force
+        done
+        echo "$snr $snr_to" > data/noise/.snr
+      fi
       weak=exp/transformer12/noise/searches repaired=exp/transformer12/noise/repair.jsonl
       python ../../benchmarks/weak_models.py --model exp/transformer12/deep --data data/noise --out "$weak"
       python ../../benchmarks/weak_tables.py table "$weak"

@@ -20,7 +20,7 @@ from cli import parser, progress, run
 from corpus import ELSEWHERE, data_files, describe, find_files, recipe_path, up_to_date
 
 from comflp.artifacts import atomic_directory, check_apart, fingerprint_value
-from comflp.data.audio import read_audio
+from comflp.data.audio import audio_facts, read_audio
 from comflp.data.data_dir import DataDir, Utterance, write_data_dir
 from comflp.data.tables import DataError
 from comflp.record import Stage
@@ -135,9 +135,9 @@ def main():
     directories = [args.data / name for name in sizes]
     settings = {**sizes, "short": args.num_short, "seed": args.seed, **({"unseen speakers": sorted(unseen)} if unseen else {})}
     stage = Stage(args.data / "prepare.record.json", "stage 0, make_strings", settings,
-                  {"recordings": fingerprint_value([[path.name, path.stat().st_size] for path in recordings.values()])},
+                  {"recordings": fingerprint_value([[path.name, audio_facts(path).content] for path in recordings.values()])},
                   force=args.force, elsewhere=ELSEWHERE)
-    if up_to_date(stage, *directories):
+    if up_to_date(stage, dict.fromkeys(directories)):
         print(f"{args.data}/{{train,dev,test}} are up to date")
         return
     print(f"{args.corpus}: {len(recordings):,} recordings of {len({speaker for speaker, _, _ in recordings})} speakers")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import option_types
 from cli import parser, run
-from corpus import ELSEWHERE, data_files, describe, find_files, up_to_date, with_durations
+from corpus import ELSEWHERE, data_files, describe, find_files, sources, up_to_date, with_durations
 
 from comflp.artifacts import fingerprint_value
 from comflp.data.data_dir import DataDir, write_data_dir
@@ -71,15 +71,12 @@ def main():
     texts = {name: {utt_id: text for utt_id, (_, text) in entries.items()} for name, entries in found.items()}
     stage = Stage(args.data / "prepare.record.json", "stage 0, prepare_librispeech",
                   {"parts": sets, "letter_case": args.letter_case}, {"texts": fingerprint_value(texts)}, force=args.force, elsewhere=ELSEWHERE)
-    if up_to_date(stage, *directories):
+    change = str.lower if args.letter_case == "lower" else str.upper
+    entries = {name: [(utt_id, path, change(text), utt_id.split("-")[0]) for utt_id, (path, text) in found[name].items()] for name in sets}
+    if up_to_date(stage, {args.data / name: sources(each) for name, each in entries.items()}):
         print(f"{args.data}/{{{','.join(sets)}}} are up to date")
         return
-    change = str.lower if args.letter_case == "lower" else str.upper
-    prepared = []
-    for name, directory in zip(sets, directories):
-        entries = [(utt_id, path, change(text), utt_id.split("-")[0]) for utt_id, (path, text) in found[name].items()]
-        prepared.append(DataDir(directory, with_durations(entries, name)))
-    for data in prepared:
+    for data in [DataDir(directory, with_durations(entries[name], name)) for name, directory in zip(sets, directories)]:
         write_data_dir(data.path, data, args.force)
         print(describe(data))
     stage.finish(data_files(*directories))

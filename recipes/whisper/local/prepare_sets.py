@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import option_types
 from cli import parser, run
-from corpus import ELSEWHERE, data_files, describe, up_to_date, with_durations
+from corpus import ELSEWHERE, data_files, describe, sources, up_to_date, with_durations
 
-from comflp.artifacts import fingerprint_value, read_text
+from comflp.artifacts import check_apart, fingerprint_value, read_text
 from comflp.data.data_dir import DataDir, read_data_dir, write_data_dir
 from comflp.data.tables import DataError
 from comflp.errors import ComflpError
@@ -78,17 +78,21 @@ def main():
     args = options.parse_args()
 
     directories = [args.data / name for name in SETS]
+    for name, directory in zip(SETS, directories):
+        check_apart(directory, args.corpus / name)
     if (args.corpus / "text").is_file():
         prompts = read_prompts(args.corpus, args.language, args.fewest_words, args.normaliser)
         read = fingerprint_value([[utt_id, text] for utt_id, _, text, _ in prompts])
+        made_of = dict.fromkeys(directories, sources(prompts))
         drawn = {"num_dev": args.num_dev, "num_test": args.num_test, "longest": args.longest, "seed": args.seed}
     elif missing := [name for name in SETS if not (args.corpus / name / "wav.scp").is_file()]:
         raise DataError(f"{args.corpus} has neither a file text, as the prompts have, nor the data directories {', '.join(missing)}")
     else:
         given = {name: read_data_dir(args.corpus / name, require_text=name != "train") for name in SETS}
         read, drawn = fingerprint_value({name: data.fingerprint() for name, data in given.items()}), {}
+        made_of = {directory: {one.utt_id: (one.wav, one.speaker) for one in given[name]} for name, directory in zip(SETS, directories)}
     stage = Stage(args.data / "prepare.record.json", "stage 0, prepare_sets", drawn, {"texts": read}, force=args.force, elsewhere=ELSEWHERE)
-    if up_to_date(stage, *directories):
+    if up_to_date(stage, made_of):
         print(f"{args.data}/{{{','.join(SETS)}}} are up to date")
         return
     if drawn:
