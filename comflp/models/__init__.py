@@ -53,6 +53,9 @@ def _load(model: str | Path | Any, processor: Any, trust_hyperparams: bool, lang
         if (directory / "hyperparams.yaml").exists():
             return _load_speechbrain(directory, trust_hyperparams)
         if not (directory / "config.json").exists():
+            if (directory / "adapter_config.json").exists():
+                raise ComflpError(f"{directory} holds an adapter of peft, and not the model that it is for; save that with the adapter in it "
+                                  "(model.merge_and_unload().save_pretrained(...)), and its processor beside it")
             raise ComflpError(f"{directory} is not a model directory: it has neither config.json nor hyperparams.yaml")
         config = read_json(directory / "config.json")
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import transformers
 from huggingface_hub import hf_hub_download
-from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq, FeatureExtractionMixin, PreTrainedModel, ProcessorMixin
+from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq, FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel, ProcessorMixin
 
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
@@ -92,6 +92,8 @@ def _cut(
     model: PreTrainedModel, processor: ProcessorMixin, origin: dict, name: str, language: str | None
 ) -> LayeredModel:
     family, _ = _family(name, model.config.model_type)
+    for config in (model.config, *(part for part in vars(model.config).values() if isinstance(part, PreTrainedConfig))):
+        config.return_dict, config.output_attentions, config.output_hidden_states = True, False, False  # what a caller wants back, and not the model
     if isinstance(family, Kind):
         made_as = TransformersTransducer if model.config.model_type in TRANSDUCERS else TransformersCTC
         made = made_as(model, family.split(model.base_model, family.family(model.config)), processor, origin)
@@ -139,12 +141,12 @@ def _load_model(name: str, auto_class: type) -> PreTrainedModel:
             shown = ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
             raise ComflpError(
                 f"{name}: the checkpoint {fault} the weights {shown}, so it is not the model that its config.json "
-                f"describes; {_cause(missing, left_over)}"
+                f"describes; {_cause(missing, left_over, auto_class)}"
             )
     return normed_head.from_library_form(model)
 
 
-def _cause(missing: list[str], left_over: list[str]) -> str:
+def _cause(missing: list[str], left_over: list[str], auto_class: type) -> str:
     """The likely reason of weights that are missing or too many: a prefix before every name, or no CTC head."""
     for key in left_over:
         for wanted in missing:
@@ -154,6 +156,8 @@ def _cause(missing: list[str], left_over: list[str]) -> str:
                     f"the names of its weights begin with {prefix!r}, as those of a model saved from inside a wrapper "
                     f"(DataParallel, torch.compile) do; save the model that is inside, or take the prefix off"
                 )
+    if auto_class is not AutoModelForCTC:
+        return "use the config.json and the weights of one model"
     return "a pre-trained model needs to be fine-tuned for CTC first"
 
 

@@ -29,8 +29,12 @@ class TokenTokenizer:
         self.tokenizer = tokenizer
         self.vocab_size = model.config.vocab_size
         ends = model.generation_config.eos_token_id
-        self._special = set(tokenizer.all_special_ids)
+        self._special = {*tokenizer.all_special_ids, *(number for number, token in tokenizer.added_tokens_decoder.items() if token.special)}
         self._ends = set(ends if isinstance(ends, list) else [ends])
+        unnamed = [number for number in (*prompt, *self._ends - {None}) if tokenizer.convert_ids_to_tokens(number) is None]
+        if unnamed:
+            raise ComflpError(f"the tokenizer has no token {unnamed[0]}, which begins or ends what the model writes; put the tokenizer's files "
+                              "that the model was trained with beside its weights")
         self.end = ends[0] if isinstance(ends, list) else ends
         self.prompt = prompt
 
@@ -45,6 +49,9 @@ class TokenTokenizer:
         if unknown is not None and unknown not in self._ends and unknown in ids:
             missing = next((character for character in text if unknown in self._ids(character)), text)
             raise ComflpError(f"the model's tokenizer has no token for {missing!r}; bring the texts to the characters that it knows")
+        if max(ids, default=0) >= self.vocab_size:
+            raise ComflpError(f"the tokenizer's token {max(ids)} in {text!r} is beyond the {self.vocab_size} that the model tells apart; "
+                              "use the tokenizer that the model was trained with")
         return ids
 
     def _ids(self, text: str) -> list[int]:
@@ -61,8 +68,9 @@ class TokenTokenizer:
         return list(itertools.takewhile(lambda token: token not in self._ends, ids))
 
     def without_special(self, ids: Sequence[int]) -> list[int]:
-        """``ids`` that spell text."""
-        return [token for token in ids if token not in self._special]
+        """``ids`` that spell text, after the special tokens that they begin with: those are what the model has read when it writes the text."""
+        begun = list(itertools.takewhile(lambda token: token in self._special, ids))
+        return begun + [token for token in ids[len(begun) :] if token not in self._special]
 
     def save(self, directory: str | Path) -> None:
         """Write the tokenizer's own files into ``directory``."""

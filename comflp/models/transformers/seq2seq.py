@@ -176,14 +176,16 @@ class TransformersSeq2Seq(LayeredModel):
         check_finite(state.hidden, state.num_frames, state.context["utterances"], what=what)
         scores = CheckedScores(state.context["utterances"], what)
         with self._decoder_of(proposal), quiet():
-            found = self.model.generate(**encoded, **self._begun(len(limits)), max_new_tokens=max(limits), num_beams=1, do_sample=False,
-                                        logits_processor=[scores], **({"min_new_tokens": least_tokens} if least_tokens else {}))
+            found = self.model.generate(
+                **encoded, **self._begun(len(limits)), max_new_tokens=max(limits), num_beams=1, do_sample=False, num_return_sequences=1,
+                return_dict_in_generate=False, logits_processor=[scores], **({"min_new_tokens": least_tokens} if least_tokens else {}),
+            )
         scores.check()
         # What comes after the limit is there only because another utterance's is higher.
         return [self.tokenizer.between(row)[:limit] for row, limit in zip(found.tolist(), limits)]
 
     def own_targets(self, state: State) -> list[list[int]]:
-        """What is recognised of each utterance without special tokens, which is ``most_tokens`` tokens where the search does not end."""
+        """What is recognised of each utterance without special tokens within its text, which is ``most_tokens`` tokens where the search does not end."""
         limit = self.most_tokens
         return [tokens if len(tokens) >= limit else self.tokenizer.without_special(tokens) for tokens in self.spell(state)]
 

@@ -136,7 +136,8 @@ class TransformersTransducer(TransformersCTC):
         encoded = ParakeetEncoderModelOutput(hidden, attention_mask=own_frames(state.num_frames, hidden.shape[1]).int())
         with self._encoding(encoded, scores), self._float32(), quiet():
             found = self.model.generate(
-                input_features=hidden, decoder_start_token_id=self._start, max_new_tokens=max(limits), num_beams=1, do_sample=False
+                input_features=hidden, decoder_start_token_id=self._start, max_new_tokens=max(limits), num_beams=1, do_sample=False,
+                num_return_sequences=1, return_dict_in_generate=True,
             )
         scores.check()
         # Without the symbol that starts it; the library goes on with an utterance until the longest of the batch is done.

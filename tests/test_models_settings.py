@@ -1,0 +1,75 @@
+"""Settings of a directory that say what a caller of transformers wants back, and what hypotheses of token-writing models begin with."""
+
+import json
+
+import pytest
+from fixtures.models import make_model
+from fixtures.whisper import make_whisper
+
+import comflp.models
+from comflp.errors import ComflpError
+from comflp.inference.decode import decode
+
+
+def edit(path, **changes):
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, **changes}))
+
+
+@pytest.mark.parametrize("make, language", [(lambda folder: make_model(folder, "wav2vec2", "ABC '"), None), (make_whisper, "it")], ids=["wav2vec2", "whisper"])
+@pytest.mark.parametrize("setting", [{"return_dict": False}, {"output_attentions": True}, {"output_hidden_states": True}], ids=str)
+def test_what_a_caller_wanted_back_is_no_part_of_the_model(tmp_path, noise_data, make, language, setting):
+    folder = make(tmp_path / "deep")
+    wanted = decode(comflp.models.load(folder, language=language), noise_data)
+    edit(folder / "config.json", **setting)
+    model = comflp.models.load(folder, language=language)
+    assert dict(decode(model, noise_data)) == dict(wanted)
+    model.save(tmp_path / "saved")
+    assert dict(decode(comflp.models.load(tmp_path / "saved"), noise_data)) == dict(wanted)
+
+
+@pytest.mark.parametrize("setting", [{"return_dict_in_generate": True}, {"num_return_sequences": 2, "num_beams": 2}], ids=str)
+def test_generation_settings_of_what_is_given_back(tmp_path, noise_data, setting):
+    folder = make_whisper(tmp_path / "deep", ends=True)
+    wanted = decode(comflp.models.load(folder, language="it"), noise_data)
+    edit(folder / "generation_config.json", **setting)
+    assert dict(decode(comflp.models.load(folder, language="it"), noise_data)) == dict(wanted)
+
+
+def test_a_hypothesis_keeps_the_special_tokens_that_it_begins_with(tmp_path):
+    """Whisper whose settings do not name its languages writes language and task itself, and its text behind them."""
+    tokenizer = comflp.models.load(make_whisper(tmp_path / "deep"), language="it").tokenizer
+    (letter, *_), (end,) = tokenizer.encode("a"), {tokenizer.end}
+    language, task = tokenizer.prompt[1:3]
+    assert tokenizer.without_special([language, task, letter, task, letter]) == [language, task, letter, letter]
+    assert tokenizer.without_special([letter, end]) == [letter]
+
+
+def test_special_tokens_that_only_tokenizer_json_marks_are_refused_in_texts(tmp_path):
+    folder = make_whisper(tmp_path / "deep")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings.pop("extra_special_tokens")
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(ComflpError, match=r"<\|transcribe\|> in .* is a special token of the model, no text"):
+        comflp.models.load(folder, language="it").tokenizer.encode("abc <|transcribe|>")
+
+
+def test_a_directory_without_its_tokenizer_is_told(tmp_path):
+    folder = make_whisper(tmp_path / "deep", multilingual=False)
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"):
+        (folder / name).unlink(missing_ok=True)
+    with pytest.raises(ComflpError, match="the tokenizer has no token .* put the tokenizer's files"):
+        comflp.models.load(folder)
+
+
+def test_tokens_beyond_the_head_are_told(tmp_path):
+    tokenizer = comflp.models.load(make_whisper(tmp_path / "deep"), language="it").tokenizer
+    tokenizer.tokenizer.add_tokens(["xyz"])
+    with pytest.raises(ComflpError, match=r"token \d+ in 'ab xyz' is beyond the \d+ that the model tells apart"):
+        tokenizer.encode("ab xyz")
+
+
+def test_an_adapter_alone_is_no_model(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "openai/whisper-base"}')
+    with pytest.raises(ComflpError, match="holds an adapter of peft, .*merge_and_unload"):
+        comflp.models.load(tmp_path)
