@@ -1,4 +1,4 @@
-"""What the header of an audio file promises against what the file holds: WAV, AIFF and their kin, NIST SPHERE, FLAC, MP3.
+"""What the header of an audio file promises against what the file holds: WAV, AIFF and their kin, NIST SPHERE, FLAC, MP3, Ogg.
 
 libsndfile reads a file that was cut off, or that holds more than its header says, without a word. Here it is read to
 its end where the header does not know the length (written into a pipe), and refused where it says another one.
@@ -24,12 +24,14 @@ _ENDLESS = 1 << 47
 _SIZES = re.compile(r"^\s*(?:data|SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 _FRAMES = re.compile(r"frame count (\d+) does not match value from 'ds64' chunk of (\d+)")
 _AFTER_SAMPLES = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"cue ", b"fact", b"PEAK", b"_PMX")
+_OGG, _FIRST, _LAST = b"OggS", 2, 4
+"""What a page of Ogg begins with, and the flags of a stream's first page and of its last."""
 _ID3V1 = 128
 """Bytes of a tag that may stand after everything else."""
 
 
 class LengthError(ComflpError):
-    """A header promises another number of samples than the file holds; the message says both."""
+    """A file is not as long as its header says, or would be read in part only; the message says what was found."""
 
 
 def open_checked(source: BinaryIO) -> soundfile.SoundFile:
@@ -45,6 +47,8 @@ def open_checked(source: BinaryIO) -> soundfile.SoundFile:
             _check_rest(file, source)
         elif file.format == "NIST":
             _check_sphere(file, source)
+        elif file.format == "OGG":
+            _check_ogg(_piece(source, 0))
     except BaseException:
         file.close()
         raise
@@ -149,7 +153,7 @@ def _check_rest(file: soundfile.SoundFile, source: BinaryIO) -> None:
             if size % 2 and _piece(source, place - 1, 4) in _AFTER_SAMPLES:  # some programs leave the byte of padding out
                 place -= 1
             continue
-        if total - place != _ID3V1 or head[:3] != b"TAG":
+        if (total - place != _ID3V1 or head[:3] != b"TAG") and _piece(source, place).strip(b"\0"):  # some programs fill up with zeros
             bytes_a_sample = data / file.frames if data and file.frames else 2.0 * file.channels
             raise LengthError(_message(file.frames, file.frames + int((total - place) / bytes_a_sample)))
         return
@@ -159,6 +163,21 @@ def _check_sphere(file: soundfile.SoundFile, source: BinaryIO) -> None:
     said = re.search(rb"sample_count -i (\d+)", _piece(source, 0, 1024))
     if said is not None:
         _compare(int(said[1]), file.frames)
+
+
+def _check_ogg(content: bytes) -> None:
+    """Ogg names no length, but its last page is marked. libsndfile reads no further than to the first such mark."""
+    place, flags, is_whole = content.find(_OGG), _FIRST, False
+    while content[place : place + 4] == _OGG:
+        before, flags = flags, int.from_bytes(content[place + 5 : place + 6])
+        if flags & _FIRST and not before & _FIRST:  # streams side by side all begin before the second page of any
+            raise LengthError("it is several Ogg files in a row, of which only the first would be read; make one of them: ffmpeg -i OLD NEW.wav")
+        num_sizes = int.from_bytes(content[place + 26 : place + 27])
+        place += 27 + num_sizes + sum(content[place + 27 : place + 27 + num_sizes])
+        is_whole = place <= len(content)
+    if not (is_whole and flags & _LAST):
+        raise LengthError("its last page is not whole or not marked as the end: it was cut off; "
+                          "if you know that nothing is missing, ffmpeg -i OLD -c copy NEW.ogg adds the mark")
 
 
 def _piece(source: BinaryIO, place: int, length: int = -1) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from comflp.data.audio import AudioError, AudioWarning, audio_facts, audio_seconds, read_audio
+from comflp.data.containers import LengthError, _check_ogg
 from comflp.data.data_dir import Utterance, validate_data_dir
 
 RATE = 16000
@@ -77,8 +78,7 @@ def test_audio_that_was_cut_is_reported_with_what_was_promised_and_found(written
         read_audio(path, RATE)
 
 
-@pytest.mark.parametrize("container", ["WAV", "WAVEX", "AIFF", "NIST"])
-@pytest.mark.parametrize("padding", [b"\x11\x22" * 4000, b"\0" * 8000])
+@pytest.mark.parametrize(("container", "padding"), [*((name, b"\x11\x22" * 4000) for name in ("WAV", "WAVEX", "AIFF", "NIST")), ("NIST", bytes(8000))])
 def test_audio_longer_than_its_header_says_is_reported(written, container, padding):
     path = written(encoded(container, CUT[container]) + padding)
     for read in (lambda: read_audio(path, RATE), lambda: audio_facts(path)):
@@ -115,9 +115,44 @@ def test_a_flac_written_into_a_pipe_has_no_size_and_is_read_to_its_end(written):
     assert len(read_audio(written(content), RATE)) == audio_facts(written(content)).num_samples == len(TONE)
 
 
-@pytest.mark.parametrize("after", [b"LIST\4\0\0\0abcd", b"id3 \5\0\0\0abcde\0", b"TAG" + b"a" * 125, b"\0\0\0"])
-def test_tags_behind_the_samples_are_no_samples(written, after):
-    assert len(read_audio(written(encoded("WAV", "PCM_16") + after), RATE)) == len(TONE)
+@pytest.mark.parametrize("after", [b"LIST\4\0\0\0abcd", b"id3 \5\0\0\0abcde\0", b"TAG" + b"a" * 125, b"\0\0\0", b"LIST\4\0\0\0abcd" + bytes(4096)])
+@pytest.mark.parametrize("container", ["WAV", "WAVEX"])
+def test_tags_and_zeros_behind_the_samples_are_no_samples(written, container, after):
+    assert len(read_audio(written(encoded(container, "PCM_16") + after), RATE)) == len(TONE)
+
+
+def test_an_aiff_may_be_filled_up_with_zeros(written):
+    assert len(read_audio(written(encoded("AIFF", "PCM_16") + bytes(4096)), RATE)) == len(TONE)
+
+
+def refused(path, message):
+    for read in (lambda: read_audio(path, RATE), lambda: audio_facts(path), lambda: audio_seconds(path)):
+        with pytest.raises(AudioError, match=f"audio cannot be read as audio .*{message}"):
+            read()
+
+
+@pytest.mark.parametrize("codec", ["VORBIS", "OPUS"])
+def test_an_ogg_that_was_cut_or_chained_is_refused(written, codec):
+    content = encoded("OGG", codec, np.tile(TONE, 7))
+    assert len(read_audio(written(content), RATE)) == audio_facts(written(content)).num_samples == 7 * len(TONE)
+    last = content.rindex(b"OggS")
+    for length in (len(content) * 6 // 10, len(content) - 1, last + 27, last + 10, last):
+        refused(written(content[:length]), "it was cut off; if you know that nothing is missing, ffmpeg -i OLD -c copy NEW.ogg adds the mark")
+    refused(written(content * 2), "several Ogg files in a row, of which only the first would be read; make one of them")
+    refused(written(content[:last] + content), "several Ogg files in a row")
+    assert len(read_audio(written(content + b"TAG" + bytes(125)), RATE)) == 7 * len(TONE)
+
+
+def test_streams_side_by_side_in_an_ogg_are_one_file(written):
+    """Another stream's first and last page around those of the sound, as a film has them."""
+    def page(flags):
+        return b"OggS\0" + bytes([flags]) + bytes(8) + b"film" + bytes(8) + b"\1\1" + b"x"
+
+    content = encoded("OGG", "VORBIS")
+    second = content.index(b"OggS", 4)
+    _check_ogg(content[:second] + page(2) + content[second:] + page(4))
+    with pytest.raises(LengthError, match="several"):
+        _check_ogg(content + page(2) + page(4))
 
 
 def test_channels_that_cancel_are_noticed(tmp_path):
