@@ -9,6 +9,7 @@ import torch
 from speechbrain.decoders import CTCBeamSearcher
 
 from comflp.errors import ComflpError
+from comflp.inference.arpa import check_letter_case, read_words
 from comflp.models.tokenizer import Tokenizer
 
 _LOGGER = logging.getLogger("speechbrain.decoders.ctc")
@@ -26,7 +27,8 @@ class BeamSearch:
     lm_unit: ``word``, the words that spaces separate in the model's texts; or ``char``, every label one word of the
         language model, for languages written without spaces and models of characters.
 
-    Raises ComflpError where a language model is asked for and kenlm or pygtrie is not installed, or the file is not one.
+    Raises ComflpError where a language model is asked for and kenlm or pygtrie is not installed, or the file is not one,
+    or has no word in the letters of the model.
     """
 
     def __init__(self, tokenizer: Tokenizer, beam_size: int = 20, lm: str | Path | None = None,
@@ -35,6 +37,9 @@ class BeamSearch:
             raise ComflpError(f"lm_unit {lm_unit!r} is not known; give one of {', '.join(LM_UNITS)}")
         self._by_label = lm_unit == "char"
         texts = label_texts(tokenizer)
+        words = None if lm is None else read_words(lm)
+        if words:
+            check_letter_case(words - {SPACE}, texts, lm)
         if self._by_label:
             texts = [text and _WORD_START + text.replace(" ", SPACE).replace(_WORD_START, SPACE) for text in texts]
         _LOGGER.setLevel(logging.ERROR)  # it warns of a vocabulary without a space, which is as it should be for Mandarin
@@ -44,6 +49,7 @@ class BeamSearch:
                 vocab_list=texts,
                 space_token=" ",
                 kenlm_model_path=None if lm is None else str(lm),
+                unigrams=words,
                 alpha=lm_weight,
                 beam_size=beam_size,
             )
