@@ -17,8 +17,34 @@ _TAKE = "utils/hf_to_data_dir.py takes one with --split"
 
 
 def find_files(folder: Path, pattern: str) -> list[Path]:
-    """The paths below ``folder`` that match ``pattern``, sorted. Names that begin with a dot are not data (macOS leaves ``._`` files)."""
+    """The paths below ``folder`` that match ``pattern``, sorted. Names that begin with a dot are not data (macOS leaves ``._`` files).
+
+    ``**/`` at the beginning of the pattern stands for all folders below, those behind links too.
+    """
+    if pattern.startswith("**/"):
+        return sorted(path for path in _files_below(folder) if path.match(pattern[3:]))
     return sorted(path for path in folder.glob(pattern) if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Files in ``folder`` and in all folders below. Links are followed last, so that a folder is read once, under its own name."""
+    waiting, read = [folder], set()
+    while waiting:
+        place = waiting.pop()
+        try:
+            status = place.stat()
+            if (status.st_dev, status.st_ino) in read:
+                continue
+            read.add((status.st_dev, status.st_ino))
+            for path in sorted(place.iterdir()):
+                if path.name.startswith("."):
+                    continue
+                if path.is_dir():
+                    waiting.insert(0 if path.is_symlink() else len(waiting), path)
+                else:
+                    yield path
+        except OSError as error:
+            raise DataError(f"{place} cannot be read: {error.strerror or error}") from None
 
 
 def is_saved(folder: Path) -> bool:

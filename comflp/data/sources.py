@@ -17,8 +17,11 @@ from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 from comflp.data.utterance import Segment, Utterance
 from comflp.errors import ComflpError
 
-SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".au", ".sph", ".w64")
+SUFFIXES = (".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".caf", ".au", ".snd", ".sph",
+            ".nist", ".voc", ".ircam", ".avr", ".paf", ".pvf", ".wve", ".8svx")
 """What files of a folder are taken for audio by."""
+UNREADABLE = (".m4a", ".webm", ".aac", ".wma", ".amr")
+"""What audio is known by that libsndfile cannot read."""
 
 _COLUMNS = {
     "wav": ("wav", "path", "audio", "file", "audio_filepath"), "text": ("text", "txt", "wrd", "sentence", "transcript", "transcription"),
@@ -113,8 +116,15 @@ def _is_one_line(name: str) -> bool:
 
 
 def _folder(path: Path) -> list[Utterance]:
-    """All audio files of a folder."""
-    found = [file for file in find_files(path, "**/*") if file.suffix.lower() in SUFFIXES]
+    """All audio files of a folder. Raises ComflpError where it holds audio that cannot be read and was not converted to a file of the same name."""
+    files = find_files(path, "**/*")
+    found = [file for file in files if file.suffix.lower() in SUFFIXES]
+    converted = {file.with_suffix("") for file in found}
+    left_out = [file for file in files if file.suffix.lower() in UNREADABLE and file.with_suffix("") not in converted]
+    if left_out:
+        count = f"{len(left_out):,} audio files" if len(left_out) > 1 else "an audio file"
+        raise ComflpError(f"{path} holds {count} that cannot be read ({left_out[0]}): convert what is {' or '.join(UNREADABLE)}, "
+                          "for example with ffmpeg -i OLD NEW.wav, or move it away")
     if not found:
         raise ComflpError(f"{path} holds neither wav.scp nor audio files ({', '.join(SUFFIXES)}), and is no saved dataset")
     return _files(found, path)

@@ -1,0 +1,53 @@
+"""Folders of audio files as speech: what is in them is read, through links too, or is named."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from comflp.data.sources import UNREADABLE, read_speech
+from comflp.errors import ComflpError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the recording one.wav, and a recording in another folder, disk2/day/two.flac."""
+    for path in (tmp_path / "speech" / "one.wav", tmp_path / "disk2" / "day" / "two.flac"):
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, np.zeros(800), 8000)
+    return tmp_path / "speech"
+
+
+def ids(folder):
+    return [utterance.utt_id for utterance in read_speech(folder, folder.parent / "made")]
+
+
+def test_folders_behind_links_are_read_once_and_loops_do_no_harm(folder):
+    (folder / "disk2").symlink_to(folder.parent / "disk2")
+    assert ids(folder) == ["disk2_day_two", "one"]
+    (folder / "again").symlink_to(folder)
+    (folder.parent / "disk2" / "back").symlink_to(folder)
+    (folder / "a_new_name").symlink_to(folder / "latest")
+    (folder / "latest").mkdir()
+    soundfile.write(folder / "latest" / "three.wav", np.zeros(800), 8000)
+    assert ids(folder) == ["disk2_day_two", "latest_three", "one"]
+
+
+@pytest.mark.parametrize(("name", "container"), [("a.oga", "OGG"), ("a.caf", "CAF"), ("a.wave", "WAV"), ("a.AIFC", "AIFF"), ("a.rf64", "RF64"),
+                                                 ("a.snd", "AU"), ("a.voc", "VOC")])
+def test_files_are_known_by_all_endings_of_what_can_be_read(folder, name, container):
+    soundfile.write(folder / name, np.zeros(800), 8000, format=container)
+    assert ids(folder) == ["a", "one"]
+
+
+@pytest.mark.parametrize("suffix", UNREADABLE)
+def test_audio_that_cannot_be_read_is_not_left_out_without_a_word(folder, suffix):
+    (folder / "call").mkdir()
+    for name in "ab":
+        (folder / "call" / f"{name}{suffix}").write_bytes(b"compressed")
+    with pytest.raises(ComflpError, match=f"speech holds 2 audio files that cannot be read .*call/a{suffix}.: convert"):
+        ids(folder)
+    soundfile.write(folder / "call" / "a.wav", np.zeros(800), 8000)
+    with pytest.raises(ComflpError, match=f"speech holds an audio file that cannot be read .*call/b{suffix}.: convert"):
+        ids(folder)
+    soundfile.write(folder / "call" / "b.wav", np.zeros(800), 8000)
+    assert ids(folder) == ["call_a", "call_b", "one"]
