@@ -17,7 +17,7 @@ from corpus import describe, with_durations
 
 from comflp.artifacts import check_apart
 from comflp.data.data_dir import DATA_DIRECTORY, DataDir, write_data_dir
-from comflp.data.delimited import read_lines
+from comflp.data.delimited import check_once, read_lines
 from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 from comflp.replacing import check_replaceable
 
@@ -31,9 +31,7 @@ def read_rows(path, columns, needed):
     missing = [columns[name] for name in needed if columns[name] not in header]
     if missing:
         raise DataError(f"{path}:1: there is no column {' or '.join(missing)}; the columns are {', '.join(header)}")
-    twice = sorted({name for name in columns.values() if header.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}:1: there are two columns {' and '.join(twice)}")
+    check_once(path, header, columns.values())
     rows, seen, repeated, faults = [], {}, [], []
     for line, values in lines:
         row = dict(zip(header, values))

@@ -77,7 +77,7 @@ def read_audio(utterance_or_path: Utterance | str | Path, sample_rate: int, allo
             raise AudioError(f"{wav} holds samples that are not finite numbers")
     except AudioError as error:
         raise error if utt_id is None else AudioError(f"utterance {utt_id!r}: {error}") from error
-    waveform = _mixed(samples)
+    waveform = mixed(samples)
     if rate != sample_rate:
         warnings.warn(f"audio at {rate} Hz is resampled to {sample_rate} Hz", AudioWarning, stacklevel=1)
         waveform = soxr.resample(waveform, rate, sample_rate)
@@ -105,8 +105,8 @@ def audio_seconds(wav: str | Path, allow_pipes: bool = False) -> float:
     return num_samples / rate
 
 
-def _mixed(samples: np.ndarray) -> np.ndarray:
-    """(T,) of samples (T, channels)."""
+def mixed(samples: np.ndarray) -> np.ndarray:
+    """(T,) of samples (T, channels): their average, or the loudest channel where they cancel each other out. A warning says which."""
     channels = samples.shape[1]
     if channels == 1:
         return np.ascontiguousarray(samples[:, 0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterable, Sequence
 
 from comflp.data.tables import DataError, Fault, stop_at_faults
 
@@ -43,3 +43,10 @@ def read_lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise DataError(f"{path}:{line + 1} cannot be read as a table: {error}") from error
     stop_at_faults(f"{path} is not usable", faults)
     return header or [], rows
+
+
+def check_once(path: Path, header: Sequence[str], columns: Iterable[str]) -> None:
+    """DataError where one of ``columns``, those that are read, is in the header twice: nothing tells which is meant."""
+    twice = sorted({name for name in columns if header.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}:1: there are two columns {' and '.join(twice)}")

@@ -9,9 +9,10 @@ from typing import Any, Iterable, Mapping, Sequence
 import numpy as np
 import soundfile
 
+from comflp.data.audio import mixed
 from comflp.data.data_dir import DataDir, read_data_dir
 from comflp.data import manifests
-from comflp.data.delimited import read_lines
+from comflp.data.delimited import check_once, read_lines
 from comflp.data.saved_datasets import as_text, column_names, find_files, find_tables, is_audio, is_saved, read_rows, splits_of, write_audio
 from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 from comflp.data.utterance import Segment, Utterance
@@ -219,7 +220,7 @@ def _audio_file(audio: Any, place: Path, target: Path, what: str) -> Path | None
     """The file of a row's audio, in any of the forms that the library datasets has or had; None for anything else."""
     if hasattr(audio, "get_all_samples"):  # torchcodec's decoder
         samples = audio.get_all_samples()
-        audio = {"array": np.asarray(samples.data).mean(axis=0), "sampling_rate": samples.sample_rate}
+        audio = {"array": mixed(np.asarray(samples.data).T), "sampling_rate": samples.sample_rate}
     if isinstance(audio, (str, Path)):
         return place / audio
     if isinstance(audio, dict) and audio.get("array") is not None:
@@ -238,6 +239,7 @@ def _rows(path: Path) -> list[Utterance]:
     if not rows:
         raise DataError(f"{path}:1: there are no rows")
     columns = _columns(header, f"{path}:1", _COLUMNS)
+    check_once(path, header, filter(None, columns.values()))
     faults: list[Fault] = []
     utterances: list[Utterance] = []
     with_texts = bool(columns["text"]) and (not is_manifest or any(_words(row, columns["text"]) for _, row in rows))  # NeMo writes "" where none is known

@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 import soundfile
 
-from comflp.data.audio import read_audio
+from comflp.data.audio import AudioWarning, read_audio
 from comflp.data.sources import read_speech
 from comflp.errors import ComflpError
 
@@ -29,8 +29,11 @@ def encoded(tmp_path, number):
 class Decoder:
     """What datasets gives for audio where it decodes with torchcodec."""
 
+    def __init__(self, *channels):
+        self.samples = type("Samples", (), {"data": np.stack(channels), "sample_rate": RATE})
+
     def get_all_samples(self):
-        return type("Samples", (), {"data": np.stack([wave(2), wave(2)]), "sample_rate": RATE})
+        return self.samples
 
 
 def check(data, texts=("one", "two", "three")):
@@ -44,7 +47,7 @@ def test_rows_in_every_form_of_audio(tmp_path):
     rows = [
         {"audio": {"array": wave(0), "sampling_rate": RATE, "path": None}, "sentence": "one"},
         {"audio": {"bytes": encoded(tmp_path, 1), "path": "b.flac"}, "sentence": " two "},
-        {"audio": Decoder(), "sentence": "three"},
+        {"audio": Decoder(wave(2), wave(2)), "sentence": "three"},
         {"audio": str(tmp_path / "named.wav"), "sentence": "four"},
     ]
     check(read_speech(rows, tmp_path / "made"), ("one", "two", "three", "four"))
@@ -52,6 +55,11 @@ def test_rows_in_every_form_of_audio(tmp_path):
         read_speech([{"sound": 1}], tmp_path / "made")
     with pytest.raises(ComflpError, match=r"row 2: there is no audio"):
         read_speech([rows[0], {"audio": None, "sentence": "x"}], tmp_path / "made")
+
+
+def test_channels_that_cancel_each_other_out_are_no_silence(tmp_path):
+    with pytest.warns(AudioWarning, match="the loudest one is taken"):
+        check(read_speech([{"audio": Decoder(wave(0), -0.9 * wave(0)), "text": "one"}], tmp_path / "made"), ["one"])
 
 
 def save_to_disk(folder, tmp_path):
@@ -171,6 +179,15 @@ def test_a_column_without_a_name_is_none(tmp_path):
     (tmp_path / "table.csv").write_text(",path\n0,a.wav\n")  # as pandas writes its index
     (found,) = read_speech(tmp_path / "table.csv", tmp_path / "made")
     assert (found.utt_id, found.text, found.speaker) == ("a", "", "a")
+
+
+def test_a_column_that_is_read_is_there_once(tmp_path):
+    soundfile.write(tmp_path / "0.wav", wave(0), RATE)
+    (tmp_path / "t.csv").write_text("wav,text,note,note\n0.wav,one,x,y\n")
+    check(read_speech(tmp_path / "t.csv", tmp_path / "made"), ["one"])
+    (tmp_path / "t.csv").write_text("wav,text,text\n0.wav,one,two\n")
+    with pytest.raises(ComflpError, match="t.csv:1: there are two columns text"):
+        read_speech(tmp_path / "t.csv", tmp_path / "made")
 
 
 def test_names_of_columns_may_have_spaces_around(tmp_path):
