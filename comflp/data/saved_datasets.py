@@ -91,6 +91,9 @@ def _arrow_files(folder: Path) -> list[Path]:
         names = [entry["filename"] for entry in content["_data_files"]]
     except (KeyError, TypeError):
         raise DataError(f"{state} lists no _data_files; it is damaged, or not what save_to_disk writes") from None
+    if content.get("_indices_data_files"):
+        raise DataError(f"{state} names _indices_data_files, which choose rows of the others and are not read here: load the dataset with the version of "
+                        "the library datasets that wrote it (1.x), and save flatten_indices() of it again")
     if not all(isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) for name in names):
         raise DataError(f"{state} names files that are not in its folder")
     missing = [name for name in names if not (folder / name).is_file()]

@@ -80,6 +80,18 @@ def test_a_saved_dataset(tmp_path):
         read_speech(tmp_path / "set", tmp_path / "made")
 
 
+def test_a_saved_dataset_of_some_rows_of_its_files(tmp_path):
+    """Versions 1 of the library kept the numbers of the rows that were chosen in another file."""
+    save_to_disk(tmp_path / "set", tmp_path)
+    content = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}
+    for chosen in ([], None):
+        (tmp_path / "set" / "state.json").write_text(json.dumps({**content, "_indices_data_files": chosen}))
+        check(read_speech(tmp_path / "set", tmp_path / "made"))
+    (tmp_path / "set" / "state.json").write_text(json.dumps({**content, "_indices_data_files": [{"filename": "indices.arrow"}]}))
+    with pytest.raises(ComflpError, match=r"state.json names _indices_data_files.* save flatten_indices\(\) of it again"):
+        read_speech(tmp_path / "set", tmp_path / "made")
+
+
 def test_a_dataset_of_the_library(tmp_path):
     datasets = pytest.importorskip("datasets", reason="the library datasets is not here")
     save_to_disk(tmp_path / "set", tmp_path)
