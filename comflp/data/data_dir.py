@@ -31,6 +31,7 @@ from comflp.data.loading import load
 from comflp.data.tables import FAULTS_SHOWN, DataError, Fault, id_fault, stop_at_faults
 from comflp.data.utterance import Segment, Utterance
 from comflp.replacing import Kind
+from comflp.text import plain_text
 
 __all__ = ["DATA_DIRECTORY", "DataDir", "Segment", "Utterance", "read_data_dir", "subset", "validate_data_dir", "write_data_dir"]
 
@@ -146,7 +147,7 @@ def _fault_in_writing(utterance: Utterance, with_text: bool) -> str | None:
     """Why an utterance could not be read back, or None."""
     if any("\n" in field or "\r" in field for field in (utterance.wav, utterance.text)):
         return "its path or text spans several lines"
-    if with_text and not utterance.text.strip():
+    if with_text and not plain_text(utterance.text):
         return "its transcript is empty"
     return id_fault(utterance.utt_id) or id_fault(utterance.speaker)
 

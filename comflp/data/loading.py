@@ -10,6 +10,7 @@ from comflp.data.inventory import CACHE, take_inventory
 from comflp.data.tables import Fault, Table, id_fault, read_table
 from comflp.data.utterance import Segment, Utterance
 from comflp.errors import ComflpError
+from comflp.text import plain_text
 
 OVERSHOOT = 0.5
 """Seconds by which a segment may end after its recording, as in Kaldi; what is not there is not read."""
@@ -106,7 +107,7 @@ def _tables(path: Path, ids: Mapping[str, int], owner: Path, require_text: bool,
         for key, (value, number) in table.items():
             if key not in ids:
                 faults.append(Fault(str(path / name), number, f"utterance {key!r} has no line in {owner.name}"))
-            if not value:
+            if not plain_text(value):
                 faults.append(Fault(str(path / name), number, f"utterance {key!r} has an empty {what}"))
     return tables
 

@@ -94,6 +94,7 @@ def test_a_bad_line_is_named_with_file_and_line(data_dir, name, line, expected):
     [
         ("text", "u1 你 好 1", "u1", "text:2: utterance 'u1' has an empty transcript"),
         ("text", "u1 你 好 1", "u1 \t ", "text:2: utterance 'u1' has an empty transcript"),
+        ("text", "u1 你 好 1", "u1 \u00a0\u3000\u200b", "text:2: utterance 'u1' has an empty transcript"),
         ("utt2spk", "u1 s1", "u1", "utt2spk:2: utterance 'u1' has an empty speaker"),
         ("utt2spk", "u1 s1", "u1 a b", "utt2spk:2: utterance 'u1': the id 'a b' holds white space"),
         ("utt2dur", "u1 1.0", "u1 nan", "utt2dur:2: utterance 'u1': 'nan' is not a duration"),
@@ -170,6 +171,7 @@ def test_empty_and_missing_directories(tmp_path):
         ([Utterance("a b", "x", "t", "s", 1)], "white space"),
         ([Utterance("a", "x", "t", "", 1)], "an id is empty"),
         ([Utterance("a", "x", "t", "s", 1), Utterance("b", "x", "", "s", 1)], "its transcript is empty"),
+        ([Utterance("a", "x", "\u00a0\u200b", "s", 1)], "its transcript is empty"),
         ([Utterance("a", "x", "t\nb x", "s", 1)], "several lines"),
     ],
 )
