@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import stat
 import subprocess
 import warnings
@@ -26,6 +27,9 @@ _DECODING_ERRORS = (soundfile.SoundFileError, LengthError, OSError, MemoryError,
 
 _RATES = range(1_000, 1_000_001)
 """Sampling rates, in Hz, that speech may come at; a damaged header names others, and the waveform would be noise."""
+
+_IN_ARCHIVE = re.compile(r"\.ark:\d+(\[.*\])?$")
+"""How Kaldi names what stands in an archive from a byte on."""
 
 _CANCELLED = 0.05
 """Power of the mean of channels below this share of their mean power: one is (nearly) the other upside down."""
@@ -133,6 +137,9 @@ def _opened(wav: str, allow_pipes: bool) -> Iterator[BinaryIO]:
         with open(wav, "rb") as source:
             yield source
     except FileNotFoundError:
+        if _IN_ARCHIVE.search(wav):
+            raise AudioError(f"{wav} is a place in an archive, and archives are not read: copy what is there to a file of its own "
+                             f"(Kaldi: wav-copy {wav} NEW.wav), and name that") from None
         raise AudioError(f"there is no file {wav}" + ("" if os.path.isabs(wav) else f" in {os.getcwd()}")) from None
     except _DECODING_ERRORS as error:
         reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error

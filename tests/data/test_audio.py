@@ -59,6 +59,15 @@ def test_utterance_and_file_are_named(tmp_path):
         read_audio(tmp_path, 16000)
 
 
+@pytest.mark.parametrize("name", ["x.ark:13", "x.ark:13[0:99]"])
+def test_a_place_in_an_archive_is_told_from_a_file(tmp_path, name):
+    (tmp_path / "x.ark").write_bytes(b"u1 RIFF")
+    with pytest.raises(AudioError, match=r"x.ark:13\S* is a place in an archive, .* \(Kaldi: wav-copy .*/x.ark:13\S* NEW.wav\)"):
+        read_audio(tmp_path / name, 16000)
+    with pytest.raises(AudioError, match="there is no file .*x.ark:one"):
+        read_audio(tmp_path / "x.ark:one", 16000)
+
+
 def test_empty_and_infinite_audio_is_refused(write_wav, tmp_path):
     with pytest.raises(AudioError, match="holds no audio"):
         read_audio(write_wav("empty.wav", seconds=0), 16000)
