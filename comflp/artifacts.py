@@ -20,8 +20,8 @@ from comflp.errors import ComflpError
 from comflp.replacing import MODEL, TEMPORARY_PREFIX, Kind, check_replaceable, set_aside, write_mark
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
-_DISK_MESSAGES = re.compile(r"No space left|File too large|quota exceeded|StorageFull|FileTooLarge|PytorchStreamWriter|inline_container")
-"""What other libraries say when a write of theirs fails."""
+_DISK_MESSAGES = re.compile(r"No space left|File too large|quota exceeded|StorageFull|FileTooLarge|PytorchStreamWriter|inline_container|^System error\.$")
+"""What other libraries say when a write of theirs fails, the last of them libsndfile."""
 _LITTLE = 1 << 20
 """Free bytes of a disk that is as good as full."""
 
@@ -74,7 +74,7 @@ def disk_faults_of(path: Path) -> Iterator[None]:
         said = _DISK_MESSAGES.search(str(error))
         if said is None and shutil.disk_usage(path.parent).free > _LITTLE:
             raise
-        what = str(error).splitlines()[0] if said else "the disk is full"
+        what = str(error).splitlines()[0].rstrip(".") if said else "the disk is full"
         raise ComflpError(f"{path} cannot be written: {what}; nothing half-written is left") from error
 
 

@@ -72,6 +72,15 @@ def test_a_stage_on_a_full_disk_ends_in_one_line_and_the_next_run_completes_it(t
     assert not list(out.rglob(".tmp-*"))
 
 
+def test_audio_on_a_full_disk_ends_in_one_line(tmp_path, make_data):
+    """libsndfile does not say that the disk is full."""
+    data, out = make_data(1), tmp_path / "noisy"
+    tool = Path(__file__).resolve().parents[2] / "utils" / "add_noise.py"
+    done = on_a_full_disk(8, tool, "--data", data.path, "--snr", "10", "--out", out)
+    assert done.returncode == 1 and f"error: {out}_audio cannot be written: System error; nothing half-written" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and not list(tmp_path.glob("*noisy*"))
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path, make_data):
     (tmp_path / "exp").write_text("a file where a directory should be")
     for write in (lambda path: write_json(path, 1), lambda path: write_data_dir(path, make_data(2).utterances)):
