@@ -211,7 +211,7 @@ def test_a_stage_before_its_inputs_names_the_stage_that_makes_them(finished):
 
 def test_there_is_no_report_on_nothing(finished):
     done = run(finished[0], first=7, last=7, model="nothing-yet")
-    assert done.returncode == 1 and "there is nothing of an experiment in exp/nothing-yet: no model, search or result; stage 0 makes its first" in done.stderr
+    assert done.returncode == 1 and "exp/nothing-yet holds nothing of an experiment: no model, search or result; stage 0 begins one" in done.stderr
     assert not (finished[0] / "exp" / "nothing-yet" / "report").exists()
 
 

@@ -14,6 +14,7 @@ from comflp.experiment import Layout
 from comflp.inference.hidden_states import read as read_hidden
 from comflp.inference.hypotheses import read_hypotheses
 from comflp.models import load
+from comflp.models.transformers.seq2seq import TransformersSeq2Seq
 from comflp.scoring import error_rate
 
 CELLS = ("prune_decoder1", "prune_encoder1", "prune_encoder1_decoder1")
@@ -116,14 +117,18 @@ def test_the_repaired_models_of_the_grid_are_compared_with_the_searchs_first(fin
             assert float(row["less the first"].split()[0]) == pytest.approx(less, abs=0.11)
 
 
-def test_searches_are_cut_off_the_same_whether_a_model_is_named_or_found(finished):
-    """At twice the deep model's tokens, which the experiment around the model has."""
+def test_searches_are_cut_off_the_same_whether_a_model_is_named_or_found(finished, monkeypatch):
+    """At twice the deep model's tokens and 8, which the experiment around the model has."""
     recipe, layout = finished
     model = layout.root / "prune_encoder1_decoder1" / "top" / "pruned"
     scored = read_json(model / "decode_test" / "record.json")["options"]
+    limits, limits_of = [], TransformersSeq2Seq._limits
+    monkeypatch.setattr(TransformersSeq2Seq, "_limits", lambda self, state: limits.append(limits_of(self, state)) or limits[-1])
     done = call("local/stage6_decode.py", ["--models", str(model), "--data", "test", "--tag", "named", "--metric", scored["metric"],
                                            "--normaliser", scored["normaliser"]], recipe)
     assert done.status == 0, done.said
     found, named = (read_json(model / name / "score.json") for name in ("decode_test", "decode_test_named"))
     same = ("error_rate", "capped_error_rate", "ran_into_limit")
-    assert {name: named[name] for name in same} == {name: found[name] for name in same} and found["ran_into_limit"]
+    assert {name: named[name] for name in same} == {name: found[name] for name in same}
+    deep = read_hypotheses(layout.deep / "hypotheses_test" / "hypotheses.json").values()
+    assert {limit for batch in limits for limit in batch} == {min(load(model).most_tokens, 2 * len(tokens) + 8) for tokens in deep}

@@ -47,7 +47,8 @@ def collect(exp: str | Path, metric: str = "cer") -> Experiment:
         ModelCosts.read(layout.costs) if layout.costs.exists() else None,
     )
     if found == Experiment(found.name, None):
-        raise ComflpError(f"there is nothing of an experiment in {exp}: no model, search or result; stage 0 makes its first")
+        what = "holds nothing of an experiment: no model, search or result" if layout.root.is_dir() else "does not exist"
+        raise ComflpError(f"{exp} {what}; stage 0 begins one")
     return found
 
 

@@ -72,11 +72,11 @@ def test_a_stage_on_a_full_disk_ends_in_one_line_and_the_next_run_completes_it(t
     assert not list(out.rglob(".tmp-*"))
 
 
-def test_audio_on_a_full_disk_ends_in_one_line(tmp_path, make_data):
+def test_audio_on_a_full_disk_ends_in_one_line(tmp_path, make_data, monkeypatch):
     """libsndfile does not say that the disk is full."""
-    data, out = make_data(1), tmp_path / "noisy"
-    tool = Path(__file__).resolve().parents[2] / "utils" / "add_noise.py"
-    done = on_a_full_disk(8, tool, "--data", data.path, "--snr", "10", "--out", out)
+    data, out, root = make_data(1), tmp_path / "noisy", Path(__file__).resolve().parents[2]
+    monkeypatch.setenv("PYTHONPATH", f"{root}{os.pathsep}{root / 'local'}")
+    done = on_a_full_disk(8, root / "utils" / "add_noise.py", "--data", data.path, "--snr", "10", "--out", out)
     assert done.returncode == 1 and f"error: {out}_audio cannot be written: System error; nothing half-written" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr and not list(tmp_path.glob("*noisy*"))
 

@@ -50,6 +50,6 @@ def test_a_model_directory_is_no_experiment(exp):
 def test_another_folder_is_no_experiment(tmp_path):
     (tmp_path / "holidays").mkdir()
     (tmp_path / "holidays" / "notes.txt").write_text("beach")
-    with pytest.raises(ComflpError, match=f"there is nothing of an experiment in {tmp_path / 'holidays'}"):
+    with pytest.raises(ComflpError, match=f"{tmp_path / 'holidays'} holds nothing of an experiment"):
         run([str(tmp_path / "holidays")])
     assert [path.name for path in (tmp_path / "holidays").iterdir()] == ["notes.txt"]
