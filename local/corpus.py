@@ -6,20 +6,20 @@ from pathlib import Path
 
 from cli import progress
 
-from comflp.artifacts import fingerprint_file
+from comflp.artifacts import check_apart, fingerprint_file
 from comflp.data.audio import AudioError, audio_seconds
 from comflp.data.data_dir import Utterance, read_data_dir, validate_data_dir
 from comflp.data.saved_datasets import find_files
 from comflp.data.tables import DataError, Fault, stop_at_faults
 from comflp.errors import ComflpError
 from comflp.record import read_record
-from comflp.replacing import Kind
+from comflp.replacing import Kind, check_replaceable
 
 AUDIO = Kind("folder of a data directory's audio")
 ELSEWHERE = "folder for data, as a copy of the recipe has it"
 """Where data that were made otherwise may lie: all experiments of a recipe share its data/."""
-__all__ = ["AUDIO", "DATA_FILES", "ELSEWHERE", "data_files", "describe", "find_files", "holds", "recipe_path", "refuse_corrected", "sources",
-           "up_to_date", "with_durations"]
+__all__ = ["AUDIO", "DATA_FILES", "ELSEWHERE", "check_new", "data_files", "describe", "find_files", "holds", "recipe_path", "refuse_corrected",
+           "sources", "up_to_date", "with_durations"]
 DATA_FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "utt2dur")
 
 
@@ -55,6 +55,14 @@ def _seconds_or_error(path):
         return audio_seconds(path)
     except AudioError as error:
         return error
+
+
+def check_new(path, kind, source, force):
+    """ComflpError where ``path`` cannot be written: it is ``source`` or holds it, is there already without ``force``, or is no ``kind``."""
+    check_apart(path, source)
+    if path.exists() and not force:
+        raise DataError(f"{path} is there already; add --force to replace it")
+    check_replaceable(path, kind, force)
 
 
 def data_files(*directories):

@@ -13,13 +13,11 @@ from pathlib import Path
 
 import option_types
 from cli import parser, run
-from corpus import describe, with_durations
+from corpus import check_new, describe, with_durations
 
-from comflp.artifacts import check_apart
 from comflp.data.data_dir import DATA_DIRECTORY, DataDir, write_data_dir
 from comflp.data.delimited import check_once, read_lines
 from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
-from comflp.replacing import check_replaceable
 
 
 def read_rows(path, columns, needed):
@@ -80,10 +78,7 @@ def main():
     options.add_argument("--id-column", type=option_types.column, help="column of the utterance ids; id, if there is one")
     args = options.parse_args()
 
-    check_apart(args.out, args.csv)
-    if args.out.exists() and not args.force:
-        raise DataError(f"{args.out} is there already; add --force to replace it")
-    check_replaceable(args.out, DATA_DIRECTORY, args.force)
+    check_new(args.out, DATA_DIRECTORY, args.csv, args.force)
     columns = {"wav": args.wav_column, "text": args.text_column, "speaker": args.speaker_column or "speaker", "id": args.id_column or "id"}
     needed = ["wav", "text", *(["speaker"] if args.speaker_column else []), *(["id"] if args.id_column else [])]
     data = DataDir(args.out, with_durations(read_rows(args.csv, columns, needed), str(args.csv)))

@@ -12,13 +12,12 @@ from dataclasses import replace
 
 import option_types
 from cli import parser, progress, run
-from corpus import AUDIO, describe, recipe_path, with_durations
+from corpus import AUDIO, check_new, describe, recipe_path, with_durations
 
-from comflp.artifacts import atomic_directory, check_apart
+from comflp.artifacts import atomic_directory
 from comflp.data.data_dir import DATA_DIRECTORY, DataDir, write_data_dir
 from comflp.data.saved_datasets import as_text, find_tables, is_audio, read_rows, write_audio
-from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
-from comflp.replacing import check_replaceable
+from comflp.data.tables import Fault, id_fault, stop_at_faults
 
 
 def read_entries(dataset, tables, columns, name, folder):
@@ -63,10 +62,7 @@ def main():
 
     audio = args.out.with_name(f"{args.out.name}_audio")
     for path, kind in ((args.out, DATA_DIRECTORY), (audio, AUDIO)):
-        check_apart(path, args.dataset)
-        if path.exists() and not args.force:
-            raise DataError(f"{path} is there already; add --force to replace it")
-        check_replaceable(path, kind, args.force)
+        check_new(path, kind, args.dataset, args.force)
     columns = (args.audio_column, args.text_column, args.speaker_column, args.id_column)
     with atomic_directory(audio, AUDIO, args.force) as folder:
         entries = read_entries(args.dataset, find_tables(args.dataset, args.split), columns, args.out.name, folder)

@@ -13,14 +13,12 @@ from dataclasses import replace
 
 import option_types
 from cli import parser, progress, run
-from corpus import describe, recipe_path
+from corpus import check_new, describe, recipe_path
 
-from comflp.artifacts import check_apart
 from comflp.data.data_dir import DATA_DIRECTORY, DataDir, write_data_dir
 from comflp.data.manifests import SUFFIXES
 from comflp.data.sources import read_speech
 from comflp.data.tables import DataError
-from comflp.replacing import check_replaceable
 
 
 def main():
@@ -32,10 +30,7 @@ def main():
 
     if args.manifest.suffix.lower() not in SUFFIXES:
         raise DataError(f"{args.manifest} is no manifest by its name, which ends in {', '.join(SUFFIXES)}")
-    check_apart(args.out, args.manifest)
-    if args.out.exists() and not args.force:
-        raise DataError(f"{args.out} is there already; add --force to replace it")
-    check_replaceable(args.out, DATA_DIRECTORY, args.force)
+    check_new(args.out, DATA_DIRECTORY, args.manifest, args.force)
     with tempfile.TemporaryDirectory() as made:
         found = read_speech(args.manifest, made, progress=progress)
     data = DataDir(args.out, [replace(utterance, wav=recipe_path(utterance.wav)) for utterance in found])

@@ -9,9 +9,9 @@ from typing import Any, Iterable, Mapping, Sequence
 import numpy as np
 import soundfile
 
+from comflp.data import manifests
 from comflp.data.audio import mixed
 from comflp.data.data_dir import DataDir, read_data_dir
-from comflp.data import manifests
 from comflp.data.delimited import check_once, read_lines
 from comflp.data.saved_datasets import as_text, column_names, find_files, find_tables, is_audio, is_saved, read_rows, splits_of, write_audio
 from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
