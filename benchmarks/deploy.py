@@ -26,6 +26,7 @@ from pathlib import Path
 import torch
 from measuring import processor
 
+from comflp.cli.numbers import positive
 from comflp.deploy import recognition
 from comflp.deploy.export import megabytes
 from comflp.deploy.measuring import baseline_megabytes, measure as measure_alone, recognise
@@ -44,8 +45,8 @@ def parse_options():
     arguments.add_argument("--data", required=True, help="Kaldi data directory to recognise")
     arguments.add_argument("--models", default="", help="model directories inside EXP, separated by spaces; "
                            "the deep model and every fine-tuned one if left out")
-    arguments.add_argument("--num-utterances", type=int, default=40, help="how many of its utterances, drawn at random")
-    arguments.add_argument("--runs", type=int, default=5, help="rounds; the median of their times counts")
+    arguments.add_argument("--num-utterances", type=positive, default=40, help="how many of its utterances, drawn at random")
+    arguments.add_argument("--runs", type=positive, default=5, help="rounds; the median of their times counts")
     arguments.add_argument("--threads", default="1 2", help="numbers of threads to time")
     arguments.add_argument("--seed", type=int, default=0, help="of the draw of utterances")
     return arguments.parse_args()
