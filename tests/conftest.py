@@ -53,6 +53,17 @@ def temporary_files(tmp_path_factory):
 
 
 @pytest.fixture
+def written(tmp_path):
+    """``written(content, name="audio")``: the path of a file of these bytes."""
+
+    def write(content, name="audio"):
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
 def make_model():
     """``make_model(num_layers=4, seed=0, norm_first=True)``: a TransformerCTC of random weights whose layers all change its output."""
     from comflp.models.own.tokenizer import SentencePieceTokenizer

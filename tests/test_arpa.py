@@ -30,24 +30,13 @@ ngram 2=1
 """
 
 
-@pytest.fixture
-def written(tmp_path):
-    """``written(content)``: the path of a file lm.arpa, or of another name."""
-
-    def write(content, name="lm.arpa"):
-        (tmp_path / name).write_bytes(content)
-        return tmp_path / name
-
-    return write
-
-
 def test_words_with_and_without_a_back_off_weight(written):
-    for path in (written(ARPA.encode()), written(gzip.compress(ARPA.encode()), "lm.arpa.gz"), written(ARPA.replace("\n", "\r\n").encode(), "lm")):
+    for path in (written(ARPA.encode(), "lm.arpa"), written(gzip.compress(ARPA.encode()), "lm.arpa.gz"), written(ARPA.replace("\n", "\r\n").encode(), "lm")):
         assert read_words(path) == {"ab", "caf\u00e9", "b\u00a0a"}
 
 
 def test_words_of_unigrams_alone(written):
-    assert read_words(written(b"\\data\\\nngram 1=2\n\n\\1-grams:\n-0.3\tab\n-0.3\tba\n\n\\end\\\n")) == {"ab", "ba"}
+    assert read_words(written(b"\\data\\\nngram 1=2\n\n\\1-grams:\n-0.3\tab\n-0.3\tba\n\n\\end\\\n", "lm.arpa")) == {"ab", "ba"}
 
 
 def test_another_format_has_no_words_to_read(written):
@@ -63,7 +52,7 @@ def test_another_format_has_no_words_to_read(written):
 ])  # fmt: skip
 def test_a_file_that_cannot_be_used_is_named(written, content, message):
     with pytest.raises(ComflpError, match=message):
-        read_words(written(content))
+        read_words(written(content, "lm.arpa"))
     with pytest.raises(ComflpError, match="nowhere.arpa cannot be read: No such file"):
         read_words("nowhere.arpa")
 
@@ -79,10 +68,10 @@ def test_letters_of_the_other_case_are_refused():
 def test_a_search_knows_all_words_of_the_file(written, monkeypatch):
     given = {}
     monkeypatch.setattr(beam_decode, "CTCBeamSearcher", lambda **options: given.update(options))
-    BeamSearch(SentencePieceTokenizer.train(["ab"]), lm=written(ARPA.encode()))
+    BeamSearch(SentencePieceTokenizer.train(["ab"]), lm=written(ARPA.encode(), "lm.arpa"))
     assert given["unigrams"] == {"ab", "caf\u00e9", "b\u00a0a"}
     with pytest.raises(ComflpError, match="writes capital letters only"):
-        BeamSearch(SentencePieceTokenizer.train(["AB"]), lm=written(ARPA.encode()))
+        BeamSearch(SentencePieceTokenizer.train(["AB"]), lm=written(ARPA.encode(), "lm.arpa"))
     characters = "\\data\\\nngram 1=2\n\n\\1-grams:\n-1\t<space>\n-1\t\u4e2d\n\\end\\\n"
-    BeamSearch(SentencePieceTokenizer.train(["A\u4e2d"]), lm=written(characters.encode()), lm_unit="char")
+    BeamSearch(SentencePieceTokenizer.train(["A\u4e2d"]), lm=written(characters.encode(), "lm.arpa"), lm_unit="char")
     assert given["unigrams"] == {"<space>", "\u4e2d"}

@@ -15,7 +15,7 @@ import option_types
 import soundfile
 import torch
 from cli import parser, progress, run
-from corpus import AUDIO, describe, recipe_path
+from corpus import AUDIO, check_new, describe, recipe_path
 from speechbrain.augment.time_domain import AddNoise
 
 from comflp.artifacts import atomic_directory, check_apart
@@ -43,11 +43,9 @@ def main():
         raise ComflpError(f"--snr-to {highest:g} is below --snr {args.snr:g}")
 
     audio = args.out.with_name(f"{args.out.name}_audio")
-    if args.out.exists() and not args.force:  # audio alone is what a killed run leaves
-        raise ComflpError(f"{args.out} is there already; add --force to replace it")
-    for path, kind in ((args.out, DATA_DIRECTORY), (audio, AUDIO)):
-        check_apart(path, args.data)
-        check_replaceable(path, kind, args.force)
+    check_new(args.out, DATA_DIRECTORY, args.data, args.force)
+    check_apart(audio, args.data)
+    check_replaceable(audio, AUDIO, args.force)  # audio alone is what a killed run leaves
     data = read_data_dir(args.data, require_text=False, allow_pipes=args.allow_pipes, progress=progress)
     if inside := [utterance.utt_id for utterance in data if Path(utterance.wav).resolve().is_relative_to(audio.resolve())]:
         raise ComflpError(f"{audio} holds audio of {args.data} ({inside[0]}), which would be replaced while it is read; give another --out")

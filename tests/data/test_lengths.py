@@ -22,17 +22,6 @@ def encoded(container, subtype=None, samples=TONE):
     return file.getvalue()
 
 
-@pytest.fixture
-def written(tmp_path):
-    """``written(content)``: the path of a file of these bytes."""
-
-    def write(content, name="audio"):
-        (tmp_path / name).write_bytes(content)
-        return tmp_path / name
-
-    return write
-
-
 def without_tag(content):
     """An MP3 file without the frame that tells its length."""
     return content[content.index(content[:2], 4) :]
