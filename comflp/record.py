@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping
 
 from comflp import __version__
-from comflp.artifacts import check_file, fingerprint_file, fingerprint_model, read_json, write_json
+from comflp.artifacts import check_file, fingerprint_file, fingerprint_model, fingerprint_value, read_json, write_json
 from comflp.errors import ComflpError
 from comflp.locks import this_process
 
@@ -43,7 +43,7 @@ class Stage:
     inputs: what the stage reads, name -> fingerprint. Upstream records are
         given by path in ``upstream``; what they came from (their ``origin``)
         is carried along, and two inputs that came from different models or
-        data stop the stage.
+        data stop the stage, as does a record whose own upstream was made otherwise since.
     force: make the artifacts again where a record of other options would stop.
     elsewhere: where results of other options may lie beside these, "another ...", for messages.
     """
@@ -62,7 +62,8 @@ class Stage:
         self.name = name
         self.options = json.loads(json.dumps(options))
         self.inputs = dict(inputs)
-        self.origin = self.agree(upstream)
+        self._upstream = list(map(Path, upstream))
+        self.origin = self.agree(self._upstream)
         self.force = force
         self._elsewhere = elsewhere
         self._started = time.monotonic()
@@ -71,8 +72,8 @@ class Stage:
     def agree(self, upstream: Iterable[str | Path]) -> dict[str, str]:
         """What this stage's inputs and the records ``upstream`` together came from, name -> fingerprint.
 
-        Raises ComflpError that names the record and the input where two came from different models or data, and the file
-        where one that the record names was changed or removed since.
+        Raises ComflpError that names the record and the input where two came from different models or data, the file
+        where one that the record names was changed or removed since, and the record where what it was made from was made otherwise since.
         """
         origin, source = dict(self.inputs), {key: f"{self.name}'s own input" for key in self.inputs}
         for path in map(Path, upstream):
@@ -80,6 +81,7 @@ class Stage:
                 continue
             record = read_record(path)
             refuse_changed(path.parent, record, all_there=True)
+            refuse_outdated(path, record)
             for key, value in record["origin"].items():
                 if origin.setdefault(key, value) != value:
                     raise ComflpError(
@@ -90,7 +92,7 @@ class Stage:
         return origin
 
     def up_to_date(self) -> bool:
-        """True when the record says the same and every output is intact.
+        """True when the record says the same and every output is intact. Records upstream that led to the same are noted in it.
 
         False when there is nothing yet, an output is missing or damaged, or
         ``force`` is set. Raises ComflpError, naming what changed, when the
@@ -100,7 +102,15 @@ class Stage:
             return False
         old = read_record(self.record)
         self._compare(self.record.parent, "results", old["options"], old["origin"])
-        return self._all_intact(self.record.parent, old)
+        intact, made_from = self._all_intact(self.record.parent, old), self._made_from()
+        if intact and made_from != old.get("made_from", {}):
+            write_json(self.record, {**old, "made_from": made_from})
+        return intact
+
+    def _made_from(self) -> dict[str, str]:
+        """The records upstream, relative to this one, and what each says now."""
+        there = [path for path in self._upstream if path.exists()]
+        return {os.path.relpath(path, self.record.parent): _said(read_record(path)) for path in there}
 
     def is_current(self) -> bool:
         """As :meth:`up_to_date`, for what is made again whenever something has changed: False where it was made otherwise.
@@ -198,6 +208,7 @@ class Stage:
             "options": self.options,
             "inputs": self.inputs,
             "origin": self.origin,
+            "made_from": self._made_from(),
             "outputs": entries,
             "seconds": round(time.monotonic() - self._started, 3),
             "finished": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
@@ -239,6 +250,22 @@ def refuse_changed(directory: Path, record: Mapping[str, Any], all_there: bool =
                 f"{path} was changed after {record['stage']} wrote it; run that stage again with --force, "
                 f"or give what you want by its options"
             )
+
+
+def refuse_outdated(path: Path, record: Mapping[str, Any]) -> None:
+    """ComflpError where a record that the one at ``path`` was made from was made otherwise since, or one that that was made from."""
+    for name, said in record.get("made_from", {}).items():
+        upstream = Path(os.path.normpath(path.parent / name))
+        if upstream.exists():
+            now = read_record(upstream)
+            if _said(now) != said:
+                raise ComflpError(f"{path} was made before {upstream} was made otherwise; run {record['stage']} again")
+            refuse_outdated(upstream, now)
+
+
+def _said(record: Mapping[str, Any]) -> str:
+    """What a record says its results follow from, which is the same when they are made again."""
+    return fingerprint_value([record["options"], record["origin"]])
 
 
 def seconds_of_stages(records: Iterable[Mapping[str, Any]]) -> dict[str, float]:

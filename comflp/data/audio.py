@@ -68,7 +68,8 @@ def read_audio(utterance_or_path: Utterance | str | Path, sample_rate: int, allo
     Returns float32 (num_samples,), values in [-1, 1] for integer formats.
 
     Raises AudioError, naming utterance and file: the file is missing, unreadable, empty, not as long as its header
-    says, or holds values that are not finite; or it is a pipe and pipes were not allowed.
+    says, holds values that are not finite, or is not the one that the data directory was read with (``content``); or it is a
+    pipe and pipes were not allowed.
     """
     utt_id = getattr(utterance_or_path, "utt_id", None)
     segment = getattr(utterance_or_path, "segment", None)
@@ -77,6 +78,7 @@ def read_audio(utterance_or_path: Utterance | str | Path, sample_rate: int, allo
         with _opened(wav, allow_pipes) as source:
             samples, rate = read_whole(source) if segment is None else read_part(source, segment.start, segment.end)
             _check(wav, len(samples), rate)
+            _check_same(source, wav, getattr(utterance_or_path, "content", ""))
         if not np.isfinite(samples).all():
             raise AudioError(f"{wav} holds samples that are not finite numbers")
     except AudioError as error:
@@ -163,6 +165,15 @@ def _check(wav: str, num_samples: int, rate: int) -> None:
         raise AudioError(f"{wav} holds no audio")
     if rate not in _RATES:
         raise AudioError(f"{wav} says that it has {rate} samples a second: its header is damaged")
+
+
+def _check_same(source: BinaryIO, wav: str, content: str) -> None:
+    """AudioError where a file is another than the one with the ``content`` that its data directory was read with.
+
+    What a command prints may differ from call to call, as dither does.
+    """
+    if content and not wav.endswith("|") and _content(source) != content.partition(":")[0]:
+        raise AudioError(f"{wav} has changed since its data directory was read, and results would be of both; run this again")
 
 
 def _run_pipe(wav: str, allow_pipes: bool) -> tuple[bytes, str]:

@@ -14,7 +14,7 @@ from comflp.errors import ComflpError
 from comflp.experiment import Layout, ListFiles, NamedFiles, Result, counts_of, decodes, exports, read_proposal, snapshots
 from comflp.measures.matrix_file import read_matrix
 from comflp.origins import refuse_other_origins
-from comflp.record import read_record, refuse_changed
+from comflp.record import read_record, refuse_changed, refuse_outdated
 from comflp.report.rates import Rate, read_rate
 from comflp.report.values import Chosen, Experiment, Model, Run, SearchList
 from comflp.result_names import FineTuned, ListName, ProposalName, Pruned, Repaired, Scratch, Start
@@ -182,5 +182,6 @@ def _records(layout: Layout) -> list[tuple[str, Mapping[str, Any]]]:
         if not any(map(path.is_relative_to, reports)):
             record = read_record(path)
             refuse_changed(path.parent, record)
+            refuse_outdated(path, record)
             found.append((str(path.relative_to(layout.root)), record))
     return sorted(found, key=lambda pair: (pair[1].get("finished", ""), pair[0]))

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from comflp.data.audio import AudioError, AudioWarning, audio_seconds, read_audio
-from comflp.data.data_dir import Utterance
+from comflp.data.data_dir import Segment, Utterance, read_data_dir, write_data_dir
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg"])
@@ -92,3 +92,18 @@ def test_a_pipe_runs_only_when_allowed(write_wav, tmp_path):
     np.testing.assert_array_equal(read_audio(utterance, 16000, allow_pipes=True), read_audio(path, 16000))
     with pytest.raises(AudioError, match="ended with status 3: gone"):
         read_audio(Utterance("u1", "echo gone >&2; exit 3 |", "t", "s", 1.0), 16000, allow_pipes=True)
+
+
+@pytest.mark.parametrize("in_segments", [False, True])
+def test_a_file_that_is_exchanged_after_its_data_directory_was_read(write_wav, tmp_path, in_segments):
+    path = write_wav("a.wav", seconds=2.0)
+    cut = Segment("a", 0.5, 1.0) if in_segments else None
+    write_data_dir(tmp_path / "data", [Utterance("u1", str(path), "t", "s", 0.5 if cut else 2.0, cut)])
+    data = read_data_dir(tmp_path / "data")
+    before = read_audio(data["u1"], 16000)
+    (content := bytearray(path.read_bytes()))[-9] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=r"utterance 'u1': .*a\.wav has changed since its data directory was read"):
+        read_audio(data["u1"], 16000)
+    again = read_data_dir(data.path)
+    assert len(read_audio(again["u1"], 16000)) == len(before) and again.fingerprint() != data.fingerprint()

@@ -35,3 +35,31 @@ def test_a_model_that_was_made_from_another_deep_model(make_model, tmp_path):
     write_json(out / "record.json", {**record, "origin": {"model": "another"}})
     with pytest.raises(ComflpError, match="pruned was made from another model than .*deep; run stage 5 again with --force"):
         refuse_other_origins(layout)
+
+
+def test_a_stage_in_the_middle_that_was_made_otherwise_since(tmp_path):
+    """Stage 2 is made again with other options, and stage 4 is asked for without stage 3."""
+
+    def run(name, upstream=(), force=False, read="as before", **options):
+        stage = Stage(tmp_path / name / "record.json", name, options, {"model": "m", f"read by {name}": read},
+                      [tmp_path / each / "record.json" for each in upstream], force)
+        if stage.up_to_date():
+            return "up to date"
+        write_json(tmp_path / name / "result.json", options)
+        stage.finish([tmp_path / name / "result.json"])
+        return "made"
+
+    chain = {"two": [], "three": ["two"], "four": ["three"]}
+    assert [run(name, before) for name, before in chain.items()] == ["made"] * 3
+    assert [run(name, before, force=name == "two") for name, before in chain.items()] == ["made"] + ["up to date"] * 2
+    run("two", force=True, keep=0.9)
+    with pytest.raises(ComflpError, match=r"three.record\.json was made before .*two.record\.json was made otherwise; run three again"):
+        run("four", ["three"])
+    # what stage 3 reads is the same: its results stand, and stage 4 goes on
+    assert [run(name, chain[name]) for name in ("three", "four")] == ["up to date"] * 2
+    run("two", force=True, keep=0.8)
+    with pytest.raises(ComflpError, match="made otherwise .*read by three"):
+        run("three", ["two"], read="another matrix")
+    run("three", ["two"], read="another matrix", force=True)
+    with pytest.raises(ComflpError, match="made otherwise .*read by three"):
+        run("four", ["three"])
