@@ -76,32 +76,34 @@ def sources(entries):
     return {utt_id: (recipe_path(path), speaker) for utt_id, path, _, speaker, *_ in entries}
 
 
-def up_to_date(stage, sets):
+def up_to_date(stage, sets, allow_pipes=False):
     """Whether the stage's record says so, and the audio still lies where the data directories' wav.scp says.
 
     sets: data directory -> the utterances that it would be made of (:func:`sources`), None where it is made of nothing that
-    lies elsewhere. One that was made of audio in another place, or says that others speak, is not up to date. Raises
+    lies elsewhere. allow_pipes: whether wav.scp may hold commands. One that was made of audio in another place, or says that others speak, is not up to date. Raises
     ComflpError where somebody has corrected a directory by hand.
     """
-    refuse_corrected(stage)
-    return stage.up_to_date() and all(_is_made_of(directory, wanted) for directory, wanted in sets.items())
+    refuse_corrected(stage, allow_pipes)
+    return stage.up_to_date() and all(_is_made_of(directory, wanted, allow_pipes) for directory, wanted in sets.items())
 
 
-def refuse_corrected(stage):
+def refuse_corrected(stage, allow_pipes=False):
     """ComflpError where a text or utt2spk is not as the stage wrote it, and whole, so that a correction is not lost."""
     if stage.force or not stage.record.exists():
         return
     for name, entry in read_record(stage.record)["outputs"].items():
         path = stage.record.parent / name
-        if path.name in ("text", "utt2spk") and path.is_file() and fingerprint_file(path) != entry["sha256"] and not validate_data_dir(path.parent, False):
+        if path.name not in ("text", "utt2spk") or not path.is_file() or fingerprint_file(path) == entry["sha256"]:
+            continue
+        if not validate_data_dir(path.parent, require_text=False, allow_pipes=allow_pipes):
             raise DataError(f"{path} was changed after {stage.name} wrote it; make the change in the corpus, "
                             "or begin behind stage 0 to work with it as it is; --force makes it anew")
 
 
-def _is_made_of(directory, wanted):
+def _is_made_of(directory, wanted, allow_pipes):
     """Whether a data directory is sound, and its utterances have the audio and speakers that are wanted."""
     try:
-        data = read_data_dir(directory, require_text=(Path(directory) / "text").exists())
+        data = read_data_dir(directory, require_text=(Path(directory) / "text").exists(), allow_pipes=allow_pipes)
     except ComflpError:
         return False
     return wanted is None or all(wanted.get(utterance.utt_id) == (utterance.wav, utterance.speaker) for utterance in data)

@@ -5,7 +5,7 @@
 # calls stages_1_to_7. What it may set besides its options:
 #   report_title, report_note   of the report (stage 7)
 #   finetune_config             the configuration of stage 5, conf/finetune.yaml unless set
-# Options that not every recipe has: data_seed, valid_draw, target, refine_by, max_seconds, padded_mean, precision, trust_hyperparams, refine_utterances, num_random.
+# Options that not every recipe has: data_seed, valid_draw, target, refine_by, max_seconds, padded_mean, precision, trust_hyperparams, allow_pipes, refine_utterances, num_random.
 # shellcheck disable=SC2154  # the options are run.sh's
 . utils/common.sh
 . utils/lock.sh
@@ -28,7 +28,7 @@ begin_experiment() { # locks the experiment and makes it known to what follows; 
 prepare_data() { # OPTION...: data/, by the recipe's own local/prepare.sh with these options; one run at a time, of all experiments
   if is_first_node; then lock_and_wait data/.lock 7 "recipes/$(basename "$PWD")/data"; fi
   on_first_node local/prepare.sh --force "$force" "$@"
-  on_first_node python steps/select_subsets.py ${forced[@]+"${forced[@]}"} --valid-from "$valid_from" ${valid_draw:+--valid-draw "$valid_draw"} \
+  on_first_node python steps/select_subsets.py ${forced[@]+"${forced[@]}"} ${piped[@]+"${piped[@]}"} --valid-from "$valid_from" ${valid_draw:+--valid-draw "$valid_draw"} \
     --num-valid "$num_valid" --num-probe "$num_probe" --seed "${data_seed:-$seed}"
   if is_first_node; then unlock 7; fi
 }
@@ -113,7 +113,7 @@ stages_1_to_7() {
   if [ -n "${num_random:-}" ]; then drawn+=(--num-random "$num_random"); fi
   if [ "${padded_mean:-}" = true ]; then padded=(--padded-mean); fi
   # what every stage takes that runs the model without training it
-  local inference=(${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} ${seconds[@]+"${seconds[@]}"} --precision "${precision:-fp32}")
+  local inference=(${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} ${piped[@]+"${piped[@]}"} ${seconds[@]+"${seconds[@]}"} --precision "${precision:-fp32}")
 
   if in_stage 1 "time-averaged output of every layer"; then
     launch "$nj" steps/stage1_dump_hidden_states.py ${inference[@]+"${inference[@]}"} ${padded[@]+"${padded[@]}"} \
@@ -156,7 +156,7 @@ stages_1_to_7() {
       wanted "$n"
       for proposal in $chosen; do
         # shellcheck disable=SC2086
-        launch "$train_nj" steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} \
+        launch "$train_nj" steps/stage5_finetune.py ${forced[@]+"${forced[@]}"} ${trusted[@]+"${trusted[@]}"} ${piped[@]+"${piped[@]}"} \
           --exp "$exp" "${wanted[@]}" --proposal "$proposal" --repair "$repair" --metric "$metric" \
           --normaliser "$normaliser" --distill "$distill" --tag "$tag" "${finetune_config:-conf/finetune.yaml}" \
           --seed "$seed" $finetune_opts

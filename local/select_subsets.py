@@ -44,7 +44,7 @@ def main():
         first = name == "valid" and args.valid_draw == "first"
         chosen[name] = DataDir(args.data / name, data.utterances[:count] if first else subset(data, count, args.seed))
         drawn[name] = {"source": source, "num_utterances": count, "seed": args.seed}
-    refuse_corrected(stage)
+    refuse_corrected(stage, args.allow_pipes)
     if stage.up_to_date() and all(holds(data, args.allow_pipes) for data in chosen.values()):
         print(f"{args.data}/{{valid,probe}} are up to date")
         return

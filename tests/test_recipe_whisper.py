@@ -132,3 +132,22 @@ def test_searches_are_cut_off_the_same_whether_a_model_is_named_or_found(finishe
     assert {name: named[name] for name in same} == {name: found[name] for name in same}
     deep = read_hypotheses(layout.deep / "hypotheses_test" / "hypotheses.json").values()
     assert {limit for batch in limits for limit in batch} == {min(load(model).most_tokens, 2 * len(tokens) + 8) for tokens in deep}
+
+
+def test_data_directories_of_commands_run_where_they_are_allowed(tmp_path, make_data):
+    """Kaldi's usual wav.scp: each recording is what a command prints."""
+    recipe = small_whisper_recipe(tmp_path)
+    for seed, name in enumerate(("train", "dev", "test")):
+        given = make_data(12, seed, name=f"own/{name}").path
+        table = (given / "wav.scp").read_text().splitlines()
+        (given / "wav.scp").write_text("".join(f"{line.split()[0]} cat {line.split()[1]} |\n" for line in table))
+    given = {**OPTIONS, "corpus": tmp_path / "own", "model": tmp_path / "model", "proposals": "encoder=1", "finetune_prune": "encoder=1"}
+    refused = run(recipe, 0, 0, **given)
+    assert refused.returncode == 1 and "commands from data run only with --allow-pipes" in refused.stderr
+    for first, last in ((0, 1), (0, 0), (5, 7)):
+        done = run(recipe, first, last, allow_pipes="true", **given)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        assert (first, last) != (0, 0) or done.stdout.count("up to date") == 3
+    scores = sorted((recipe / "exp" / "small").rglob("decode_test/score.json"))
+    assert [read_json(path)["num_utterances"] for path in scores] == [12, 12, 12]
+    assert "cat " in (recipe / "data" / "probe" / "wav.scp").read_text()

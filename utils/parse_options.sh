@@ -18,7 +18,8 @@
 #
 # With the options num_nodes and node_rank, these are numbers, the second below the first.
 #
-# A script with the option force has the array `forced` afterwards: --force, for every program that makes something, or nothing.
+# A script with the option force has the array `forced` afterwards: --force, for every program that makes something, or nothing;
+# one with allow_pipes has `piped`: --allow-pipes, for every program that reads data directories.
 #
 # --help prints the comment at the top of the script and every option with its default. Everything that is not an
 # option with a value is an error, said on stderr, exit status 2.
@@ -230,10 +231,15 @@ for _options_pass in configuration command_line; do # so that the command line w
   done
 done
 
-# shellcheck disable=SC2034,SC2154  # the script's: forced is for it, force is from its option block
+# shellcheck disable=SC2034,SC2154  # the script's: forced and piped are for it, force and allow_pipes are from its option block
 if _options_line force >/dev/null; then
   forced=()
   if [ "$force" = true ]; then forced=(--force); fi
+fi
+# shellcheck disable=SC2034,SC2154
+if _options_line allow_pipes >/dev/null; then
+  piped=()
+  if [ "$allow_pipes" = true ]; then piped=(--allow-pipes); fi
 fi
 
 if _options_line stage >/dev/null; then

@@ -29,6 +29,7 @@ train_parts=train-clean-100 # parts of the corpus that make data/train, separate
 letter_case=upper         # upper as in the corpus, or lower for models with lower-case letters
 valid_from=dev            # set that the fine search's utterances come from: dev or test
 num_valid=320             # utterances of the fine search
+allow_pipes=false         # run the commands of wav.scp entries that are pipes, of data directories of your own
 num_probe=9600            # training utterances that the layers are compared on
 # the deep model (stage 0)
 model=facebook/wav2vec2-base-960h # a model directory or a hub name

@@ -27,6 +27,7 @@ rdzv_endpoint=            # HOST:PORT where the nodes meet: node 0 and a free po
 num_train=2000            # sentences that are synthesised for training
 valid_from=dev            # set that the fine search's utterances come from: dev, or test as in the paper
 num_valid=320             # utterances of the fine search
+allow_pipes=false         # run the commands of wav.scp entries that are pipes, of data directories of your own
 num_probe=1024            # training utterances that the layers are compared on
 data_seed=1234            # seed for the corpus and for these draws
 # the deep model (stage 0)
@@ -72,7 +73,7 @@ begin_experiment
 if in_stage 0 "data preparation and the deep model"; then
   prepare_data --num-train "$num_train" --seed "$data_seed"
   # shellcheck disable=SC2086
-  launch "$train_nj" steps/train_deep.py ${forced[@]+"${forced[@]}"} --train data/train --dev data/dev \
+  launch "$train_nj" steps/train_deep.py ${forced[@]+"${forced[@]}"} ${piped[@]+"${piped[@]}"} --train data/train --dev data/dev \
     --metric "$metric" --normaliser "$normaliser" --out "$exp" conf/deep.yaml --seed "$seed" --layerdrop "$layerdrop" $deep_opts
 fi
 

@@ -26,6 +26,7 @@ rdzv_endpoint=            # HOST:PORT where the nodes meet: node 0 and a free po
 # data (stage 0)
 language=it               # which language the model is to recognise; without a corpus: it, es or en
 corpus=                   # [path] folder with the Kaldi data directories train, dev and test, or of the prompts; empty: downloaded
+allow_pipes=false         # run the commands of wav.scp entries that are pipes, of data directories of your own
 num_dev=20                # prompts of data/dev
 num_test=40               # prompts of data/test; the others are data/train
 valid_from=dev            # set that the fine search's utterances come from: dev or test
@@ -82,7 +83,7 @@ begin_experiment
 
 if in_stage 0 "data preparation and the deep model"; then
   prepare_data --corpus "$corpus" --language "$language" --num-dev "$num_dev" \
-    --num-test "$num_test" --longest "$([ "$context_seconds" = 0 ] && echo 30 || echo "$context_seconds")" --seed "$seed"
+    --allow-pipes "$allow_pipes" --num-test "$num_test" --longest "$([ "$context_seconds" = 0 ] && echo 30 || echo "$context_seconds")" --seed "$seed"
   on_first_node python steps/fetch_model.py ${forced[@]+"${forced[@]}"} --model "$model" --language "$language" \
     --context-seconds "$context_seconds" --out "$exp"
 fi

@@ -10,6 +10,7 @@ num_dev=20            # prompts of the dev set
 num_test=40           # prompts of the test set
 longest=30            # seconds of the longest prompt that is taken
 seed=1                # seed for the random draw of the sets
+allow_pipes=false     # run the commands of wav.scp entries that are pipes
 force=false           # make again what was made with other options
 # end of options
 . utils/parse_options.sh
@@ -19,5 +20,5 @@ if [ -z "$corpus" ]; then
   local/download.sh --target downloads --language "$language"
   corpus=downloads/prompts_$language
 fi
-python local/prepare_sets.py ${forced[@]+"${forced[@]}"} --corpus "$corpus" --data data --language "$language" \
+python local/prepare_sets.py ${forced[@]+"${forced[@]}"} ${piped[@]+"${piped[@]}"} --corpus "$corpus" --data data --language "$language" \
   --num-dev "$num_dev" --num-test "$num_test" --longest "$longest" --seed "$seed"

@@ -75,6 +75,7 @@ def main():
     options.add_argument("--fewest-words", type=option_types.positive, default=4, help="words of the shortest prompt that is taken")
     options.add_argument("--normaliser", choices=NORMALISERS, default="none", help="what is done to the prompts' texts; basic for models of small letters")
     options.add_argument("--seed", type=option_types.seed, default=1, help="seed for the random draw of the sets")
+    options.add_argument("--allow-pipes", action="store_true", help="accept shell commands in wav.scp of data directories; they will be run")
     args = options.parse_args()
 
     directories = [args.data / name for name in SETS]
@@ -88,11 +89,11 @@ def main():
     elif missing := [name for name in SETS if not (args.corpus / name / "wav.scp").is_file()]:
         raise DataError(f"{args.corpus} has neither a file text, as the prompts have, nor the data directories {', '.join(missing)}")
     else:
-        given = {name: read_data_dir(args.corpus / name, require_text=name != "train") for name in SETS}
+        given = {name: read_data_dir(args.corpus / name, name != "train", args.allow_pipes) for name in SETS}
         read, drawn = fingerprint_value({name: data.fingerprint() for name, data in given.items()}), {}
         made_of = {directory: {one.utt_id: (one.wav, one.speaker) for one in given[name]} for name, directory in zip(SETS, directories)}
     stage = Stage(args.data / "prepare.record.json", "stage 0, prepare_sets", drawn, {"texts": read}, force=args.force, elsewhere=ELSEWHERE)
-    if up_to_date(stage, made_of):
+    if up_to_date(stage, made_of, args.allow_pipes):
         print(f"{args.data}/{{{','.join(SETS)}}} are up to date")
         return
     if drawn:
