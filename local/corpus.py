@@ -80,8 +80,8 @@ def up_to_date(stage, sets, allow_pipes=False):
     """Whether the stage's record says so, and the audio still lies where the data directories' wav.scp says.
 
     sets: data directory -> the utterances that it would be made of (:func:`sources`), None where it is made of nothing that
-    lies elsewhere. allow_pipes: whether wav.scp may hold commands. One that was made of audio in another place, or says that others speak, is not up to date. Raises
-    ComflpError where somebody has corrected a directory by hand.
+    lies elsewhere. One that was made of audio in another place, or says that others speak, is not up to date. allow_pipes:
+    whether wav.scp may hold commands. Raises ComflpError where somebody has corrected a directory by hand.
     """
     refuse_corrected(stage, allow_pipes)
     return stage.up_to_date() and all(_is_made_of(directory, wanted, allow_pipes) for directory, wanted in sets.items())
