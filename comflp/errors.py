@@ -1,5 +1,7 @@
 """What this library raises on purpose, and how its messages show values."""
 
+from typing import Sequence
+
 
 class ComflpError(Exception):
     """Something the user can put right.
@@ -8,6 +10,14 @@ class ComflpError(Exception):
     what to do about it. Stage scripts print it as one line and exit with
     status 1; anything else that escapes is a bug and keeps its traceback.
     """
+
+
+class NoLanguageError(ComflpError):
+    """A model of several languages was loaded without saying which one it is to recognise. languages: their codes."""
+
+    def __init__(self, languages: Sequence[str]):
+        super().__init__(f"this model recognises several languages; say which one with --language: {', '.join(languages)}")
+        self.languages = tuple(languages)
 
 
 def shown(value: object) -> str:

@@ -11,6 +11,7 @@ from fixtures.whisper import SAMPLE_RATE, WINDOW, make_whisper
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, pipeline
 
 import comflp.models
+from comflp.cli import main
 from comflp.data.batching import AudioBatch
 from comflp.data.data_dir import DataDir, Utterance
 from comflp.deploy import recognition
@@ -167,10 +168,11 @@ def test_a_model_in_memory(model):
 
 
 @pytest.mark.parametrize("make", MULTILINGUAL)
-def test_languages_are_checked_and_kept(tmp_path, make):
+def test_languages_are_checked_and_kept(tmp_path, make, capsys):
     directory = make(tmp_path / "deep", encoder_layers=1, decoder_layers=1)
     with pytest.raises(ComflpError, match="several languages; say which one with --language: en, it"):
         comflp.models.load(directory)
+    assert main(["info", str(directory)]) == 0 and "decoder: 1 layers" in capsys.readouterr().out  # whatever the language
     with pytest.raises(ComflpError, match="does not know the language 'klingon'; it knows en, it"):
         comflp.models.load(directory, language="klingon")
     model = comflp.models.load(directory, language="Italian")

@@ -6,6 +6,7 @@ from typing import Sequence
 
 from comflp.cli.options import add_model_options, load_model, parser
 from comflp.costs import ModelCosts, quantity
+from comflp.errors import NoLanguageError
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -16,7 +17,11 @@ def run(arguments: Sequence[str]) -> None:
     given = options.parse_args(arguments)
     from comflp.inference.measure_costs import measure_costs, measure_seconds
 
-    model = load_model(given)
+    try:
+        model = load_model(given)
+    except NoLanguageError as error:  # layers and costs are those of every language
+        given.language = error.languages[0]
+        model = load_model(given)
     costs = measure_costs(model)
     if given.seconds:
         costs = measure_seconds(model, costs)

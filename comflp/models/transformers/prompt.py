@@ -13,7 +13,7 @@ from transformers.models.canary.processing_canary import LANGUAGE_CODE_TO_NAME a
 from transformers.models.cohere_asr.processing_cohere_asr import LANGUAGES as COHERE_LANGUAGES
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
-from comflp.errors import ComflpError
+from comflp.errors import ComflpError, NoLanguageError
 from comflp.text import plain_text
 
 
@@ -180,7 +180,7 @@ def _kept(generation: GenerationConfig, language: str | None, known: Iterable[st
 def _code(language: str | None, codes: Sequence[str]) -> str:
     """The code of a language of the model, from a code or an English name; ComflpError lists those there are."""
     if language is None:
-        raise ComflpError(f"this model recognises several languages; say which one with --language: {', '.join(codes)}")
+        raise NoLanguageError(codes)
     code = TO_LANGUAGE_CODE.get(language.lower(), language.lower().strip("<|>"))
     if code not in codes:
         raise ComflpError(f"this model does not know the language {language!r}; it knows {', '.join(codes)}")
