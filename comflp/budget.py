@@ -136,7 +136,7 @@ def _parsed(text: str, num_layers: Mapping[str, int]) -> Target:
     match = _AMOUNT.fullmatch(value)
     fault = None
     if name not in ("layers", "speedup", *_UNITS):
-        fault = f"there is no target {name[:30]!r}" if equals else "it is not of the form NAME=VALUE"
+        fault = f"there is no target {name[:30]!r}" if equals else f"{text[:30]!r} is not of the form NAME=VALUE"
     elif match is None or len(value) > 30:
         fault = f"{value[:30]!r} is not a number, with %, k, M, G or B behind it where that fits"
     elif match[2] and name not in ("params", "macs") and not (name == "megabytes" and match[2] == "%"):

@@ -13,6 +13,7 @@ import tempfile
 import time
 from dataclasses import replace
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
@@ -23,7 +24,7 @@ from comflp.budget import parse_target, resolve, timed_batch_size
 from comflp.costs import ModelCosts
 from comflp.data.data_dir import DataDir, subset
 from comflp.data.sources import read_speech
-from comflp.errors import ComflpError
+from comflp.errors import ComflpError, shown
 from comflp.inference.decode import decode
 from comflp.inference.journal import work_key
 from comflp.inference.measure_costs import costs_of
@@ -99,12 +100,17 @@ def prune(
     """
     if target is not None and max_increase is not None:
         raise ComflpError(f"a target ({target}) and max_increase ({max_increase:g}) both say how small the model is to be; give one")
-    if repair < 0 or repair == 1 or (max_increase or 0) < 0 or metric not in METRICS:
-        raise ComflpError(f"repair ({repair}) is 0 or at least 2, max_increase ({max_increase}) 0 at least, and metric ({metric}) one of {', '.join(METRICS)}")
+    whole = isinstance(repair, Integral) and repair >= 0 and repair != 1 and isinstance(seed, Integral) and seed >= 0
+    rise = max_increase is None or (isinstance(max_increase, Real) and 0 <= max_increase < float("inf"))
+    if not (whole and rise and metric in METRICS and isinstance(target, (str, type(None)))):
+        raise ComflpError(f"repair ({shown(repair)}) is 0 or a whole number from 2, seed ({shown(seed)}) one from 0, max_increase ({shown(max_increase)}) "
+                          f"a number from 0, metric ({shown(metric)}) one of {', '.join(METRICS)}, and target ({shown(target)}) a text such as 'params=50%'")
     with _work_directory(work) as directory:
         deep = model if isinstance(model, LayeredModel) else load(model, processor)
         deep.eval()
         data = read_speech(speech, directory / "speech", sample_rate, allow_pipes, progress)
+        if isinstance(speech, (str, Path)):
+            data = DataDir(speech, data.utterances)  # as the caller names it, whatever it was made into
         run = _Run(Speech(deep, data, work=directory / "partial", allow_pipes=allow_pipes, progress=progress), metric, normaliser, seed, directory)
         return run.prune(target, max_increase, repair)
 
@@ -129,7 +135,7 @@ class _Run:
 
     def prune(self, target: str | None, max_increase: float | None, num_repair: int) -> Pruned:
         if max_increase is None:
-            costs, counts = self._target(target or "params=50%")
+            costs, counts = self._target("params=50%" if target is None else target)
             proposal = self._best(counts, num_repair)
         else:
             costs = costs_of(self.deep, None, self.directory / "costs.json")

@@ -51,21 +51,39 @@ each_count() { # COUNTS: numbers of layers one by one, "4,6 8:10" as "4 6 8 9 10
   done
 }
 
-refuse_unsearched() { # what stage 5 is to make of a search that stage 3 does not do is said before anything is made
-  local n proposal known named=
+refuse() { # MESSAGE: what cannot be asked of run.sh
+  printf 'run.sh: %s\n' "$*" >&2
+  exit 2
+}
+
+refuse_unsearched() { # what stage 5 is to make of a search that stages 3 and 4 do not do is said before anything is made
+  local n proposal known of named=
+  if [ "$repair_candidates" = true ] && [ "$repair" = 0 ]; then
+    refuse "--repair-candidates true repairs on the utterances of --repair, which is 0"
+  fi
   for proposal in $(searched_proposals); do
-    case $proposal in scratch* | deep | [0-9]* | *=*) ;; *) named=$proposal ;; esac
+    case $proposal in scratch* | deep | [0-9]* | *=*) continue ;; esac
+    named=$proposal
+    of=${proposal%_coarse}
+    case " $measures $baselines " in
+      *" ${of%_fine} "*) ;;
+      *) if [ "$stage" -le 4 ] && [ "$stop_stage" -ge 5 ] && ! compgen -G "$exp/prune*/$proposal" >/dev/null; then
+        refuse "--proposals: nothing is called $proposal; measures are $measures (each with _coarse or _fine), baselines $baselines"
+      fi ;;
+    esac
   done
   if [ -z "$named" ] || [ -n "${target:-}" ] || [ "$stage" -gt 3 ] || [ "$stop_stage" -lt 5 ]; then return; fi
   known=$(each_count "$num_prune")
   for n in $(each_count "$finetune_prune"); do
     if [ -d "$exp/prune$n" ]; then continue; fi # searched before
-    case "$n $known" in
-      *=* | "$n "*" $n "*) ;;
-      *)
-        printf "run.sh: --finetune-prune %s: no search is for %s layers; give it to --num-prune, which is %s, too\n" "$finetune_prune" "$n" "$num_prune" >&2
-        exit 2
-        ;;
+    case $n in
+      *=*[:,]*) refuse "--finetune-prune $n is several numbers of layers; give them one by one, with a space between them" ;;
+      *=*) continue ;;
+    esac
+    case $known in
+      *=* | *" $n "*) ;;
+      *:*) refuse "--num-prune $num_prune: a range has its smaller number first" ;;
+      *) refuse "--finetune-prune $finetune_prune: no search is for $n layers; give it to --num-prune, which is $num_prune, too" ;;
     esac
   done
 }

@@ -22,11 +22,15 @@ from comflp.processes import processes
 from comflp.proposal import split_by_stack
 from comflp.record import Stage
 from comflp.result_names import ListName
+from comflp.search.baselines.baseline import NAMES
 from comflp.search.coarse.joint import joint_searches
 from comflp.search.coarse.refine import FORCED_KINDS, KINDS, NUM_AGAIN, NUM_UTTERANCES, REPAIR, Refinement
 from comflp.search.coarse.search import METHODS, beam_against_exact
 from comflp.search.coarse.stacks import StackMatrices, stack_searches
 from comflp.target import ENCODER
+
+ENDINGS = ("_coarse", "_fine", "_reverse")
+"""What is added to the names of measures."""
 
 
 def parse_options():
@@ -59,6 +63,8 @@ def parse_options():
     arguments.add_argument("--compare", type=true_or_false, default=True,
                            help="run the other of beam and exact too, and record how many of the true best the beam finds")
     options = arguments.parse_args()
+    if options.measure in NAMES or options.measure.endswith(ENDINGS):
+        raise ComflpError(f"--measure {options.measure} is what results of another kind are called; call yours otherwise")
     if options.refine and not options.model:
         arguments.error("--refine needs --model")
     return options

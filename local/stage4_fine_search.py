@@ -84,11 +84,13 @@ def search(options, ranks):
                 "speakers": data.speakers(), **recorded(options)}
     if options.repair_candidates:
         settings["repair_candidates"] = options.repair_candidates
+    if not lists:
+        raise ComflpError("--measures and --baselines are both empty; there is nothing to rank")
     files = {entry: RankedFiles(layout, entry, options.metric, settings, inputs, options.force) for entry in lists}
     done = ranks.decide(lambda: [files[entry].up_to_date() for entry in lists])
     left = [entry for entry, is_done in zip(lists, done) if not is_done]
     if left:
-        decode(left, files, deep, data, quality, options, ranks)
+        decode(lists, left, files, deep, data, quality, options, ranks)
     elif ranks.is_main:
         print(f"{options.exp}: fine search of {len(lists)} lists is up to date")
     if ranks.is_main:  # of lists that are up to date too: a run that was killed may have ended before this
@@ -96,9 +98,11 @@ def search(options, ranks):
         shutil.rmtree(work_directory(options), ignore_errors=True)
 
 
-def decode(left, files, deep, data, quality, options, ranks):
-    """Rank the lists that are not there yet, and write them."""
+def decode(lists, left, files, deep, data, quality, options, ranks):
+    """Rank the lists that are not there yet, and write them. In a race all lists run, as each has a say in what is dropped."""
     walked, decoding = [entry for entry in left if entry.find], [entry for entry in left if not entry.find]
+    if options.race and walked:
+        walked = [entry for entry in lists if entry.find]
     # What runs models imports torch, which takes seconds; lists that are up to date need none of it.
     from comflp.search.fine.evaluate import evaluate
 
@@ -110,7 +114,7 @@ def decode(left, files, deep, data, quality, options, ranks):
         (decoding, greedily(model, decoding, data, quality, how_to) if decoding else []),
     ):
         for entry, result in zip(entries, results):
-            if ranks.is_main:
+            if ranks.is_main and entry in left:
                 print(files[entry].write(replace(result, deep=whole)))
 
 

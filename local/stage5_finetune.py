@@ -229,9 +229,11 @@ class Job:
 
     def finetune(self) -> None:
         """The fine-tuned model's directory, nothing where no epoch is asked for. Another run may train other results meanwhile."""
-        if not self.configuration.settings["number_of_epochs"]:
-            return
         result = self.chosen.result
+        if not self.configuration.settings["number_of_epochs"]:
+            if self.ranks.is_main and (isinstance(result.start, Scratch) or not result.start.num_removed):
+                print(f"{result.directory}: nothing is made of it without training (number_of_epochs is 0)")
+            return
         out, directory = result.model(self.state), result.training(self.state)
         snapshots = snapshots_of(directory, self.probe, self.configuration.settings, len(self.deep.stacks), self.allow_pipes)
         began = [read_json(path)["origin"] for path in (out / "record.json", directory / STARTED) if path.exists()]

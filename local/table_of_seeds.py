@@ -8,6 +8,7 @@ Reads what stages 5 and 6 left; a run that is missing for some of the models is 
 
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import option_types
@@ -44,6 +45,8 @@ def main():
     paths = options.exp.split()
     if not paths:
         raise ComflpError("--exp names no experiment directory")
+    if len({Path(path).resolve() for path in paths}) < len(paths):
+        raise ComflpError(f"--exp {options.exp} names an experiment twice; its deviations would be too small")
     options.metric = options.metric or metric_of(paths[0])
     experiments = [collect(path, options.metric) for path in paths]
     wanted = layer_counts(options.num_prune, experiments[0].stacks)

@@ -169,8 +169,9 @@ def test_a_scheduler_that_passes_nothing_on_but_path(recipe):
 
 
 COUNTS = """
-searched_proposals() { echo "scratch dc_fine"; }
-. <(sed -n "/^each_count/,/^}/p;/^refuse_unsearched/,/^}/p" utils/../local/pipeline.sh)
+searched_proposals() { echo "${chosen:-scratch dc_fine}"; }
+measures="dc svcca" baselines="top random" repair=256 repair_candidates=false stop_stage=7
+. <(sed -n "/^each_count/,/^}/p;/^refuse/,/^}/p" utils/../local/pipeline.sh)
 """
 
 
@@ -180,10 +181,23 @@ def test_numbers_of_layers_are_taken_one_by_one(recipe, text, counts):
     assert in_bash(recipe, f'{COUNTS} each_count "{text}"').stdout.split() == counts.split()
 
 
-@pytest.mark.parametrize("made, searched, status", [("12", "1:8", 2), ("4,6", "4,6,8", 0), ("6", "1:8", 0), ("decoder=1", "encoder=0:1+decoder=1", 0)])
-def test_what_is_not_searched_is_refused_before_anything_is_made(recipe, made, searched, status):
-    done = in_bash(recipe, f'{COUNTS} stop_stage=7 finetune_prune="{made}" num_prune="{searched}"; refuse_unsearched')
-    assert done.returncode == status and ("give it to --num-prune" in done.stderr) == (status == 2)
+@pytest.mark.parametrize("made, searched, said", [
+    ("12", "1:8", "give it to --num-prune"), ("4,6", "4,6,8", ""), ("6", "1:8", ""), ("decoder=1", "encoder=0:1+decoder=1", ""),
+    ("8", "8:4", "smaller number first"), ("encoder=0:1+decoder=1", "encoder=0:1+decoder=1", "give them one by one"),
+])
+def test_what_is_not_searched_is_refused_before_anything_is_made(recipe, made, searched, said):
+    done = in_bash(recipe, f'{COUNTS} finetune_prune="{made}" num_prune="{searched}"; refuse_unsearched')
+    assert (done.returncode, said in done.stderr, "run.sh:" in done.stderr) == (2 if said else 0, True, bool(said))
+
+
+@pytest.mark.parametrize("options, said", [
+    ('chosen="svcca_coarse top scratch deep 1,3-4"', ""), ('chosen="glp"', "nothing is called glp"), ('chosen="dcfine"', "nothing is called dcfine"),
+    ('chosen="found_coarse"', ""), ("repair_candidates=true", ""), ("repair_candidates=true repair=0", "--repair, which is 0"),
+])
+def test_a_proposal_that_no_stage_makes_is_refused_before_anything_is_made(recipe, options, said):
+    (recipe / "exp" / "m" / "prune4" / "found_coarse").mkdir(parents=True)
+    done = in_bash(recipe, f"{COUNTS} finetune_prune=4 num_prune=4 {options}; refuse_unsearched")
+    assert (done.returncode, said in done.stderr, "run.sh:" in done.stderr) == (2 if said else 0, True, bool(said))
 
 
 def test_a_folder_is_named_by_its_path_and_a_model_of_the_hub_by_its_name(recipe):

@@ -1,5 +1,6 @@
 """comflp.prune and the command comflp: from any speech to a smaller model, with and without texts, resumed where it was killed."""
 
+import re
 import json
 
 import numpy as np
@@ -87,10 +88,13 @@ def test_the_smallest_model_within_an_increase(make_model, folder, tmp_path):
         comflp.prune(deep, str(table), max_increase=0, repair=12)
     with pytest.raises(ComflpError, match="both say how small the model is to be"):
         comflp.prune(deep, data.path, target="layers=1", max_increase=1)
+    with pytest.raises(ComflpError, match="''"):
+        comflp.prune(deep, data.path, target="")
     with pytest.raises(ComflpError, match="takes speech with texts"):
         comflp.prune(deep, [utterance.wav for utterance in data], max_increase=1)
-    for wrong in ({"repair": -3}, {"repair": 1}, {"max_increase": -1}, {"metric": "ser"}):
-        with pytest.raises(ComflpError, match="0 at least, and metric"):
+    for wrong in ({"repair": -3}, {"repair": 1}, {"repair": 2.5}, {"max_increase": -1}, {"max_increase": float("nan")}, {"metric": "ser"},
+                  {"seed": -1}, {"target": 50}):
+        with pytest.raises(ComflpError, match=f"{list(wrong)[0]} .*{re.escape(repr(list(wrong.values())[0]))}"):
             comflp.prune(deep, "speech that is not looked at", **wrong)
 
 

@@ -92,6 +92,8 @@ def test_pruned_and_repaired_models_are_decoded_and_cut_off_by_the_deep_ones_hyp
     texts = {line.split(" ", 1)[0]: line.partition(" ")[2].strip() for line in (out / "hyp").read_text().splitlines()}
     for utt_id, text in texts.items():
         assert len(model.tokenizer.encode(text)) <= 2 * len(deep[utt_id]) + 8
+    left = {name: stack.num_layers for name, stack in model.stacks.items()}
+    assert score["num_layers"] == left and "| 1 | 2 encoder, 3 decoder | " in (out.parent / "README.md").read_text()
     assert score["error_rate"] == pytest.approx(error_rate(references, texts, "wer", "basic").rate)
     assert score["capped_error_rate"] <= min(score["error_rate"], 100) and score["ran_into_limit"] >= 0
 

@@ -192,6 +192,7 @@ def test_errors_are_one_line(exp, tmp_path):
         (search(exp, "--num-prune", 3, "--matrix", exp / "hidden" / "hidden.ark"), "hidden.ark is not a .npy file"),
         (search(exp, "--num-prune", 9, "--matrix", exp / "hidden" / "frame_cosine.npy"), "cannot remove 9 of 6"),
         (search(exp, "--num-prune", 2, "--matrix", exp / "hidden" / "frame_cosine.npy", "--keep", "a"), "--keep a"),
+        (search(exp, "--num-prune", 2, "--matrix", exp / "hidden" / "frame_cosine.npy", "--measure", "random"), "results of another kind"),
         (correlation(exp, "svcca", "--batch-size", 4), "svcca has no option batch_size"),
         (correlation(exp, "cca"), "no measure 'cca'"),
         (correlation(tmp_path, "dc"), "stage 1 (feature dump) makes it"),

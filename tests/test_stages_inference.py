@@ -134,6 +134,19 @@ def valid(recipe):
     return read_data_dir(recipe / "data" / "valid")
 
 
+def test_a_list_that_is_missing_after_a_race_comes_back_as_it_was(recipe):
+    """What a race drops depends on all lists, so all of them run again."""
+    options = ("--baselines", "random uniform middle", "--race", "--max-seconds", "2", "--num-random", "12")
+    stage4(recipe, *options)
+    ranked = recipe / "exp" / "prune2" / "random" / "ranked.json"
+    before, others = without_times(read(ranked)), {path: path.read_bytes() for path in ranked.parents[1].glob("[!r]*/*.json")}
+    ranked.unlink()
+    stage4(recipe, *options)
+    assert without_times(read(ranked)) == before and others == {path: path.read_bytes() for path in others}
+    assert "both empty" in script("stage4_fine_search.py", "--model", "exp/deep", "--exp", "exp", "--num-prune", "2", "--measures", "",
+                                  "--baselines", "", "--data", "data/valid", cwd=recipe, expect=1)
+
+
 def test_stage4_refuses_candidates_of_another_model_and_a_bad_n(recipe):
     write_candidates(recipe, "0" * 64)
     said = stage4(recipe, expect=1)

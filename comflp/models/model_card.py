@@ -20,6 +20,11 @@ _LABELS = {
 """Facts with a line of their own, in this order; any other fact follows under its own name."""
 
 
+def _depth(layers: int | Mapping[str, int]) -> str:
+    """Numbers of layers in words: ``12``, or ``6 encoder, 6 decoder``."""
+    return ", ".join(f"{number} {stack}" for stack, number in layers.items()) if isinstance(layers, Mapping) else str(layers)
+
+
 def model_card(model: LayeredModel) -> str:
     """Markdown model card of ``model``: what its ``origin`` says, with the header that the Hugging Face hub reads.
 
@@ -41,7 +46,7 @@ def model_card(model: LayeredModel) -> str:
     if pruning:
         lines += ["", "## Pruning", "", "Layers removed with CoMFLP, counted from 1 in the model that each step started from:"]
         lines += ["", "| step | layers before | removed |", "|---|---|---|"]
-        lines += [f"| {i} | {step['num_layers']} | {step['removed']} |" for i, step in enumerate(pruning, start=1)]
+        lines += [f"| {i} | {_depth(step['num_layers'])} | {step['removed']} |" for i, step in enumerate(pruning, start=1)]
         lines += [_repaired(i, step["repair"]) for i, step in enumerate(pruning, start=1) if "repair" in step]
     lines += _results(facts)
     lines += ["", "Written with " + ", ".join(f"{name} {version}" for name, version in versions().items()) + "."]

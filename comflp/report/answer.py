@@ -55,6 +55,10 @@ class Answer:
         return self.rate.less_deep(self.deep_rate) if self.rate and self.deep_rate else None
 
 
+_ROUNDING = 1e-9
+"""Percentage points by which a difference of two rates may miss what it is."""
+
+
 def answer(experiment: Experiment, found: Sequence[Choice], max_increase: float) -> Answer | None:
     """The recommended model; None where there is no proposal at all.
 
@@ -74,7 +78,7 @@ def answer(experiment: Experiment, found: Sequence[Choice], max_increase: float)
     chosen_on = (both or sets)[0]
     rated = [choice for choice in pruned if chosen_on in choice.rates]
     size = _sizes(rated)
-    budget = deep.rates[chosen_on].compared + max_increase if both else float("inf")
+    budget = deep.rates[chosen_on].compared + max_increase + _ROUNDING if both else float("inf")
     within = [choice for choice in rated if choice.rates[chosen_on].compared <= budget]
     if both and within:
         best = min(within, key=lambda choice: (size(choice), choice.rates[chosen_on].compared))

@@ -50,7 +50,9 @@ def compare(experiments: Sequence[Experiment], title: str = "", metric: str = "c
 
 def _names(experiments: Sequence[Experiment]) -> list[str]:
     names = [experiment.name for experiment in experiments]
-    return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, start=1)]
+    while len(set(names)) < len(names):
+        names = [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, start=1)]
+    return names
 
 
 def _data(found: Sequence[Sequence[Choice]]) -> str | None:

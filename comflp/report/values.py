@@ -135,10 +135,11 @@ class Experiment:
             return dict(self.costs.num_layers)
         known = [entry.proposal.num_layers for entry in (*self.chosen, *self.runs) if entry.proposal is not None]
         known += [entry.searched["num_layers"] for entry in self.lists if entry.searched]
+        known += [{stack: len(matrix) - 1 for stack, matrix in each.items()} for each in self.matrices.values()]
         known += [score["num_layers"] for score in (self.deep.scores.values() if self.deep else ())]
         for found in known:
             return dict(found) if isinstance(found, Mapping) else {ENCODER: found}
-        return {stack: len(matrix) - 1 for each in self.matrices.values() for stack, matrix in each.items()}
+        return {}
 
     @property
     def num_layers(self) -> int | None:

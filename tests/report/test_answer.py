@@ -49,6 +49,12 @@ def test_fewest_parameters_within_the_budget_on_dev(budget, name, within):
     assert (str(found.choice.names[0]), found.within) == (name, within)
 
 
+def test_a_rise_of_just_the_budget_is_within():
+    """5 errors of 300 are 1 point above 2, whatever their quotients round to."""
+    deep, pruned = replace(DEEP, rates={"dev": Rate(100 * 2 / 300)}), replace(MODELS[2], rates={"dev": Rate(100 * 5 / 300)})
+    assert answer(EXPERIMENT, [deep, pruned], 1.0).within
+
+
 def test_test_set_reports_but_does_not_choose():
     found = answer(EXPERIMENT, MODELS, 1.0)
     assert (found.chosen_on, found.shown_on, found.rate.value, found.deep_rate.value) == ("dev", "test", 3.4, 2.1)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -34,6 +35,11 @@ def test_models_of_other_kinds_stand_side_by_side(experiment, two_stacks):
     assert [row[0] for row in table.rows] == ["small", "both"]
     how = [column.title for column in table.columns].index("How that is known")
     assert [row[how] for row in table.rows if row[how - 1]] and {row[how] for row in table.rows} <= {"measured, one thread", "at most, by multiply-adds", None}
+
+
+def test_experiments_of_one_name_are_told_apart(experiment):
+    named = [replace(experiment, name=name) for name in ("a", "a", "a (1)")]
+    assert len(report.compare(named).facts["experiments"]) == 3
 
 
 def test_a_comparison_needs_a_place_of_its_own(exp):
