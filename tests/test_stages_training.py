@@ -10,12 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-import speechbrain
 import torch
 from fixtures.in_process import call
+from fixtures.training import CONFIGURATION
 
 from comflp.artifacts import fingerprint_model, read_json, write_json
-from comflp.errors import ComflpError
 from comflp.experiment import Layout
 from comflp.locks import locked
 from comflp.models import load
@@ -25,39 +24,7 @@ from comflp.result_names import FineTuned, ListName, ProposalName, Pruned, Repai
 from comflp.target import LayerCounts
 
 LOCAL = Path(__file__).resolve().parents[1] / "local"
-sys.path.insert(0, str(LOCAL))
-import hparams  # noqa: E402
-
 TWO = LayerCounts({"encoder": 2})
-CONFIGURATION = """
-seed: 1
-number_of_epochs: 1
-lr: 0.0005
-layerdrop: 0.0
-freeze_feature_extractor: False
-augmentation: null
-max_batch_seconds: 20
-max_batch_utterances: 4
-batch_order: random
-grad_accumulation_factor: 1
-max_grad_norm: 5.0
-gradient_checkpointing: False
-optimizer: !name:torch.optim.AdamW
-    lr: !ref <lr>
-scheduler: !name:torch.optim.lr_scheduler.ReduceLROnPlateau
-    patience: 10
-monitor: error_rate
-average: 1
-early_stopping: null
-snapshot_epochs: [0]
-snapshot_measure: dc
-snapshot_utterances: 8
-distill_ctc_weight: 1.0
-distill_hidden_weight: 1.0
-distill_temperature: 1.0
-after_repair:
-    lr: 0.0001
-"""
 
 
 def stage5(recipe, proposal, *more, expect=0):
@@ -185,81 +152,10 @@ def test_a_model_repaired_anew_is_trained_anew(recipe):
     assert "epoch 1:" in stage5(recipe, "top", "--repair", "10", "--force")
 
 
-def test_what_a_record_keeps_of_a_configuration(tmp_path):
-    """Every value under a name of its own, however it is written; run options where they were given, and nothing else."""
-    path = tmp_path / "finetune.yaml"
-
-    def options(*overrides, text=CONFIGURATION):
-        path.write_text(text)
-        return hparams.load(str(path), overrides).options()
-
-    usual = options()
-    assert usual["optimizer"] == "!name:torch.optim.AdamW" and usual["snapshot_epochs"] == "[0]" and usual["augmentation"] == "null"
-    assert options("--noprogressbar", text=CONFIGURATION.replace("lr: 0.0005", "lr: 5e-4") + "# a comment\n") == usual
-    changed = options("--lr", "0.1", "--precision", "bf16", "--grad_accumulation_factor", "2")
-    differing = {key for key in {*usual, *changed} if usual.get(key) != changed.get(key)}
-    assert differing == {"lr", "optimizer.lr", "precision", "grad_accumulation_factor"}
-
-
-def test_what_the_command_line_says_goes_before_the_file_and_nothing_else_does(tmp_path):
-    path = tmp_path / "finetune.yaml"
-    path.write_text(CONFIGURATION)
-    plain, given = hparams.load(str(path), []), hparams.load(str(path), ["--grad_accumulation_factor=4", "--noprogressbar"])
-    assert plain.run_opts == {} and plain.values["max_grad_norm"] == 5.0
-    assert given.run_opts == {"grad_accumulation_factor": 4, "noprogressbar": True}
-    assert given.values["grad_accumulation_factor"] == 4, "a schedule that counts steps has to know"
-
-
-def test_null_stays_null_after_a_repair(tmp_path):
-    path = tmp_path / "finetune.yaml"
-    path.write_text(CONFIGURATION.replace("early_stopping: null", "early_stopping: 3") + "    early_stopping: null\n    snapshot_epochs: [1, 2]\n")
-    values = hparams.load(str(path), [], variant="after_repair").values
-    assert values["early_stopping"] is None and values["snapshot_epochs"] == [1, 2] and values["lr"] == 0.0001
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="it is for machines without a GPU")
 def test_what_takes_a_gpu_is_refused_in_a_line_without_one(recipe):
     assert "--device cuda cannot be used" in stage5(recipe, "top", "--device", "cuda", expect=1)
     assert "SpeechBrain cannot train with these run options" in stage5(recipe, "top", "--precision", "fp16", expect=1)
-
-
-def test_speechbrains_options_are_those_that_it_has():
-    assert set(speechbrain.parse_arguments(["conf.yaml"])[1]) == hparams.RUN_OPTIONS
-
-
-@pytest.mark.parametrize("typed", [[], ["--lr", "5e-4"], ["--lr=5e-4", "--snapshot_epochs", "[0, 1]"], ["--lr", "-1", "--tag"], ["--lr", "!ref", "<x>"]])
-def test_overrides_are_read_as_speechbrain_reads_them(typed):
-    assert hparams._parsed("conf.yaml", typed, []) == ({}, speechbrain.parse_arguments(["conf.yaml", *typed])[2])
-
-
-def test_a_word_that_belongs_to_no_key(tmp_path):
-    with pytest.raises(ComflpError, match="what is 'word'"):
-        hparams._parsed("conf.yaml", ["word", "--lr", "1"], [])
-
-
-@pytest.mark.parametrize(("typed", "message"), [
-    (["--optimizer", "adam"], "SpeechBrain would take this for --optimizer_step_limit"),
-    (["--learning_rate", "1"], "has no such key"),
-    (["--prec", "bf16"], "options are written in full"),
-    (["--test_only"], "has no place in this training"),
-])  # fmt: skip
-def test_an_option_that_is_typed_wrongly_is_refused(tmp_path, typed, message):
-    path = tmp_path / "finetune.yaml"
-    path.write_text(CONFIGURATION)
-    with pytest.raises(ComflpError, match=message):
-        hparams.load(str(path), typed)
-
-
-@pytest.mark.parametrize("ends", ["SystemExit(143)", "KeyboardInterrupt"])
-def test_a_run_that_is_ended_while_it_imports_is_no_fault_of_the_configuration(tmp_path, monkeypatch, ends):
-    """As the handler of SIGTERM, and Ctrl-C, end it; whatever imports a class by name catches that too."""
-    monkeypatch.syspath_prepend(tmp_path)
-    name = f"ended_{ends[:4]}"
-    (tmp_path / f"{name}.py").write_text(f"raise {ends}\n")
-    path = tmp_path / "finetune.yaml"
-    path.write_text(CONFIGURATION + f"\nother: !new:{name}.Thing\n")
-    with pytest.raises((SystemExit, KeyboardInterrupt)):
-        hparams.load(str(path), []).check()
 
 
 def test_a_training_whose_run_was_killed_does_not_mix_with_the_next(recipe):

@@ -1,8 +1,8 @@
 """A transducer through the stage scripts: measured, searched, repaired and distilled without texts, and decoded."""
 
+from fixtures.training import CONFIGURATION
 from fixtures.transducers import make_tdt
 from test_stages_inference import script
-from test_stages_training import CONFIGURATION
 
 from comflp.artifacts import read_json
 from comflp.inference.hypotheses import read_hypotheses
