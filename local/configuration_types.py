@@ -6,6 +6,7 @@ import math
 from typing import Any, Callable, Mapping
 
 from comflp.errors import ComflpError
+from comflp.measures import HIDDEN, MEASURES
 
 
 def _whole(low: int, high: int = 10**9, or_null: bool = False) -> tuple[Callable[[Any], bool], str]:
@@ -47,11 +48,13 @@ _TYPES = {
     "max_grad_norm": _real(above=0, endless=True),
     "freeze_feature_extractor": _one_of(True, False),
     "gradient_checkpointing": _one_of(True, False),
+    "monitor": _one_of("error_rate", "loss"),
     "average": _whole(1, 10_000),
     "early_stopping": _whole(1, or_null=True),
     "stop_below": (lambda value: value is None or _real(above=0, high=100)[0](value), "a percentage above 0, or null"),
     "snapshot_epochs": (lambda value: isinstance(value, list) and all(_is_whole(one) and one >= 0 for one in value)
                         and len(set(value)) == len(value), "a list of epochs from 0, none of them twice"),
+    "snapshot_measure": _one_of(*(name for name, measure in MEASURES.items() if measure.source == HIDDEN)),
     "snapshot_utterances": _whole(1),
     "distill_ctc_weight": _real(low=0, high=1e6),
     "distill_hidden_weight": _real(low=0, high=1e6),

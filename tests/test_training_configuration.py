@@ -1,5 +1,6 @@
 """How the configuration of a training is read: overrides, run options of SpeechBrain, and values that cannot be."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -82,3 +83,16 @@ def test_a_run_that_is_ended_while_it_imports_is_no_fault_of_the_configuration(t
     path.write_text(CONFIGURATION + f"\nother: !new:{name}.Thing\n")
     with pytest.raises((SystemExit, KeyboardInterrupt)):
         hparams.load(str(path), []).check()
+
+
+@pytest.mark.parametrize(("typed", "message"), [
+    (["--monitor", "cer"], "finetune.yaml: monitor is cer and has to be one of error_rate, loss"),
+    (["--monitor", "null"], "monitor is None and has to be one of"),
+    (["--snapshot_measure", "skip_kl"], "snapshot_measure is skip_kl and has to be one of dc, svcca, "),
+    (["--snapshot_measure", "../../x", "--snapshot_epochs", "[]"], "snapshot_measure is ../../x and has to be one of dc"),
+])  # fmt: skip
+def test_a_value_that_would_be_found_wrong_in_training_is_refused_before_it(tmp_path, typed, message):
+    path = tmp_path / "finetune.yaml"
+    path.write_text(CONFIGURATION)
+    with pytest.raises(ComflpError, match=re.escape(message)):
+        hparams.load(str(path), typed).check()
