@@ -34,7 +34,17 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_architecture(value: Any) -> bool:
+    from comflp.models.own.transformer_ctc import Architecture  # imports torch, which takes seconds
+
+    return isinstance(value, Architecture)
+
+
 _TYPES = {
+    "optimizer": (callable, "a class of optimizers, as !name:torch.optim.AdamW"),
+    "scheduler": (callable, "a class of schedules, as !name:torch.optim.lr_scheduler.ReduceLROnPlateau"),
+    "augmentation": (lambda value: value is None or callable(value), "an object, as !new:speechbrain.augment.augmenter.Augmenter, or null"),
+    "architecture": (_is_architecture, "an object, !new:comflp.models.own.transformer_ctc.Architecture"),
     "seed": _whole(0, 2**32 - 1),
     "number_of_epochs": _whole(0, 1_000_000),
     "lr": _real(above=0, high=100),
@@ -62,6 +72,10 @@ _TYPES = {
 }
 
 
+_STEPS = 10_000
+"""Of the training that a schedule is made for to see whether it can be."""
+
+
 def check_values(config: str, values: Mapping[str, Any]) -> None:
     """ComflpError that names the first value of a configuration that is not what it has to be.
 
@@ -73,3 +87,20 @@ def check_values(config: str, values: Mapping[str, Any]) -> None:
     for key, (is_one, words) in _TYPES.items():
         if key in values and not is_one(values[key]):
             raise ComflpError(f"{config}: {key} is {str(values[key])[:40]} and has to be {words}")
+
+
+def check_objects(config: str, values: Mapping[str, Any]) -> None:
+    """ComflpError where the optimizer or the schedule of a configuration cannot be made; both are, for a single weight."""
+    import torch
+
+    from comflp.train.fit import schedule_of
+
+    make_optimizer, make_schedule = values["optimizer"], values["scheduler"]
+    made: Any = [torch.nn.Parameter(torch.zeros(1))]
+    for key, make in (("optimizer", make_optimizer), ("scheduler", lambda optimizer: schedule_of(make_schedule, optimizer, _STEPS))):
+        try:
+            made = make(made)
+            for method in ("step", "state_dict"):
+                getattr(made, method)
+        except Exception as error:  # a class that a file names raises anything
+            raise ComflpError(f"{config}: {key} cannot be used: {error}; correct its class or its arguments") from error

@@ -11,7 +11,7 @@ from typing import Any, Collection, Iterator, NoReturn, Sequence
 
 import option_types
 import yaml
-from configuration_types import check_values
+from configuration_types import check_objects, check_values
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 
 from comflp.errors import ComflpError
@@ -58,8 +58,8 @@ class Configuration:
         return values
 
     def check(self) -> None:
-        """ComflpError where an object of the file cannot be built; before anything is written that a fault would leave behind."""
-        self.values  # noqa: B018  # built when it is asked for
+        """ComflpError where an object of the file cannot be built or used; before anything is written that a fault would leave behind."""
+        check_objects(self.config, self.values)
 
     def options(self) -> dict[str, str]:
         """What a stage record keeps: every key of the file, ``optimizer.lr`` for one inside another, and the run options given."""

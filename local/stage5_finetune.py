@@ -63,7 +63,10 @@ def parse_options():
     arguments.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     options, overrides = arguments.parse_known_args()
     as_repaired = options.repair > 0 and options.proposal not in ANEW  # the deep model is trained as the others are
-    return options, hparams.load(str(options.config), overrides, variant="after_repair" if as_repaired else None)
+    configuration = hparams.load(str(options.config), overrides, variant="after_repair" if as_repaired else None)
+    if options.distill == "only" and not configuration.settings["distill_ctc_weight"]:
+        raise ComflpError("--distill only learns from the deep model's posteriors alone, whose weight is 0; make distill_ctc_weight larger")
+    return options, configuration
 
 
 def load_on(device: str | None, path: Path, trust_hyperparams: bool) -> LayeredModel:

@@ -85,6 +85,7 @@ def test_a_model_learns_from_the_deep_one_alone_without_texts(recipe):
     said = stage5(recipe, "top", "--distill", "only")
     assert FineTuned(distill="only") in Layout(recipe / "exp").result(PruningProposal.parse("3-4", num_layers=4)).states()
     assert "epoch 1:" in said and "left out" not in said
+    assert "--distill only learns" in stage5(recipe, "1,3", "--distill", "only", "--distill_ctc_weight", "0", expect=1)
 
 
 def test_what_stage_3_puts_first_is_repaired_where_there_are_no_texts(recipe):

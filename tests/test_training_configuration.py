@@ -10,8 +10,10 @@ from fixtures.training import CONFIGURATION
 
 from comflp.errors import ComflpError
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "local"))
-import hparams
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+CONFIGURATIONS = [path for path in RECIPES.glob("*/conf/*.yaml") if "optimizer" in path.read_text(encoding="utf-8")]
+sys.path.insert(0, str(RECIPES.with_name("local")))
+import hparams  # noqa: E402
 
 
 def test_what_a_record_keeps_of_a_configuration(tmp_path):
@@ -90,9 +92,27 @@ def test_a_run_that_is_ended_while_it_imports_is_no_fault_of_the_configuration(t
     (["--monitor", "null"], "monitor is None and has to be one of"),
     (["--snapshot_measure", "skip_kl"], "snapshot_measure is skip_kl and has to be one of dc, svcca, "),
     (["--snapshot_measure", "../../x", "--snapshot_epochs", "[]"], "snapshot_measure is ../../x and has to be one of dc"),
+    (["--scheduler", "null"], "scheduler is None and has to be a class of schedules"),
+    (["--scheduler", "!name:torch.optim.lr_scheduler.StepLR"], "finetune.yaml: scheduler cannot be used: StepLR.__init__() missing"),
+    (["--scheduler", "!name:speechbrain.nnet.schedulers.NewBobScheduler"], "scheduler cannot be used: 'NewBobScheduler' object has no attribute 'step'"),
+    (["--augmentation", "foo"], "augmentation is foo and has to be an object"),
+    (["--architecture", "foo"], "architecture is foo and has to be an object, !new:comflp.models.own.transformer_ctc.Architecture"),
 ])  # fmt: skip
 def test_a_value_that_would_be_found_wrong_in_training_is_refused_before_it(tmp_path, typed, message):
     path = tmp_path / "finetune.yaml"
-    path.write_text(CONFIGURATION)
+    path.write_text(CONFIGURATION + "architecture: !new:comflp.models.own.transformer_ctc.Architecture\n")
     with pytest.raises(ComflpError, match=re.escape(message)):
         hparams.load(str(path), typed).check()
+
+
+def test_an_optimizer_that_cannot_be_made_is_named(tmp_path):
+    path = tmp_path / "finetune.yaml"
+    for changed, message in (("lr: -1.0", "optimizer cannot be used: Invalid learning rate: -1.0"), ("rate: 1", "unexpected keyword argument 'rate'")):
+        path.write_text(CONFIGURATION.replace("    lr: !ref <lr>", f"    {changed}"))
+        with pytest.raises(ComflpError, match=message):
+            hparams.load(str(path), []).check()
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+def test_the_configurations_of_the_recipes_pass(path):
+    hparams.load(str(path), []).check()

@@ -106,7 +106,7 @@ def fit(
             **h,
             "snapshot_epochs": h["snapshot_epochs"] if take_snapshot else (),
             "take_snapshot": take_snapshot,
-            "make_schedule": lambda optimizer: _schedule(
+            "make_schedule": lambda optimizer: schedule_of(
                 h["scheduler"], optimizer, len(loader) // brain.grad_accumulation_factor * (h["number_of_epochs"] - extends)
             ),
             "model": model,
@@ -181,7 +181,8 @@ def batch_limits(hparams: Mapping[str, Any]) -> tuple[float, int | None]:
     return hparams["max_batch_seconds"] / processes, None if utterances is None else max(utterances // processes, 1)
 
 
-def _schedule(make, optimizer, total_steps: int):
+def schedule_of(make: Callable, optimizer: torch.optim.Optimizer, total_steps: int):
+    """The schedule of learning rates that a configuration's ``scheduler`` makes; OneCycleLR is told how many steps there are."""
     if getattr(make, "func", make) is torch.optim.lr_scheduler.OneCycleLR:
         return make(optimizer, total_steps=total_steps)
     return make(optimizer)
