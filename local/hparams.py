@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from argparse import ArgumentTypeError
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class Configuration:
     def options(self) -> dict[str, str]:
         """What a stage record keeps: every key of the file, ``optimizer.lr`` for one inside another, and the run options given."""
         given = {key: str(value) for key, value in self.run_opts.items() if key not in _SHOWN_ONLY}
-        return {**dict(_flat(yaml.compose(self.resolved), "")), **given}
+        return {**given, **dict(_flat(yaml.compose(self.resolved), ""))}
 
 
 def load(config: str, overrides: Sequence[str], variant: str | None = None) -> Configuration:
@@ -81,15 +82,15 @@ def load(config: str, overrides: Sequence[str], variant: str | None = None) -> C
         keys = {key.value for key, _ in yaml.compose(content).value}
         _check_keys(config, typed, keys)
         other = yaml.safe_load(yaml.serialize(_node_of(content, variant))) if variant in keys else {}
-        overrides = [*(f"--{key}={_as_yaml(value)}" for key, value in other.items() if key not in typed), *_last_of_each(overrides)]
-        run_opts, text = _parsed(config, overrides, [key for key in typed if key in RUN_OPTIONS])
-        for key in run_opts.keys() & keys:  # the file's value has to be the same
-            text += f"\n{key}: {run_opts[key]}"
-        resolved = resolve_references(io.StringIO(content), text, overrides_must_match=True).getvalue()
+        run_opts, lines = _parsed(overrides)
+        others = {key: value for key, value in other.items() if key not in typed}
+        others |= {key: run_opts[key] for key in run_opts.keys() & keys}  # the file's value has to be the same
+        lines += [f"{key}: {_as_yaml(value)}" for key, value in others.items()]
+        resolved = resolve_references(io.StringIO(content), "\n".join(lines), overrides_must_match=True).getvalue()
         plain = _without_objects(resolved)
     except ComflpError:
         raise
-    except (Exception, SystemExit) as error:  # SpeechBrain's parser ends the program
+    except Exception as error:  # the YAML reader raises anything
         raise ComflpError(f"{config} cannot be used as a configuration: {error}") from error
     settings = _built(config, plain)
     check_values(config, settings)
@@ -110,11 +111,11 @@ def _as_yaml(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=1_000_000).removesuffix("...\n").strip()
 
 
-def _last_of_each(overrides: Sequence[str]) -> list[str]:
-    """The words without options that are given again later, which count: those of a run.sh come before those of its user.
+def _last_of_each(overrides: Sequence[str]) -> list[list[str]]:
+    """The words option by option, without those that are given again later, which count: a run.sh's come before its user's.
 
-    >>> _last_of_each(["--seed", "1", "--lr=0.1", "--seed=5"])
-    ['--lr=0.1', '--seed=5']
+    >>> _last_of_each(["--seed", "1", "--lr=0.1", "--seed=5", "--betas", "[0.9,", "0.98]"])
+    [['--lr=0.1'], ['--seed=5'], ['--betas', '[0.9,', '0.98]']]
     """
     options: list[list[str]] = []
     for word in overrides:
@@ -123,26 +124,37 @@ def _last_of_each(overrides: Sequence[str]) -> list[str]:
         else:
             options[-1].append(word)
     last = {words[0].partition("=")[0]: number for number, words in enumerate(options)}
-    return [word for number, words in enumerate(options) if last[words[0].partition("=")[0]] == number for word in words]
+    return [words for number, words in enumerate(options) if last[words[0].partition("=")[0]] == number]
 
 
-def _parsed(config: str, overrides: Sequence[str], run_options: Sequence[str]) -> tuple[dict[str, Any], str]:
-    """(values of the run options that were typed, YAML of the other overrides), as SpeechBrain reads them."""
-    if run_options:
-        import speechbrain as sb
-
-        _, parsed, text = sb.parse_arguments([config, *overrides])
-        return {key: parsed[key] for key in run_options}, text
-    lines: list[str] = []
-    for word in overrides:
-        if word.startswith("--"):
-            key, _, value = word[2:].partition("=")
-            lines.append(f"{key}: {value}".rstrip())
-        elif lines:
-            lines[-1] += f" {word}"
+def _parsed(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """(values of the run options, YAML lines of the other overrides), as SpeechBrain reads them."""
+    run_opts: dict[str, Any] = {}
+    lines = []
+    for words in _last_of_each(overrides):
+        key, _, value = words[0].removeprefix("--").partition("=")
+        if not words[0].startswith("--"):
+            raise ComflpError(f"what is {words[0][:40]!r}? Changes to a configuration are written as --key value")
+        if key in RUN_OPTIONS:
+            run_opts[key] = _run_option(key, words)
         else:
-            raise ComflpError(f"what is {word[:40]!r}? Changes to {config} are written as --key value")
-    return {}, "\n".join(lines)
+            lines.append(" ".join([f"{key}:", *filter(None, [value]), *words[1:]]))
+    return run_opts, lines
+
+
+def _run_option(key: str, words: Sequence[str]) -> Any:
+    """The value of one of SpeechBrain's run options, by its own parser; ComflpError with the last line of what that complains of."""
+    import speechbrain as sb
+
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            _, parsed, more = sb.parse_arguments(["configuration", *words])
+    except SystemExit:
+        raise ComflpError(complaint.getvalue().partition(": error: ")[2].strip()) from None
+    if more:
+        raise ComflpError(f"--{key}: {more[:40]!r} is too much; leave it out")
+    return parsed[key]
 
 
 def _built(config: str, text: str) -> dict[str, Any]:

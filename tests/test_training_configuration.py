@@ -1,5 +1,6 @@
 """How the configuration of a training is read: overrides, run options of SpeechBrain, and values that cannot be."""
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -30,6 +31,8 @@ def test_what_a_record_keeps_of_a_configuration(tmp_path):
     changed = options("--lr", "0.1", "--precision", "bf16", "--grad_accumulation_factor", "2")
     differing = {key for key in {*usual, *changed} if usual.get(key) != changed.get(key)}
     assert differing == {"lr", "optimizer.lr", "precision", "grad_accumulation_factor"}
+    endless = options(text=CONFIGURATION.replace("max_grad_norm: 5.0", "max_grad_norm: .inf"))
+    assert options("--max_grad_norm", "inf") == endless
 
 
 def test_what_the_command_line_says_goes_before_the_file_and_nothing_else_does(tmp_path):
@@ -54,12 +57,13 @@ def test_speechbrains_options_are_those_that_it_has():
 
 @pytest.mark.parametrize("typed", [[], ["--lr", "5e-4"], ["--lr=5e-4", "--snapshot_epochs", "[0, 1]"], ["--lr", "-1", "--tag"], ["--lr", "!ref", "<x>"]])
 def test_overrides_are_read_as_speechbrain_reads_them(typed):
-    assert hparams._parsed("conf.yaml", typed, []) == ({}, speechbrain.parse_arguments(["conf.yaml", *typed])[2])
+    run_opts, lines = hparams._parsed(typed)
+    assert run_opts == {} and "\n".join(lines) == speechbrain.parse_arguments(["conf.yaml", *typed])[2]
 
 
-def test_a_word_that_belongs_to_no_key(tmp_path):
+def test_a_word_that_belongs_to_no_key():
     with pytest.raises(ComflpError, match="what is 'word'"):
-        hparams._parsed("conf.yaml", ["word", "--lr", "1"], [])
+        hparams._parsed(["word", "--lr", "1"])
 
 
 @pytest.mark.parametrize(("typed", "message"), [
@@ -67,12 +71,17 @@ def test_a_word_that_belongs_to_no_key(tmp_path):
     (["--learning_rate", "1"], "has no such key"),
     (["--prec", "bf16"], "options are written in full"),
     (["--test_only"], "has no place in this training"),
+    (["--debug", "True"], "^--debug: 'True' is too much; leave it out$"),
+    (["--debug=True"], "^argument --debug: ignored explicit argument 'True'$"),
+    (["--precision", "fp8"], "^argument --precision: invalid choice: 'fp8' [^\n]*$"),
+    (["--max_grad_norm", "large"], "^argument --max_grad_norm: invalid float value: 'large'$"),
 ])  # fmt: skip
-def test_an_option_that_is_typed_wrongly_is_refused(tmp_path, typed, message):
+def test_an_option_that_is_typed_wrongly_is_refused_in_a_line(tmp_path, capfd, typed, message):
     path = tmp_path / "finetune.yaml"
     path.write_text(CONFIGURATION)
     with pytest.raises(ComflpError, match=message):
         hparams.load(str(path), typed)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("ends", ["SystemExit(143)", "KeyboardInterrupt"])
@@ -116,3 +125,11 @@ def test_an_optimizer_that_cannot_be_made_is_named(tmp_path):
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_the_configurations_of_the_recipes_pass(path):
     hparams.load(str(path), []).check()
+
+
+def test_a_run_option_changes_nothing_of_the_values_after_a_repair(tmp_path):
+    path = tmp_path / "finetune.yaml"
+    path.write_text(CONFIGURATION + "    max_grad_norm: .inf\n    grad_accumulation_factor: 2\n")
+    loaded = hparams.load(str(path), ["--precision", "fp32", "--grad_accumulation_factor", "4"], variant="after_repair")
+    assert loaded.values["max_grad_norm"] == math.inf and loaded.values["grad_accumulation_factor"] == 4 and loaded.values["lr"] == 0.0001
+    assert loaded.run_opts == {"precision": "fp32", "grad_accumulation_factor": 4}
