@@ -248,10 +248,9 @@ class Job:
              "normaliser": self.normaliser, "processes": self.ranks.size},
             {"training data": self.train.fingerprint(), "dev data": self.dev.fingerprint(), **start}, elsewhere="--tag or experiment directory",
         )
-        training = Training(stage, directory, self.configuration, self.metric, self.normaliser, self.allow_pipes, self.ranks)
+        training = Training(stage, directory, self.configuration, self.metric, self.normaliser, self.allow_pipes, self.ranks, self.held)
 
         def begin() -> int | None:
-            self.held.enter_context(locked(directory))
             extends = training.begin()
             self.link(directory, *([out] if extends is None else []))
             return extends

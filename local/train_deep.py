@@ -4,6 +4,8 @@
 Usage as SpeechBrain's recipes: train_deep.py [options] conf/deep.yaml [--key value ...]
 """
 
+import contextlib
+
 import hparams
 import option_types
 from cli import parser, run
@@ -29,11 +31,11 @@ def parse_options():
 
 def main():
     options, configuration = parse_options()
-    with processes(training=True) as ranks:
-        train_deep(options, configuration, ranks)
+    with processes(training=True) as ranks, contextlib.ExitStack() as held:
+        train_deep(options, configuration, ranks, held)
 
 
-def train_deep(options, configuration, ranks):
+def train_deep(options, configuration, ranks, held):
     deep = Layout(options.out).deep
     train, dev = (read_data_dir(path, allow_pipes=options.allow_pipes) for path in (options.train, options.dev))
     stage = Stage(
@@ -44,7 +46,7 @@ def train_deep(options, configuration, ranks):
         force=options.force,
     )
     scored = {"metric": options.metric, "normaliser": options.normaliser}
-    training = Training(stage, Layout(options.out).deep_training, configuration, **scored, allow_pipes=options.allow_pipes, ranks=ranks)
+    training = Training(stage, Layout(options.out).deep_training, configuration, **scored, allow_pipes=options.allow_pipes, ranks=ranks, held=held)
     if (extends := ranks.decide(training.begin)) is None:
         return
     # Only now: torch and SpeechBrain take seconds to import, and a model that is there needs neither.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,8 +15,9 @@ from cli import scoring_options
 
 from comflp.artifacts import write_text
 from comflp.data.data_dir import DataDir
+from comflp.locks import locked
 from comflp.processes import Ranks
-from comflp.record import Stage
+from comflp.record import STARTED, Stage
 from comflp.replacing import MODEL, check_replaceable
 
 if TYPE_CHECKING:  # what trains imports torch and SpeechBrain, which take seconds; a model that is there needs neither
@@ -33,7 +36,8 @@ def training_options(arguments, train=None, dev=None) -> None:
 
 @dataclass(frozen=True)
 class Training:
-    """A training by a configuration. stage: its record lies in the directory of the trained model. directory: of the checkpoints."""
+    """A training by a configuration. stage: its record lies in the directory of the trained model. directory: of the checkpoints,
+    whose lock ``held`` gets."""
 
     stage: Stage
     directory: Path
@@ -42,9 +46,14 @@ class Training:
     normaliser: str
     allow_pipes: bool
     ranks: Ranks
+    held: contextlib.ExitStack
 
     def begin(self) -> int | None:
-        """How many epochs a finished training has that this one adds to; None where the model is there already."""
+        """How many epochs a finished training has that this one adds to; None where the model is there already.
+
+        What a training left that ended before its first checkpoint is removed, whatever it was asked to be: nothing goes on from it.
+        """
+        self.held.enter_context(locked(self.directory))
         model = self.stage.record.parent
         extended = self.stage.record_to_extend("number_of_epochs")
         if extended is None and self.stage.up_to_date():
@@ -52,6 +61,8 @@ class Training:
             return None
         check_replaceable(model, MODEL, self.stage.force)
         self.configuration.check()
+        if extended is None and (self.directory / STARTED).exists() and not any(self.directory.glob("save/CKPT+*")):
+            shutil.rmtree(self.directory)
         self.stage.begin(self.directory, extended)
         write_text(self.directory / "hyperparams.yaml", self.configuration.resolved)
         return len(extended["epochs"]) if extended else 0

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from fixtures.in_process import call
+from fixtures.training import CONFIGURATION
 
 from comflp.errors import ComflpError
-from comflp.locks import working
+from comflp.locks import locked, working
 
 LOCK = Path(__file__).resolve().parents[1] / "utils" / "lock.sh"
 
@@ -139,3 +141,11 @@ def test_work_that_is_not_finished_is_of_one_process_and_stays_where_there_is_so
         (work / "half").write_text("")
         raise ZeroDivisionError
     assert (tmp_path / ".scores.work" / "half").exists()
+
+
+def test_a_deep_model_is_trained_by_one_run_at_a_time(make_data, tmp_path):
+    make_data(4, name="data")
+    (tmp_path / "deep.yaml").write_text(CONFIGURATION)
+    with locked(tmp_path / "exp" / "train_deep"):
+        second = call("local/train_deep.py", "deep.yaml --train data --dev data --out exp".split(), tmp_path)
+    assert second.status == 1 and "exp/train_deep is in use by process" in second.said

@@ -190,6 +190,16 @@ def test_a_training_that_goes_on_says_from_where(recipe):
     assert "goes on after epoch 1, from its checkpoint" in said and "epoch 1:" not in said
 
 
+def test_a_training_that_ended_before_its_first_checkpoint_stands_in_no_ones_way(recipe):
+    assert "nothing would be trained" in stage5(recipe, "top", "--grad_accumulation_factor", "99", expect=1)
+    training = Layout(recipe / "exp").result(PruningProposal.parse("3-4", num_layers=4)).training(FineTuned())
+    (training / "snapshots").mkdir()
+    said = stage5(recipe, "top", "--lr", "0.002", "--snapshot_epochs", "[]")
+    assert "epoch 1:" in said and not (training / "snapshots").exists(), "nothing of another setting is left"
+    (training.with_name("finetuned") / "record.json").unlink()
+    assert "holds unfinished work" in stage5(recipe, "top", expect=1), "there is a checkpoint to lose"
+
+
 def test_more_epochs_go_on_from_a_finished_training_and_fewer_are_refused(recipe):
     stage5(recipe, "top")
     said = stage5(recipe, "top", "--number_of_epochs", "2")

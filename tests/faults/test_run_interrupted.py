@@ -49,7 +49,10 @@ def test_a_run_that_is_stopped_goes_on_and_a_second_one_at_the_same_time_does_no
         said = first.communicate()[0]
         assert first.returncode != 0 and "Traceback" not in said
         assert not (recipe / DEEP / "record.json").exists()
+    checkpoint = training.with_name("save") / "CKPT+any"
+    checkpoint.mkdir(parents=True)
     mixed = small.run(recipe, 0, 0, layerdrop=0.2)
+    checkpoint.rmdir()
     assert mixed.returncode == 1 and "holds unfinished work" in mixed.stderr and "layerdrop: " in mixed.stderr
     done = small.run(recipe, 0, 0)
     assert done.returncode == 0, done.stderr
