@@ -270,3 +270,14 @@ def test_impossible_searches(options, message):
     options = {"num_prune": 2, **{name: value for name, value in options.items() if name != "must_stay"}}
     with pytest.raises(ComflpError, match=message):
         coarse_search(BlockMatrix(random_matrix(5, seed=0), must_stay=must_stay), **options)
+
+
+def test_a_cost_that_hides_the_others_is_told():
+    costs = random_matrix(8, 0) / 50
+    costs[2, 3] = costs[3, 2] = 1e9
+    with pytest.warns(UserWarning, match=r"an entry of the matrix is 1e\+09, .* write inf"):
+        coarse_search(BlockMatrix(costs, is_cost=True), 3, 4)
+    costs[2, 3] = costs[3, 2] = np.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        coarse_search(BlockMatrix(costs, is_cost=True), 3, 4)

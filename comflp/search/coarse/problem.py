@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from fractions import Fraction
 from typing import Iterable
 
@@ -13,6 +14,8 @@ from comflp.search.coarse.block_matrix import BlockMatrix
 
 IMPOSSIBLE = -(2**61)
 """The weight of a block that may not be removed. Sums of two of them still fit an int64."""
+_COARSE = 2**10
+"""Multiples of the rounding that the middle one of a matrix's entries is below, where another is so large that it hides them."""
 LIMIT = -(2**59)
 """Sums of weights below this one hold an impossible block."""
 
@@ -29,7 +32,7 @@ class Problem:
     that is not allowed. is_mean: whether a proposal's score is the mean of its blocks' weights (Eq. 5), not their sum.
     reverse: the lowest quality is sought; the weights are negated for it.
 
-    Raises ComflpError where no layer may be removed.
+    Warns where an entry is so much larger than the others that these are hardly told apart. Raises ComflpError where no layer may be removed.
     """
 
     def __init__(self, matrix: BlockMatrix, reverse: bool = False):
@@ -42,6 +45,10 @@ class Problem:
         bits = min(40, 58 - 2 * int(self.num_layers).bit_length() + 2)
         _, exponent = np.frexp(np.abs(matrix.values[allowed]).max())
         whole = np.rint(np.ldexp(np.where(allowed, matrix.values, 0), bits - exponent)).astype(np.int64)
+        told = np.abs(whole[allowed & (matrix.values != 0)])
+        if told.size and np.median(told) < _COARSE:
+            warnings.warn(f"an entry of the matrix is {np.abs(matrix.values[allowed]).max():g}, and most others are so small beside it that they are "
+                          "hardly told apart; write inf as the cost of what may not be removed, or --keep", stacklevel=2)
         self.weights = np.where(allowed, whole if reverse == matrix.is_cost else -whole, IMPOSSIBLE)
 
     def score(self, proposal: PruningProposal) -> Fraction | None:
