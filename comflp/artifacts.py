@@ -39,11 +39,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     run is overwritten by the next.
     """
     path = Path(path)
-    temporary = _temporary_path(path)
     with disk_faults_of(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
             raise ComflpError(f"{path} cannot be written: it is a folder or a device, and a file is to be there")
+        temporary = _temporary_path(path)
         try:
             yield temporary
             with open(temporary, "rb") as written:
@@ -87,12 +87,12 @@ def atomic_directory(path: str | Path, kind: Kind = MODEL, force: bool = False) 
     moves it back. Where nothing was written, nothing is replaced.
     """
     path = Path(path)
-    temporary = _temporary_path(path)
     with disk_faults_of(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
         set_aside(path)
         check_replaceable(path, kind, force)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary_path(path)
+        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:
             yield temporary

@@ -39,8 +39,9 @@ def check_replaceable(path: Path, kind: Kind, force: bool) -> None:
     """Nothing, where ``path`` is free, empty, or a directory of this kind that comflp wrote and nobody added to.
 
     With ``force`` also where it is a directory of this kind that somebody else made, or added files to (folders that
-    comflp does not know are never removed). Everything else is a ComflpError.
+    comflp does not know are never removed). Everything else is a ComflpError, and so is what :func:`check_place` refuses.
     """
+    check_place(path)
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise ComflpError(f"{path} is there already and is a link or a file; remove it, or name another place")
     if not path.exists() or not any(path.iterdir()):
@@ -59,13 +60,31 @@ def check_replaceable(path: Path, kind: Kind, force: bool) -> None:
         raise ComflpError(f"{path} holds {what}, which this program did not put there; add --force to replace it, or name another place")
 
 
+def check_place(path: Path) -> None:
+    """ComflpError where no directory can be put at ``path`` in one move, whatever is there."""
+    check_parents(path)
+    if path.name == ".." or Path.cwd().is_relative_to(path.resolve()):
+        raise ComflpError(f"{path} cannot be written as a whole: it is the current folder or holds it, or ends with '..'; name another place")
+
+
+def check_parents(path: Path) -> None:
+    """ComflpError where ``path`` lies below something that is no folder."""
+    for parent in path.parents:
+        if parent.exists() and not parent.is_dir():
+            raise ComflpError(f"{path} cannot be written: {parent} is no folder; name another place")
+
+
 def final_place(path: Path) -> Path:
     """Where a directory will lie when it is complete: ``path``, unless that is the temporary one that it is written to."""
     return path.with_name(path.name.removeprefix(TEMPORARY_PREFIX))
 
 
 def set_aside(path: Path) -> Path:
-    """The free place to which ``path`` is moved before the new one comes; what a kill left there goes back first."""
+    """The free place to which ``path`` is moved before the new one comes; what a kill left there goes back first.
+
+    Raises ComflpError as :func:`check_place` does.
+    """
+    check_place(path)
     old = path.with_name(f"{TEMPORARY_PREFIX}old-{path.name}")
     if old.exists() and not path.exists():
         os.replace(old, path)

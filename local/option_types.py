@@ -14,6 +14,7 @@ from typing import Callable, TypeVar
 from comflp.cli.numbers import count, positive, real, seed, shown, whole  # noqa: F401  # types of scripts as well
 from comflp.errors import ComflpError
 from comflp.names import name_fault
+from comflp.replacing import check_parents
 
 PICTURES = ".png", ".svg", ".pdf"
 _DEVICE = re.compile(r"cpu|mps|cuda(:[0-9]{1,3})?", re.ASCII)
@@ -90,9 +91,7 @@ def path(text: str) -> Path:
 
 def new_path(text: str) -> Path:
     """A path that is to be written. Whether something is there already is for who writes."""
-    for parent in path(text).parents:
-        if parent.exists() and not parent.is_dir():
-            raise ComflpError(f"{text} cannot be written: {parent} is no folder")
+    check_parents(path(text))
     return Path(text)
 
 

@@ -257,13 +257,14 @@ def test_a_killed_calls_model_is_not_another_proposals(make_model, folder, tmp_p
     assert comflp.prune(make_model(4), wavs, "layers=1", **options).model.num_layers == 3
 
 
-def test_the_command_in_an_earlier_result(make_model, folder, tmp_path, monkeypatch, capsys):
+def test_an_earlier_result_that_one_is_in_is_not_replaced(make_model, folder, tmp_path, monkeypatch, capsys):
     wavs, _ = folder
     make_model(3).save(tmp_path / "deep")
     words = ["prune", str(tmp_path / "deep"), "--data", str(wavs), "--target", "layers=1", "--repair", "0"]
     assert main([*words, "--out", str(tmp_path / "small")]) == 0
     monkeypatch.chdir(tmp_path / "small")
-    assert main([*words, "--out", ".", "--force"]) == 0, capsys.readouterr().err
+    assert main([*words, "--out", ".", "--force"]) == 1
+    assert "it is the current folder or holds it" in capsys.readouterr().err and (tmp_path / "small" / "config.json").exists()
 
 
 @pytest.mark.parametrize("words", [("--seed", "-1"), ("--repair", "-1")])

@@ -8,7 +8,6 @@ from typing import Sequence
 
 from comflp.cli.options import add_model_options, add_normaliser, load_model, parser
 from comflp.cli.terminal import progress
-from comflp.errors import ComflpError
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -35,8 +34,6 @@ def run(arguments: Sequence[str]) -> None:
 
     warnings.simplefilter("ignore", AudioWarning)
     out = Path(given.out)
-    if Path.cwd().is_relative_to(out.resolve()):
-        raise ComflpError(f"{out} is the current folder or holds it, and --out is replaced as a whole; name another place")
     check_apart(out, given.data)
     check_replaceable(out, EVALUATION, given.force)
     with working(out) as work:

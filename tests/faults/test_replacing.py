@@ -123,6 +123,24 @@ def test_a_damaged_mark_is_none(tmp_path, mark):
     refused(tmp_path, "is no folder of this test of this program", tmp_path / "own", kind=OWN, force=True)
 
 
+@pytest.mark.parametrize("place", [".", "..", "../../some/where", "sub/..", "/"])
+def test_the_folder_that_one_is_in_is_not_replaced(tmp_path, monkeypatch, place):
+    """Neither where it is empty: it cannot be moved by a name such as ".", and the shell would stand in a folder that is gone."""
+    (tmp_path / "some" / "where").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "some" / "where")
+    refused(tmp_path, "it is the current folder or holds it", place)
+    write(tmp_path / "some" / "where" / "report")
+    monkeypatch.chdir("report")
+    refused(tmp_path, "it is the current folder or holds it", "../report")
+    with pytest.raises(ComflpError, match="it is a folder or a device"), atomic_path("."):
+        pass
+
+
+def test_a_place_below_a_file_is_refused_by_the_name_of_the_file(tmp_path):
+    (tmp_path / "t.csv").write_text("mine")
+    refused(tmp_path, r"t.csv/a/b cannot be written: .*t.csv is no folder; name another place", tmp_path / "t.csv" / "a" / "b")
+
+
 @pytest.mark.parametrize(("target", "source"), [("a", "a"), ("a/b", "a"), ("a", "a/b"), ("a/../a", "a"), ("link", "a")])
 def test_source_and_target_are_apart(tmp_path, target, source):
     (tmp_path / "a" / "b").mkdir(parents=True)
