@@ -11,7 +11,7 @@ from comflp.artifacts import read_json
 from comflp.cli import main
 from comflp.deploy import export as exporting
 from comflp.deploy.export import Check, export
-from comflp.deploy.formats import FORMATS, refuse
+from comflp.deploy.formats import FORMATS, formats_of, refuse
 from comflp.deploy.measuring import Measured
 from comflp.errors import ComflpError
 from comflp.models import load
@@ -104,6 +104,16 @@ def test_the_check_reads_pipes_and_compares_as_it_is_told(make_model, make_data,
     options = ["--model", "model", "--data", "data", "--to", "torch", "--precision", "int8", "--normaliser", "basic"]
     assert "--allow-pipes" in call("local/export.py", options, tmp_path).said
     assert call("local/export.py", [*options, "--allow-pipes"], tmp_path).status == 0
+
+
+def test_a_format_that_is_named_twice_is_made_once():
+    assert [form.name for form in formats_of(["onnx", "torch", "onnx"], ["int8", "int8"])] == ["onnx_int8", "torch_int8"]
+
+
+def test_how_many_utterances_is_checked_before_any_work(capsys):
+    with pytest.raises(SystemExit):
+        main(["export", "nowhere", "--out", "out", "--num-utterances", "-3"])
+    assert "'-3' is not a whole number from 0" in capsys.readouterr().err
 
 
 def test_speechbrain_models_are_refused_before_any_work(tmp_path):

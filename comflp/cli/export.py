@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+from comflp.cli.numbers import count
 from comflp.cli.options import add_normaliser, parser
 
 
@@ -25,7 +26,7 @@ def run(arguments: Sequence[str]) -> None:
                          help="how the weights are held; float32 if left out, for torch int8")
     options.add_argument("--out", required=True, help="directory; each format goes to a directory in it")
     options.add_argument("--data", help="speech to check the exports on, in any form that comflp evaluate takes")
-    options.add_argument("--num-utterances", type=int, default=50, help="how many of its utterances, drawn at random; 0: all")
+    options.add_argument("--num-utterances", type=count, default=50, help="how many of its utterances, drawn at random; 0: all")
     options.add_argument("--calibration", help="speech for int8_static, in any form that comflp evaluate takes")
     options.add_argument("--metric", choices=tuple(METRICS), default="cer", help="error rate that export.json has, where --data has texts")
     add_normaliser(options)

@@ -52,22 +52,22 @@ FORMATS = {form.name: form for form in (Format(runtime, precision) for runtime, 
 
 
 def formats_of(runtimes: Iterable[str], precisions: Iterable[str] = ()) -> list[Format]:
-    """The formats of some runtimes; the runtime's first precision where none is asked for.
+    """The formats of some runtimes, each once; the runtime's first precision where none is asked for.
 
     Raises ComflpError for a name that is not known, and for a precision that a runtime does not have.
 
     >>> [form.name for form in formats_of(["onnx", "torch"])]
     ['onnx', 'torch_int8']
     """
-    found = []
+    found: dict[Format, None] = {}
     for runtime in runtimes:
         if runtime not in PRECISIONS:
             raise ComflpError(f"there is no runtime {runtime!r}; there are {', '.join(PRECISIONS)}")
         for precision in list(precisions) or PRECISIONS[runtime][:1]:
             if precision not in PRECISIONS[runtime]:
                 raise ComflpError(f"{runtime} has no precision {precision!r}; it has {', '.join(PRECISIONS[runtime])}")
-            found.append(Format(runtime, precision))
-    return found
+            found[Format(runtime, precision)] = None
+    return list(found)
 
 
 def reads(model: LayeredModel) -> str:
