@@ -204,12 +204,17 @@ def usual_normaliser(teacher_forced: bool) -> str:
 
 
 def check_references(references: Mapping[str, str], tokenizer: Speller, normaliser: str = "none") -> None:
-    """Refuse references that a model could not write however well it recognised: letters of the other case.
+    """Refuse, before any work, references that no error rate can be given against, and those that a model could not write
+    however well it recognised: letters of the other case.
 
     references: utterance id -> text. Vocabularies of one case are common, and so are corpora of the other; every letter
     would then count as an error, and a search would rank models by noise. Raises ComflpError, with an example and the
-    remedy, where more than one letter of a hundred is in a case that the model does not write.
+    remedy, where more than one letter of a hundred is in a case that the model does not write, and where the normaliser
+    leaves nothing of any text.
     """
+    if not any(normalise(text, normaliser) for text in references.values()):
+        raise ComflpError(f"no error rate can be given: the references are all empty, as the normaliser {normaliser!r} leaves them; "
+                          "correct the texts, or give another --normaliser")
     if normaliser != "none":
         return  # both sides are brought to small letters
     written = letter_cases(_label_texts(tokenizer))

@@ -126,6 +126,13 @@ def test_references_in_the_other_case_than_the_vocabulary(vocabulary, references
         check_references(references, Letters(vocabulary), normaliser="basic")
 
 
+@pytest.mark.parametrize("references, normaliser", [({"u1": "...", "u2": "?!"}, "basic"), ({"u1": "", "u2": " "}, "none")])
+def test_references_that_the_normaliser_leaves_nothing_of(references, normaliser):
+    with pytest.raises(ComflpError, match=f"the references are all empty, as the normaliser '{normaliser}' leaves them; .* another --normaliser"):
+        check_references(references, Letters("abc."), normaliser)
+    check_references({**references, "u3": "a"}, Letters("abc."), normaliser)
+
+
 texts = st.text(alphabet="ab 中", max_size=8)
 
 

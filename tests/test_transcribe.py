@@ -208,6 +208,15 @@ def test_an_evaluation_compares_as_pruning_does(recipe, tmp_path, capsys):
     assert json.loads((tmp_path / "out" / "score.json").read_text())["data"] == str(data.path)
 
 
+def test_texts_that_the_normaliser_leaves_nothing_of_are_named_before_decoding(recipe, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("comflp.inference.decode.decode", lambda *_, **__: pytest.fail("decoded"))
+    directory, data, _ = recipe
+    (data.path / "text").write_text("".join(f"{utterance.utt_id} ...\n" for utterance in data))
+    words = ["evaluate", str(directory), "--data", str(data.path), "--out", str(tmp_path / "out"), "--normaliser", "basic"]
+    assert main(words) == 1 and "all empty, as the normaliser 'basic' leaves them" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out.work"))
+
+
 @pytest.mark.parametrize("out", [".", ".."])
 def test_an_evaluation_does_not_replace_the_folder_that_one_is_in(recipe, tmp_path, monkeypatch, capsys, out):
     (tmp_path / "some" / "where").mkdir(parents=True)
