@@ -55,6 +55,15 @@ def test_a_name_that_is_no_utf8_is_printed_as_it_is(recipe):
     assert (done.returncode, done.stdout) == (0, odd + f"\t{texts[utterance.utt_id]}\n".encode()), done.stderr
 
 
+def test_a_name_with_a_line_break_is_printed_in_one_line(recipe, tmp_path, capsys):
+    directory, data, texts = recipe
+    shutil.copyfile(data.utterances[0].wav, tmp_path / "a\tb\nc.wav")
+    assert main(["transcribe", str(directory), str(tmp_path / "a\tb\nc.wav"), str(tmp_path / "nothere\nx.wav")]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == f"{tmp_path}/a\\tb\\nc.wav\t{texts[data.utterances[0].utt_id]}\n"
+    assert printed.err.startswith("comflp: error: ") and printed.err.count("\n") == 1 and "nothere\\nx.wav" in printed.err
+
+
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"this is a letter, not speech"])
 def test_what_is_no_audio_is_named_and_the_rest_goes_on(recipe, tmp_path, capsys, content):
     directory, data, texts = recipe
@@ -150,7 +159,7 @@ def test_a_file_that_a_runtime_fails_on_is_named_and_the_rest_goes_on(recipe, tm
     assert main(["transcribe", str(tmp_path / "onnx"), *wavs]) == 2
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [f"{utterance.wav}\t{texts[utterance.utt_id]}" for utterance in data.utterances[1:]]
-    assert printed.err.startswith(f"error: {wavs[0]}: onnxruntime ") and "Gather is out of bounds" in printed.err
+    assert printed.err.startswith(f"comflp: error: {wavs[0]}: onnxruntime ") and "Gather is out of bounds" in printed.err
 
 
 @pytest.mark.parametrize("make", [make_rnnt, make_tdt])

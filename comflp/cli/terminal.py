@@ -21,6 +21,7 @@ from tqdm import tqdm
 from comflp.errors import ComflpError, ErrorOfMain
 
 _MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _WORKER = re.compile(r"DataLoader worker")
 
 
@@ -66,7 +67,7 @@ def status_of(command: Callable[[], int | None], name: str) -> int:
         except ErrorOfMain:
             return 1
         except KeyboardInterrupt:
-            _say(name, "interrupted; run the same command again to go on")
+            say(name, "interrupted; run the same command again to go on")
             return 130
         except Exception as error:
             if isinstance(error, BrokenPipeError) and _nobody_reads():
@@ -74,7 +75,7 @@ def status_of(command: Callable[[], int | None], name: str) -> int:
             line = _line_of(error)
             if line is None:
                 raise
-            _say(name, f"error: {line}")
+            say(name, f"error: {line}")
             return 1
 
 
@@ -119,12 +120,21 @@ def _drop_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _say(name: str, line: str) -> None:
-    """One line, or one with a list below it; a value that it shows cannot break it or move the cursor."""
+def say(name: str, line: str) -> None:
+    """Print to stderr one line, or one with a list below it; a value that it shows cannot break it or move the cursor."""
     line = re.sub(r"\n(?!  )", r"\\n", line)
     line = "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in line)
     with contextlib.suppress(OSError, AttributeError):  # stderr may be closed too
         print(f"{name}: {line}", file=sys.stderr)
+
+
+def named(file: str) -> str:
+    """A file's name as it is printed among others, one a line: what would break the line, or a column of it, is escaped.
+
+    >>> named("a\\tb\\nc.wav")
+    'a\\\\tb\\\\nc.wav'
+    """
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], file)
 
 
 @contextlib.contextmanager

@@ -8,19 +8,19 @@ reads, any sampling rate and length.
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
 from pathlib import Path
 from typing import Sequence
 
 from comflp.cli.numbers import real
 from comflp.cli.options import parser
+from comflp.cli.terminal import named, say
 from comflp.data.audio import AudioError, AudioWarning, read_audio
 from comflp.errors import ComflpError
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print ``FILE<tab>TEXT`` for each file; returns 0, or 2 where a file cannot be recognised."""
+    """Print ``FILE<tab>TEXT`` for each file, control characters of its name escaped; returns 0, or 2 where a file cannot be recognised."""
     from comflp.deploy import recognition
 
     options = _options(arguments, recognition.CHUNK_SECONDS)
@@ -31,13 +31,13 @@ def run(arguments: Sequence[str]) -> int:
         try:
             text = recognizer.text(read_audio(file, recognizer.sample_rate), options.chunk_seconds)
         except AudioError as error:
-            print(f"error: {error}", file=sys.stderr)
+            say("comflp", f"error: {error}")
             status = 2
         except ComflpError as error:
-            print(f"error: {file}: {error}", file=sys.stderr)
+            say("comflp", f"error: {file}: {error}")
             status = 2
         else:
-            print(f"{file}\t{text}", flush=True)
+            print(f"{named(file)}\t{text}", flush=True)
     return status
 
 
