@@ -1,19 +1,24 @@
 """The directories of exports: what may be replaced, what a check that ended early leaves, and what the commands say."""
 
 import shlex
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 from fixtures.in_process import call
 from fixtures.speechbrain_models import make_speechbrain_model
 
 from comflp.artifacts import read_json
 from comflp.cli import main
 from comflp.deploy import export as exporting
+from comflp.deploy import onnx_files
 from comflp.deploy.export import Check, export
 from comflp.deploy.formats import FORMATS, formats_of, refuse
 from comflp.deploy.measuring import Measured
 from comflp.errors import ComflpError
+from comflp.locks import working
 from comflp.models import load
 
 INT8 = FORMATS["torch_int8"]
@@ -104,6 +109,61 @@ def test_the_check_reads_pipes_and_compares_as_it_is_told(make_model, make_data,
     options = ["--model", "model", "--data", "data", "--to", "torch", "--precision", "int8", "--normaliser", "basic"]
     assert "--allow-pipes" in call("local/export.py", options, tmp_path).said
     assert call("local/export.py", [*options, "--allow-pipes"], tmp_path).status == 0
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """It fails where something is recognised or written."""
+    for name in ("recognise", "save_int8", "write_ctc"):
+        monkeypatch.setattr(exporting, name, lambda *_, name=name, **__: pytest.fail(f"{name} was called"))
+
+
+def refused_before_any_work(message, model, out, check):
+    with pytest.raises(ComflpError, match=message):
+        export(model, out, [INT8, FORMATS["onnx"]], check)
+    assert not (out / "torch_int8").exists() and not list(out.glob(".*"))
+
+
+def test_the_places_of_all_formats_are_looked_at_before_any_work(make_model, make_data, tmp_path, no_work):
+    model, check = make_model(num_layers=1), Check(tuple(make_data(2)))
+    (tmp_path / "taken" / "onnx").mkdir(parents=True)
+    (tmp_path / "taken" / "onnx" / "mine.txt").write_text("mine")
+    refused_before_any_work(r"onnx is there already and is no model directory of this program \(mine.txt\)", model, tmp_path / "taken", check)
+    (tmp_path / "t.csv").write_text("mine")
+    refused_before_any_work("t.csv is no folder; name another place", model, tmp_path / "t.csv", check)
+    with working(tmp_path / "out" / "onnx"), pytest.raises(ComflpError, match="onnx is in use by process"):
+        export(model, tmp_path / "out", [INT8, FORMATS["onnx"]], check)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_the_packages_of_all_formats_are_asked_for_before_any_work(make_model, make_data, tmp_path, no_work, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    refused_before_any_work(f"export for onnx needs the package {package}; pip install 'comflp.export.' brings it",
+                            make_model(num_layers=1), tmp_path / "out", Check(tuple(make_data(2))))
+
+
+def test_those_that_exports_are_checked_with_are_asked_for_where_they_are_checked(make_model, make_data, tmp_path, no_work, monkeypatch):
+    monkeypatch.setattr(exporting, "check_writers", lambda runtime: None)
+    monkeypatch.setitem(sys.modules, "sherpa_onnx", None)
+    with pytest.raises(ComflpError, match="checking an export for sherpa-onnx needs the package sherpa_onnx; pip install 'comflp.runtimes.'"):
+        export(make_model(num_layers=1), tmp_path / "out", [INT8, FORMATS["sherpa-onnx"]], Check(tuple(make_data(2))))
+
+
+def test_texts_that_the_normaliser_leaves_nothing_of_are_named_before_any_work(make_model, make_data, tmp_path, no_work, monkeypatch):
+    monkeypatch.setattr(exporting, "check_writers", lambda runtime: None)
+    dots = tuple(replace(utterance, text="...") for utterance in make_data(2))
+    refused_before_any_work("the references are all empty", make_model(num_layers=1), tmp_path / "out", Check(dots, normaliser="basic"))
+
+
+def test_a_file_that_cannot_be_written_is_no_fault_of_the_exporter(monkeypatch):
+    def gone(*_, **__):
+        raise FileNotFoundError(2, "No such file or directory", "out/.tmp-onnx/model.onnx")
+
+    monkeypatch.setattr(onnx_files, "check_writers", lambda runtime: None)
+    monkeypatch.setattr("torch.onnx.export", gone)
+    with pytest.raises(FileNotFoundError):
+        onnx_files.export_graph("wav2vec2", torch.nn.Linear(2, 2), [torch.zeros(1, 2)], None, Path("model.onnx"), ["x"], ["y"])
 
 
 def test_a_format_that_is_named_twice_is_made_once():

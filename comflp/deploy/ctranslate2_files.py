@@ -7,8 +7,8 @@ from pathlib import Path
 
 from comflp.artifacts import atomic_directory, write_json
 from comflp.deploy.description import DESCRIPTION, describe
-from comflp.deploy.formats import Format
-from comflp.deploy.quiet import needed, quiet
+from comflp.deploy.formats import Format, check_writers
+from comflp.deploy.quiet import quiet
 from comflp.deploy.whisper_onnx import language_of
 from comflp.models.transformers.seq2seq import TransformersSeq2Seq
 
@@ -21,10 +21,12 @@ def write_ctranslate2(model: TransformersSeq2Seq, directory: Path, form: Format,
 
     force: as :func:`comflp.artifacts.atomic_directory` takes it.
     """
-    converters = needed("ctranslate2.converters", "export to CTranslate2", "runtimes")
+    check_writers("ctranslate2")
+    from ctranslate2.converters import TransformersConverter
+
     with tempfile.TemporaryDirectory() as plain, atomic_directory(directory, force=force) as temporary, quiet():
         model.save(plain)
         model.processor.feature_extractor.save_pretrained(plain)
-        converters.TransformersConverter(plain, copy_files=list(_READ_BESIDE)).convert(str(temporary), quantization=form.precision, force=True)
+        TransformersConverter(plain, copy_files=list(_READ_BESIDE)).convert(str(temporary), quantization=form.precision, force=True)
         write_json(temporary / DESCRIPTION, describe(model, form.name, reads="a window", language=language_of(model),
                                                      compute_type=form.precision))

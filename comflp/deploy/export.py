@@ -8,6 +8,7 @@ The packages onnx, onnxscript and onnxruntime are needed (``pip install comflp[e
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -23,13 +24,14 @@ from comflp.deploy import recognition, weights
 from comflp.deploy.ctc_onnx import for_sherpa, write_ctc
 from comflp.deploy.ctranslate2_files import write_ctranslate2
 from comflp.deploy.description import DESCRIPTION, files_of
-from comflp.deploy.formats import SHERPA_RATE, Format, reads, refuse
+from comflp.deploy.formats import SHERPA_RATE, Format, check_reader, check_writers, reads, refuse
 from comflp.deploy.int8_torch import save_int8
 from comflp.deploy.measuring import measure, recognise
 from comflp.deploy.whisper_onnx import write_whisper
 from comflp.errors import ComflpError
+from comflp.locks import working
 from comflp.models.layered import LayeredModel
-from comflp.replacing import MODEL, write_mark
+from comflp.replacing import MODEL, check_replaceable, write_mark
 from comflp.scoring import check_references, error_rate, normalise
 
 THREADS = (1, 2)
@@ -59,18 +61,26 @@ def export(
     done: called with the directory and the content of export.json as each of them is there. force: replace an export that
     somebody added files to. allow_pipes: run the commands of the calibration's wav.scp.
 
-    Raises ComflpError before any work where the model cannot have a format, a static quantisation has no calibration, or the texts
-    of ``check`` are none that the model can write.
+    Raises ComflpError before any work where the model cannot have a format, a static quantisation has no calibration, a package is
+    missing, the texts of ``check`` are none that the model can write, or where a place is not to be replaced or is in use by another export.
     """
-    for form in formats:
+    places = {form: Path(out) / form.name for form in formats}
+    for form, directory in places.items():
         refuse(model, form)
         if form.precision == "int8_static" and not calibration:
             raise ComflpError(f"{form.name} needs speech to calibrate on, such as data/probe")
-    expected = {} if check is None else _expected(model, check)
-    with tempfile.TemporaryDirectory() as temporary:
+        check_writers(form.runtime)
+        if check is not None:
+            check_reader(model, form.runtime)
+        check_replaceable(directory, MODEL, force)
+    if check is not None and any(utterance.text for utterance in check.utterances):
+        check_references({utterance.utt_id: utterance.text for utterance in check.utterances}, model.tokenizer, check.normaliser)
+    with contextlib.ExitStack() as held, tempfile.TemporaryDirectory() as temporary:
+        for directory in places.values():
+            held.enter_context(working(directory))
+        expected = {} if check is None else _expected(model, check)
         plain: dict[str, Path] = {}
-        for form in formats:
-            directory = Path(out) / form.name
+        for form, directory in places.items():
             _write(model, directory, form, plain, Path(temporary), calibration, force, allow_pipes)
             if check is not None:
                 _checked(model, directory, check, expected)
@@ -130,8 +140,6 @@ def _inputs(utterance: Utterance, about: Mapping[str, Any], allow_pipes: bool) -
 
 def _expected(model: LayeredModel, check: Check) -> dict[str, str]:
     """utterance -> the text that the model gives in PyTorch."""
-    if any(utterance.text for utterance in check.utterances):
-        check_references({utterance.utt_id: utterance.text for utterance in check.utterances}, model.tokenizer, check.normaliser)
     found, _ = recognise(recognition.of_model(model), list(_speech(model, check).values()))
     return dict(zip((utterance.utt_id for utterance in check.utterances), found))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterable
 
+from comflp.deploy.quiet import needed
 from comflp.errors import ComflpError
 from comflp.models.layered import LayeredModel
 
@@ -23,6 +24,11 @@ PRECISIONS = {
 onnx: onnxruntime, and what stands on it: onnx-asr and transformers.js. sherpa-onnx: its C++ library, with its own metadata.
 ctranslate2: CTranslate2 and faster-whisper. torch: this library; its float form is the model directory itself.
 """
+_GRAPHS = ("export", ("onnx", "onnxscript", "onnxruntime"))
+_WRITERS = {"onnx": _GRAPHS, "sherpa-onnx": _GRAPHS, "ctranslate2": ("runtimes", ("ctranslate2.converters",)), "torch": ("", ())}
+"""Runtime -> extra of this library, and the packages that it brings to write what the runtime reads."""
+_READERS = {"onnx": "onnx_asr", "sherpa-onnx": "sherpa_onnx", "ctranslate2": "faster_whisper"}
+"""Runtime -> package that an export is recognised with; the graphs of CTC models from waveforms are run by onnxruntime alone."""
 SHERPA_RATE = 16000
 """Samples a second that sherpa-onnx gives to models that read waveforms."""
 
@@ -68,6 +74,19 @@ def formats_of(runtimes: Iterable[str], precisions: Iterable[str] = ()) -> list[
                 raise ComflpError(f"{runtime} has no precision {precision!r}; it has {', '.join(PRECISIONS[runtime])}")
             found[Format(runtime, precision)] = None
     return list(found)
+
+
+def check_writers(runtime: str) -> None:
+    """ComflpError where a package is missing that writes what a runtime reads."""
+    extra, packages = _WRITERS[runtime]
+    for package in packages:
+        needed(package, f"export for {runtime}", extra)
+
+
+def check_reader(model: LayeredModel, runtime: str) -> None:
+    """ComflpError where the package is missing that an export of a model is checked with."""
+    if runtime in _READERS and (runtime, reads(model)) != ("onnx", "waveforms"):
+        needed(_READERS[runtime], f"checking an export for {runtime}", "runtimes")
 
 
 def reads(model: LayeredModel) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Mapping, Sequence
 
 import torch
 
+from comflp.deploy.formats import check_writers
 from comflp.deploy.quiet import needed, quiet
 from comflp.errors import ComflpError
 from comflp.inference.measure_costs import unfused_attention
@@ -31,8 +32,7 @@ def export_graph(
     dynamic: argument -> axis -> :data:`ANY`. inputs, outputs: names in the graph. Raises ComflpError where PyTorch
     cannot export the module.
     """
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        needed(package, "export")
+    check_writers("onnx")
     size = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
     try:
         with torch.no_grad(), quiet(), unfused_attention():
@@ -42,6 +42,8 @@ def export_graph(
                 program, (), path, dynamo=True, external_data=size > ONE_FILE_BYTES, opset_version=OPSET,
                 input_names=list(inputs), output_names=list(outputs), verbose=False,
             )
+    except OSError:
+        raise  # of the file, which is the caller's
     except Exception as error:  # the exporter raises whatever its parts raise
         reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
         raise ComflpError(f"PyTorch cannot export this {family} model to ONNX: {reason}") from error
