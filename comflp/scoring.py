@@ -212,7 +212,7 @@ def check_references(references: Mapping[str, str], tokenizer: Speller, normalis
     remedy, where more than one letter of a hundred is in a case that the model does not write, and where the normaliser
     leaves nothing of any text.
     """
-    if not any(normalise(text, normaliser) for text in references.values()):
+    if any(references.values()) and not any(normalise(text, normaliser) for text in references.values()):
         raise ComflpError(f"no error rate can be given: the references are all empty, as the normaliser {normaliser!r} leaves them; "
                           "correct the texts, or give another --normaliser")
     if normaliser != "none":

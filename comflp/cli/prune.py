@@ -13,7 +13,7 @@ from comflp.cli.options import add_model_options, add_normaliser, load_model, pa
 from comflp.cli.terminal import progress
 from comflp.costs import quantity
 from comflp.errors import ComflpError
-from comflp.replacing import MODEL, check_replaceable
+from comflp.replacing import MODEL, check_place, check_replaceable
 from comflp.stacks import depths_of
 
 
@@ -21,8 +21,7 @@ def run(arguments: Sequence[str]) -> None:
     """Prune, save, and show what came of it."""
     options = _options(arguments)
     out = Path(options.out)
-    if not out.name:  # "." and "/"
-        out = out.absolute()
+    check_place(out)
     if out.exists() and not options.force:
         raise ComflpError(f"{out} is there already; give another --out, or --force to replace it")
     if out.exists() and not (out / "pruning.json").is_file():
@@ -36,7 +35,7 @@ def run(arguments: Sequence[str]) -> None:
     warnings.simplefilter("ignore", AudioWarning)  # any rate and number of channels is welcome here
     with working(out) as work:
         model = load_model(options)
-        targets = parse_target(options.target, depths_of(model.stacks)) if options.target else []
+        targets = parse_target(options.target, depths_of(model.stacks)) if options.target is not None else []
         print(costs_of(model, timed_batch_size(targets), work / "costs.json").ceiling, flush=True)
         result = prune(
             model, options.data, options.target, options.repair, max_increase=options.max_increase, metric=options.metric,
