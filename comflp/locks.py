@@ -20,14 +20,15 @@ def this_process() -> str:
 
 
 @contextlib.contextmanager
-def locked(result: Path, wait: bool = False) -> Iterator[None]:
+def locked(result: Path, wait: bool = False, folder: Path | None = None) -> Iterator[None]:
     """Hold the lock of a result for the time of the block: the file ``.lock-<name>`` beside it, which names its holder.
 
-    wait: for whoever holds it. Without it a lock that is held is a ComflpError that names the holder. Where the file system
-    has no locks, the block runs without one.
+    folder: where that file lies instead. wait: for whoever holds it; without it a lock that is held is a ComflpError that
+    names the holder. Where the file system has no locks, the block runs without one.
     """
-    result.parent.mkdir(parents=True, exist_ok=True)
-    with open(result.with_name(f".lock-{result.name}"), "a+", encoding="utf-8") as file:
+    folder = folder or result.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f".lock-{result.name}", "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -48,7 +49,7 @@ def working(result: Path) -> Iterator[Path]:
     What a block that fails has put there stays, and is gone on with. Raises ComflpError as :func:`locked` does.
     """
     work = result.with_name(f".{result.name}.work")
-    with locked(work / result.name):
+    with locked(result, folder=work):
         try:
             yield work
         except BaseException:

@@ -129,7 +129,7 @@ def test_a_lock_can_be_shared_where_locks_are_those_of_posix(start, tmp_path):
 def test_work_that_is_not_finished_is_of_one_process_and_stays_where_there_is_some(tmp_path):
     result = tmp_path / "scores"
     with working(result) as work:
-        with pytest.raises(ComflpError, match="scores is in use by process"):
+        with pytest.raises(ComflpError, match=f"^{tmp_path}.scores is in use by process"):
             with working(result):
                 pass
         assert work == tmp_path / ".scores.work" and work.is_dir()
