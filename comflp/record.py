@@ -104,7 +104,8 @@ class Stage:
         self._compare(self.record.parent, "results", old["options"], old["origin"])
         intact, made_from = self._all_intact(self.record.parent, old), self._made_from()
         if intact and made_from != old.get("made_from", {}):
-            write_json(self.record, {**old, "made_from": made_from})
+            with contextlib.suppress(ComflpError):  # an experiment that may only be read
+                write_json(self.record, {**old, "made_from": made_from})
         return intact
 
     def _made_from(self) -> dict[str, str]:

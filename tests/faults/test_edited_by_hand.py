@@ -37,7 +37,7 @@ def test_a_model_that_was_made_from_another_deep_model(make_model, tmp_path):
         refuse_other_origins(layout)
 
 
-def test_a_stage_in_the_middle_that_was_made_otherwise_since(tmp_path):
+def test_a_stage_in_the_middle_that_was_made_otherwise_since(tmp_path, monkeypatch):
     """Stage 2 is made again with other options, and stage 4 is asked for without stage 3."""
 
     def run(name, upstream=(), force=False, read="as before", **options):
@@ -49,13 +49,19 @@ def test_a_stage_in_the_middle_that_was_made_otherwise_since(tmp_path):
         stage.finish([tmp_path / name / "result.json"])
         return "made"
 
+    def refused(path, value):
+        raise ComflpError(f"{path} cannot be written: read-only file system")
+
     chain = {"two": [], "three": ["two"], "four": ["three"]}
     assert [run(name, before) for name, before in chain.items()] == ["made"] * 3
     assert [run(name, before, force=name == "two") for name, before in chain.items()] == ["made"] + ["up to date"] * 2
     run("two", force=True, keep=0.9)
     with pytest.raises(ComflpError, match=r"three.record\.json was made before .*two.record\.json was made otherwise; run three again"):
         run("four", ["three"])
-    # what stage 3 reads is the same: its results stand, and stage 4 goes on
+    # what stage 3 reads is the same: its results stand, also where nothing can be noted, and stage 4 goes on
+    with monkeypatch.context() as patch:
+        patch.setattr("comflp.record.write_json", refused)
+        assert run("three", ["two"]) == "up to date"
     assert [run(name, chain[name]) for name in ("three", "four")] == ["up to date"] * 2
     run("two", force=True, keep=0.8)
     with pytest.raises(ComflpError, match="made otherwise .*read by three"):
