@@ -62,8 +62,9 @@ class Stage:
         self.name = name
         self.options = json.loads(json.dumps(options))
         self.inputs = dict(inputs)
-        self._upstream = list(map(Path, upstream))
-        self.origin = self.agree(self._upstream)
+        there = [path for path in map(Path, upstream) if path.exists()]
+        self.origin = self.agree(there)
+        self._made_from = {os.path.relpath(path, self.record.parent): _said(read_record(path)) for path in there}
         self.force = force
         self._elsewhere = elsewhere
         self._started = time.monotonic()
@@ -102,16 +103,11 @@ class Stage:
             return False
         old = read_record(self.record)
         self._compare(self.record.parent, "results", old["options"], old["origin"])
-        intact, made_from = self._all_intact(self.record.parent, old), self._made_from()
-        if intact and made_from != old.get("made_from", {}):
+        intact = self._all_intact(self.record.parent, old)
+        if intact and self._made_from != old.get("made_from", {}):
             with contextlib.suppress(ComflpError):  # an experiment that may only be read
-                write_json(self.record, {**old, "made_from": made_from})
+                write_json(self.record, {**old, "made_from": self._made_from})
         return intact
-
-    def _made_from(self) -> dict[str, str]:
-        """The records upstream, relative to this one, and what each says now."""
-        there = [path for path in self._upstream if path.exists()]
-        return {os.path.relpath(path, self.record.parent): _said(read_record(path)) for path in there}
 
     def is_current(self) -> bool:
         """As :meth:`up_to_date`, for what is made again whenever something has changed: False where it was made otherwise.
@@ -209,7 +205,7 @@ class Stage:
             "options": self.options,
             "inputs": self.inputs,
             "origin": self.origin,
-            "made_from": self._made_from(),
+            "made_from": self._made_from,
             "outputs": entries,
             "seconds": round(time.monotonic() - self._started, 3),
             "finished": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),

@@ -39,6 +39,25 @@ def depths_of(stacks: Stacks) -> dict[str, int]:
     return {name: layers.num_layers for name, layers in stacks.items()}
 
 
+def depth_of(stacks: Stacks) -> int | dict[str, int]:
+    """How deep a model is, as files have it: its layers where it has one stack, else those of each.
+
+    >>> depth_of({"encoder": RecordedLayers(6)})
+    6
+    """
+    depths = depths_of(stacks)
+    return depths if len(depths) > 1 else sum(depths.values())
+
+
+def depth_in_words(depth: int | Mapping[str, int], between: str = ", ") -> str:
+    """What :func:`depth_of` gives, as people read it: the encoder first, whatever order a file has kept.
+
+    >>> depth_in_words({"encoder": 6, "decoder": 4}), depth_in_words(12)
+    ('6 encoder, 4 decoder', '12')
+    """
+    return between.join(f"{layers} {name}" for name, layers in sorted(depth.items(), reverse=True)) if isinstance(depth, Mapping) else str(depth)
+
+
 def as_json(stacks: Stacks) -> dict[str, Any]:
     """What a record keeps of the stacks of a model.
 

@@ -21,16 +21,13 @@ from comflp.measures import measure_named
 from comflp.processes import processes
 from comflp.proposal import split_by_stack
 from comflp.record import Stage
-from comflp.result_names import ListName
+from comflp.result_names import ListName, ProposalName
 from comflp.search.baselines.baseline import NAMES
 from comflp.search.coarse.joint import joint_searches
 from comflp.search.coarse.refine import FORCED_KINDS, KINDS, NUM_AGAIN, NUM_UTTERANCES, REPAIR, Refinement
 from comflp.search.coarse.search import METHODS, beam_against_exact
 from comflp.search.coarse.stacks import StackMatrices, stack_searches
 from comflp.target import ENCODER
-
-ENDINGS = ("_coarse", "_fine", "_reverse")
-"""What is added to the names of measures."""
 
 
 def parse_options():
@@ -63,7 +60,7 @@ def parse_options():
     arguments.add_argument("--compare", type=true_or_false, default=True,
                            help="run the other of beam and exact too, and record how many of the true best the beam finds")
     options = arguments.parse_args()
-    if options.measure in NAMES or options.measure.endswith(ENDINGS):
+    if options.measure in NAMES or ListName.parse(options.measure).reverse or ProposalName.parse(options.measure).search:
         raise ComflpError(f"--measure {options.measure} is what results of another kind are called; call yours otherwise")
     if options.refine and not options.model:
         arguments.error("--refine needs --model")

@@ -7,6 +7,7 @@ from typing import Sequence
 from comflp.cli.options import add_model_options, load_model, parser
 from comflp.costs import ModelCosts, quantity
 from comflp.errors import NoLanguageError
+from comflp.stacks import depth_in_words
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -28,9 +29,7 @@ def run(arguments: Sequence[str]) -> None:
     print(f"{given.model}: {model.family}, {model.sample_rate} Hz audio")
     for step in model.origin.get("pruning", []):
         repaired = f", repaired on {step['repair']['utterances']} utterances" if "repair" in step else ""
-        sizes = step["num_layers"]
-        depth = " + ".join(f"{number} {name}" for name, number in sorted(sizes.items(), reverse=True)) if isinstance(sizes, dict) else sizes
-        print(f"pruned: layers {step['removed']} of {depth} are gone{repaired}")
+        print(f"pruned: layers {step['removed']} of {depth_in_words(step['num_layers'], ' + ')} are gone{repaired}")
     for name, stack in model.stacks.items():
         stay = f", of which {len(stack.must_stay)} must stay" if stack.must_stay else ""
         print(f"{name}: {stack.num_layers} layers{stay}")

@@ -13,7 +13,7 @@ from comflp.models.directory import EXPORT
 from comflp.models.layered import LayeredModel
 from comflp.models.own.tokenizer import SentencePieceTokenizer
 from comflp.models.transformers.processor import ProcessorTokenizer
-from comflp.stacks import depths_of
+from comflp.stacks import depth_of
 
 DESCRIPTION = EXPORT
 NOT_OF_THE_EXPORT = ("hyp", "record.json", "README.md")
@@ -30,15 +30,14 @@ def describe(model: LayeredModel, form: str, **more: Any) -> dict[str, Any]:
 
     Of encoder-decoder models num_layers holds the layers of each stack.
     """
-    depths = depths_of(model.stacks)
     about = {
         "format": form,
         "sample_rate": model.sample_rate,
-        "num_layers": model.num_layers if len(depths) == 1 else depths,
+        "num_layers": depth_of(model.stacks),
         "num_parameters": model.num_parameters,
         "origin": model.origin,
     }
-    if len(depths) > 1:
+    if len(model.stacks) > 1:
         about["window_seconds"] = model.window
     else:
         about |= {

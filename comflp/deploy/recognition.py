@@ -30,7 +30,7 @@ from comflp.models.directory import check_links
 from comflp.models.layered import LayeredModel
 from comflp.models.tokenizer import Tokenizer
 from comflp.models.transformers.logging import one_line
-from comflp.stacks import depths_of
+from comflp.stacks import depth_of
 
 CHUNK_SECONDS = 30.0
 """Audio up to this length goes through the model in one piece."""
@@ -177,8 +177,7 @@ def load(
 
 def of_model(model: LayeredModel) -> Recognizer:
     """The recogniser of a model in memory."""
-    depths = depths_of(model.stacks) if len(model.stacks) > 1 else model.num_layers
-    common = (model.sample_rate, "torch", f"torch {torch.__version__}", depths, model.num_parameters, model, minimum_samples(model))
+    common = (model.sample_rate, "torch", f"torch {torch.__version__}", depth_of(model.stacks), model.num_parameters, model, minimum_samples(model))
     if model.teacher_forced:
         return TextRecognizer(*common, model.longest or CHUNK_SECONDS, lambda waveform: _spelled(model, waveform))
 

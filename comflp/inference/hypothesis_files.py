@@ -15,7 +15,7 @@ from comflp.inference.decode import Hypotheses
 from comflp.models.layered import LayeredModel
 from comflp.replacing import Kind
 from comflp.scoring import METRICS, ErrorRate, align, error_rate, normalise, total_of, utterances_errors
-from comflp.stacks import depths_of
+from comflp.stacks import depth_of
 
 
 EVALUATION = Kind("evaluation", signs=("score.json", "hyp"))
@@ -55,7 +55,7 @@ def write_results(
         "rtf": hypotheses.rtf,
         "decoder": decoder,
         "data": str(data.path),
-        "num_layers": model.num_layers if len(model.stacks) == 1 else depths_of(model.stacks),
+        "num_layers": depth_of(model.stacks),
         "num_parameters": model.num_parameters,
     }
     files = {

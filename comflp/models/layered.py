@@ -20,7 +20,7 @@ from comflp.models.finite import output_of, refuse_marked
 from comflp.models.greedy import best_paths, texts_of
 from comflp.models.tokenizer import Tokenizer
 from comflp.proposal import Proposal, PruningProposal, joined
-from comflp.stacks import depths_of
+from comflp.stacks import depth_of
 
 
 class Step(NamedTuple):
@@ -313,8 +313,7 @@ class LayeredModel(torch.nn.Module, ABC):
         self.check(proposal)
         pruned = copy.deepcopy(self)
         pruned.keep_layers({name: proposal.of(name).kept for name in self.stacks})
-        depth = self.num_layers if len(self.stacks) == 1 else depths_of(self.stacks)
-        steps = [*self.origin.get("pruning", []), {"num_layers": depth, "removed": str(proposal)}]
+        steps = [*self.origin.get("pruning", []), {"num_layers": depth_of(self.stacks), "removed": str(proposal)}]
         pruned.origin = {**self.origin, "pruning": steps}
         pruned.origin.pop("training", None)  # what was measured of this model does not hold of that one
         return pruned

@@ -9,6 +9,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from comflp.models.layered import LayeredModel
 from comflp.models.published import hub_name
 from comflp.record import versions
+from comflp.stacks import depth_in_words
 
 _TASK = "automatic-speech-recognition"
 
@@ -18,11 +19,6 @@ _LABELS = {
     "command": "Command",
 }
 """Facts with a line of their own, in this order; any other fact follows under its own name."""
-
-
-def _depth(layers: int | Mapping[str, int]) -> str:
-    """Numbers of layers in words: ``12``, or ``6 encoder, 6 decoder``."""
-    return ", ".join(f"{number} {stack}" for stack, number in layers.items()) if isinstance(layers, Mapping) else str(layers)
 
 
 def model_card(model: LayeredModel) -> str:
@@ -46,7 +42,7 @@ def model_card(model: LayeredModel) -> str:
     if pruning:
         lines += ["", "## Pruning", "", "Layers removed with CoMFLP, counted from 1 in the model that each step started from:"]
         lines += ["", "| step | layers before | removed |", "|---|---|---|"]
-        lines += [f"| {i} | {_depth(step['num_layers'])} | {step['removed']} |" for i, step in enumerate(pruning, start=1)]
+        lines += [f"| {i} | {depth_in_words(step['num_layers'])} | {step['removed']} |" for i, step in enumerate(pruning, start=1)]
         lines += [_repaired(i, step["repair"]) for i, step in enumerate(pruning, start=1) if "repair" in step]
     lines += _results(facts)
     lines += ["", "Written with " + ", ".join(f"{name} {version}" for name, version in versions().items()) + "."]
