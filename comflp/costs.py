@@ -17,10 +17,6 @@ _SMALL = 0.05
 """A share of the whole below which what stays is not worth a word."""
 
 
-AS_IT_WRITES = "decoder as it writes"
-"""How the seconds of a decoder are measured, in the words of ``measured_on``."""
-
-
 @dataclass(frozen=True)
 class Costs:
     """What a model costs in one unit.
@@ -78,10 +74,10 @@ class ModelCosts:
         except (TypeError, AttributeError, KeyError) as error:
             raise ComflpError(f"{path} does not hold the costs of a model ({error}); remove it, and it is made again") from None
 
-    def measured_here(self, batch_size: int) -> bool:
-        """Whether the seconds were measured on the machine that this runs on, with so many utterances at a time, and a decoder as it writes."""
-        way = len(self.num_layers) == 1 or AS_IT_WRITES in self.measured_on
-        return self.seconds is not None and self.batch_size == batch_size and way and self.measured_on.endswith(f", {platform.node()}")
+    def measured_here(self, batch_size: int, processor: str) -> bool:
+        """Whether the seconds were measured on this machine and this ``processor`` of it, of so many utterances at a time."""
+        where = self.measured_on.startswith(f"{processor}, ") and self.measured_on.endswith(f", {platform.node()}")
+        return self.seconds is not None and self.batch_size == batch_size and where
 
     @property
     def halved(self) -> dict[str, int]:

@@ -18,7 +18,7 @@ from comflp.replacing import MODEL
 class Standing:
     """How a model does on the utterances that were held out.
 
-    error_rate: in percent; None without texts. divergence: KL of its posteriors from the deep model's, in nats a frame.
+    error_rate: in percent; None without texts. divergence: KL of its posteriors from the deep model's, in nats a row of its output (``model.row``).
     """
 
     error_rate: float | None

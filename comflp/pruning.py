@@ -192,7 +192,7 @@ class _Run:
                     evaluation = evaluate_repaired(calibration, [proposal], heard.data, **how)
                 else:
                     evaluation = evaluate(self.deep, [proposal], heard.data, **how)
-                change = difference(evaluation.counts[proposal], whole.counts[nothing], self.seed, evaluation.speakers)
+                change = difference(evaluation.ranking_counts(proposal), whole.ranking_counts(nothing), self.seed, evaluation.speakers)
                 facts |= {"removed": number, "proposal": str(proposal), "metric": self.metric, "limit": limit, "increase": change.value,
                           "interval": [change.low, change.high], "num_utterances": change.num_utterances, "num_fitted": num_fitted}
             found[number] = proposal, change

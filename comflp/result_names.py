@@ -17,6 +17,7 @@ COARSE, FINE = "coarse", "fine"
 """The two searches (the paper's subscripts): the proposal of highest quality, and the one of lowest error rate."""
 
 _REVERSE = "_reverse"
+_TAG = re.compile(r"[\w.+=,-]*")
 _FINE_TUNED = re.compile(r"finetuned(?:_(?P<repaired>repaired))?(?:_distill_(?P<distill>[a-z]+))?(?:_(?P<tag>.+))?")
 
 
@@ -122,7 +123,7 @@ class FineTuned:
     tag: str = ""
 
     def __post_init__(self) -> None:
-        if re.fullmatch(r"[\w.+=,-]*", self.tag) is None:
+        if not _TAG.fullmatch(self.tag):
             raise ComflpError(f"--tag {self.tag!r} is to be part of a file name: letters, digits and any of . _ + = , - only")
         match = _FINE_TUNED.fullmatch(str(self))
         if match is None or (match["tag"] or "") != self.tag:
@@ -146,6 +147,7 @@ def parse_state(text: str) -> State | None:
     """The state of a model directory's name; None for what is no state."""
     if state := {str(state): state for state in (Pruned(), Repaired())}.get(text):
         return state
-    if match := _FINE_TUNED.fullmatch(text):
-        return FineTuned(match["repaired"] is not None, match["distill"] or "none", match["tag"] or "")
-    return None
+    match = _FINE_TUNED.fullmatch(text)
+    if match is None or not _TAG.fullmatch(match["tag"] or ""):
+        return None
+    return FineTuned(match["repaired"] is not None, match["distill"] or "none", match["tag"] or "")

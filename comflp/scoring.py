@@ -225,7 +225,7 @@ def check_references(references: Mapping[str, str], tokenizer: Speller, normalis
     example = ""
     for utt_id, text in references.items():
         in_other_case = sum(map(other, text))
-        letters += sum(map(str.isalpha, text))
+        letters += sum(character.isupper() or character.islower() for character in text)
         wrong += in_other_case
         if in_other_case and not example:
             example = utt_id

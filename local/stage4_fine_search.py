@@ -94,7 +94,7 @@ def search(options, ranks):
     elif ranks.is_main:
         print(f"{options.exp}: fine search of {len(lists)} lists is up to date")
     if ranks.is_main:  # of lists that are up to date too: a run that was killed may have ended before this
-        measured_costs(layout, deep, batch_size=None, ranks=ALONE)
+        measured_costs(layout, deep, ALONE)
         shutil.rmtree(work_directory(options), ignore_errors=True)
 
 

@@ -218,7 +218,7 @@ class Job:
                 stage.finish([out], facts=done)
                 print(f"wrote {out}: {len(done['refitted'])} linear maps refitted on {done['utterances']} utterances, "
                       f"{len(done['kept'])} kept; divergence from the deep model {done['divergence'][0]:.3g} before and "
-                      f"{done['divergence'][1]:.3g} after, in nats a {'frame' if len(self.deep.stacks) == 1 else 'token'}")
+                      f"{done['divergence'][1]:.3g} after, in nats a {model.row}")
             self.link(out)
 
         self.alone(make)

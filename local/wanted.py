@@ -33,22 +33,26 @@ def wanted_counts(
     if options.target is None:
         return layer_counts(options.num_prune, num_layers)
     targets = parse_target(options.target, num_layers)
-    costs = measured_costs(Layout(options.exp), deep(), timed_batch_size(targets), ranks)
+    costs = measured_costs(Layout(options.exp), deep(), ranks, timed_batch_size(targets), options.device)
     if ranks.is_main:
         print(costs.ceiling, flush=True)
     return resolve(targets, costs)
 
 
-def measured_costs(layout: Layout, deep: DeepModel, batch_size: int | None, ranks: Ranks) -> ModelCosts:
-    """What the parts of the deep model cost: from costs.json, or measured and written there, once a model and, for seconds, a machine.
+def measured_costs(layout: Layout, deep: DeepModel, ranks: Ranks, batch_size: int | None = None, device: str | None = None) -> ModelCosts:
+    """What the parts of the deep model cost: from costs.json, or measured and written there, once a model and, for seconds, a processor.
 
-    batch_size: with how many utterances at a time its speed is wanted; None where it is not.
+    batch_size: with how many utterances at a time its speed is wanted; None where it is not. device: where it is, as ``--device`` says it.
     """
     stage = Stage(layout.costs.with_suffix(".record.json"), "costs", {}, {"model": deep.fingerprint})
 
     def find() -> ModelCosts:
         known = ModelCosts.read(layout.costs) if stage.is_current() else None
-        if known is not None and (batch_size is None or known.measured_here(batch_size)):
+        if known is not None and batch_size is None:
+            return known
+        from comflp.inference.device import processor_of
+
+        if known is not None and known.measured_here(batch_size, processor_of(device)):
             return known
         from comflp.inference.measure_costs import measure_costs, measure_seconds
 

@@ -12,8 +12,9 @@ from fixtures.whisper import make_whisper
 
 import comflp.models
 from comflp.budget import parse_target, resolve
-from comflp.costs import AS_IT_WRITES, Costs, ModelCosts, quantity
+from comflp.costs import Costs, ModelCosts, quantity
 from comflp.errors import ComflpError
+from comflp.inference.device import processor_of
 from comflp.inference.measure_costs import AUDIO_SECONDS, measure_costs, measure_seconds, multiply_adds
 from comflp.models.verify import noise_batch
 from comflp.proposal import PruningProposal
@@ -138,9 +139,10 @@ def test_seconds_are_measured_and_stated(make_model):
     costs = measure_seconds(model, measure_costs(model))
     assert 0 < costs.seconds.layer["encoder"] < costs.seconds.whole and "1 CPU thread" in costs.measured_on
     assert torch.get_num_threads() == threads
-    assert costs.measured_here(1) and not costs.measured_here(2)
+    here = processor_of(None)
+    assert costs.measured_here(1, here) and not costs.measured_here(2, here) and not costs.measured_here(1, "NVIDIA H200")
     both = measure_seconds(model, costs, batch_size=2)
-    assert both.measured_here(2) and "batch of 2 utterances of 10 s" in both.measured_on and both.batch_size == 2
+    assert both.measured_here(2, here) and "batch of 2 utterances of 10 s" in both.measured_on and both.batch_size == 2
     # What is timed is the whole pass: front end, three layers and head.
     assert costs.seconds.whole == pytest.approx(costs.seconds.after({"encoder": 2}) + 2 * costs.seconds.layer["encoder"])
 
@@ -182,4 +184,4 @@ def test_a_transducer_is_timed_with_its_search(make, tmp_path, monkeypatch):
     monkeypatch.setattr(type(model), "spell", lambda self, state: searched.append(1))
     measure_costs(model)
     assert not searched
-    assert AS_IT_WRITES in measure_seconds(model, measure_costs(model)).measured_on and searched
+    assert "decoder as it writes" in measure_seconds(model, measure_costs(model)).measured_on and searched

@@ -25,7 +25,7 @@ def test_a_state_reads_back(state):
 
 def test_states_have_different_names():
     assert len({str(state) for state in STATES}) == len(STATES)
-    assert [parse_state(text) for text in ("train", "pruned_e2", "repaired_e2", "decode_dev", "")] == [None] * 5
+    assert [parse_state(text) for text in ("train", "pruned_e2", "finetuned_old (2)", "decode_dev", "")] == [None] * 5
 
 
 @pytest.mark.parametrize("tag", ["../up", "a b", "new\nline"])

@@ -58,6 +58,8 @@ def test_utterances_too_short_for_their_text_are_skipped_and_counted(make_model,
     assert result.skipped == ["u000", "u001"]
     with pytest.raises(ComflpError, match="none of 2 utterances can be aligned with its text"):
         LabelledDataset(long_text, make_model())
+    taught = LabelledDataset(list(data), make_model(), targets={"u000": (1,)})
+    assert len(taught) == 1 and taught.skipped == [utterance.utt_id for utterance in data][1:]
 
 
 def test_the_dev_error_rate_is_over_all_of_dev_and_that_of_decoding(make_model, make_data, tmp_path):

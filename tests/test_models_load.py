@@ -233,7 +233,7 @@ def test_a_model_in_memory(directory):
 
     from comflp.models.transformers.loading import layered
 
-    library = Wav2Vec2ForCTC.from_pretrained(directory)
+    library = Wav2Vec2ForCTC.from_pretrained(f"{directory}/")
     model = layered(library, Wav2Vec2Processor.from_pretrained(directory))
     assert model.num_layers == 2 and model.origin == {"source": "model"} and model.tokenizer.encode("a b")
     with pytest.raises(ComflpError, match="weights in torch.float16; call model.float"):

@@ -112,6 +112,7 @@ class Letters:
     [
         ("ABCDEF ", {"u1": "A CAB", "u2": "a cab"}, "capital letters only, and 50% .*utterance u2: 'a cab'.*--letter-case upper"),
         ("abcdef ", {"u1": "A Cab"}, "small letters only.*--letter-case lower.*--normaliser basic"),
+        ("ABCDEF ", {"u1": "ⓐ ⅰ 1"}, "100% of the letters"),
         ("ABCDEF ", {"u1": "CAB " * 100 + "d"}, None),
         ("ABCdef ", {"u1": "a cab"}, None),
         ("中文 ", {"u1": "中 a"}, None),

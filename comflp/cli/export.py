@@ -13,10 +13,7 @@ from comflp.cli.options import add_normaliser, parser
 
 def run(arguments: Sequence[str]) -> None:
     """Write the formats that are asked for, and a line for each."""
-    from comflp.deploy.export import Check, export, refuse_own_place
     from comflp.deploy.formats import PRECISIONS, formats_of
-    from comflp.models import load
-    from comflp.scoring import METRICS, usual_normaliser
 
     precisions = sorted({precision for found in PRECISIONS.values() for precision in found})
     options = parser("export", "Write a model for other runtimes, and check each form with the runtime that it is for.")
@@ -28,13 +25,17 @@ def run(arguments: Sequence[str]) -> None:
     options.add_argument("--data", help="speech to check the exports on, in any form that comflp evaluate takes")
     options.add_argument("--num-utterances", type=count, default=50, help="how many of its utterances, drawn at random; 0: all")
     options.add_argument("--calibration", help="speech for int8_static, in any form that comflp evaluate takes")
-    options.add_argument("--metric", choices=tuple(METRICS), default="cer", help="error rate that export.json has, where --data has texts")
+    options.add_argument("--metric", choices=("cer", "wer"), default="cer", help="error rate that export.json has, where --data has texts")
     add_normaliser(options)
     options.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     options.add_argument("--language", help="which language a multilingual model such as Whisper is to recognise")
     options.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
     options.add_argument("--force", action="store_true", help="replace exports at --out that somebody added files to")
     given = options.parse_args(arguments)
+    from comflp.deploy.export import Check, export, refuse_own_place
+    from comflp.models import load
+    from comflp.scoring import usual_normaliser
+
     forms = formats_of(given.to, given.precision)
     refuse_own_place(given.model, given.out, forms)
     model = load(given.model, trust_hyperparams=given.trust_hyperparams, language=given.language)

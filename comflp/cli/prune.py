@@ -61,8 +61,7 @@ def screen(result: Any, out: Path) -> list[str]:
         rows.append(("increase", f"{step['increase']:.2f} points where {step['limit']:g} may be, 95% interval {low:.2f} to {high:.2f}; "
                                  f"{step['num_utterances']} utterances of the search{fitted}"))
     divergences = ", ".join(f"{s.divergence:.3f} {name}" for name, s in standings.items() if name != "deep")
-    row = "frame" if len(costs.num_layers) == 1 else "token"
-    rows.append(("divergence", f"{divergences}; nats a {row} from the whole model, {result.num_held_out} utterances that no step has seen"))
+    rows.append(("divergence", f"{divergences}; nats a {model.row} from the whole model, {result.num_held_out} utterances that no step has seen"))
     counts = {name: proposal.of(name).num_removed for name in costs.num_layers}
     before, left = costs.parameters.whole, model.num_parameters
     weights = costs.bytes.after(counts) / 1e6

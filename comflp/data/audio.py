@@ -82,7 +82,9 @@ def read_audio(utterance_or_path: Utterance | str | Path, sample_rate: int, allo
         if not np.isfinite(samples).all():
             raise AudioError(f"{wav} holds samples that are not finite numbers")
     except AudioError as error:
-        raise error if utt_id is None else AudioError(f"utterance {utt_id!r}: {error}") from error
+        if utt_id is None:
+            raise
+        raise AudioError(f"utterance {utt_id!r}: {error}") from error
     waveform = mixed(samples)
     if rate != sample_rate:
         warnings.warn(f"audio at {rate} Hz is resampled to {sample_rate} Hz", AudioWarning, stacklevel=1)

@@ -48,12 +48,12 @@ def required_frames(labels: torch.Tensor, num_labels: torch.Tensor) -> torch.Ten
 class LabelledDataset(Dataset):
     """Utterances that a model can be trained on.
 
-    Utterances too short for their text under CTC, or whose text is too long for a decoder, are left out; ``skipped`` has their ids.
+    Utterances too short for their text under CTC, whose text is too long for a decoder, or without targets, are left out; ``skipped`` has their ids.
     A character outside the vocabulary is a ComflpError that names the utterance.
 
     for_error_rate: keep every utterance. An error rate needs no labels: those whose text cannot be a target, for its
         length or for a character, have none, and only the loss leaves them out.
-    targets: utterance -> label ids that stand in the place of its text, which is not read; none are none. Utterances without are left out.
+    targets: utterance -> label ids that stand in the place of its text, which is not read; they may be none.
     """
 
     def __init__(
@@ -66,6 +66,8 @@ class LabelledDataset(Dataset):
         self.utterances, self.labels, self.skipped = [], [], []
         for utterance in utterances:
             if targets is not None:
+                if utterance.utt_id not in targets:
+                    self.skipped.append(utterance.utt_id)
                 self._keep(utterance, targets.get(utterance.utt_id))
                 continue
             try:
@@ -79,10 +81,9 @@ class LabelledDataset(Dataset):
                 labels = [] if for_error_rate else None
             self._keep(utterance, labels)
         if not self.utterances:
-            raise ComflpError(
-                f"none of {len(self.skipped)} utterances can be aligned with its text (under CTC it has to be long enough for it); "
-                f"check that text and wav.scp belong together"
-            )
+            why = ("has a hypothesis of the deep model to learn from" if targets is not None else
+                   "can be aligned with its text (under CTC it has to be long enough for it); check that text and wav.scp belong together")
+            raise ComflpError(f"none of {len(self.skipped)} utterances {why}")
 
     def _keep(self, utterance: Utterance, labels: Sequence[int] | None) -> None:
         if labels is not None:

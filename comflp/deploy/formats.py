@@ -6,11 +6,13 @@ What a family of models cannot have is said by :func:`refuse`, before any work.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterable
+from typing import TYPE_CHECKING, Iterable
 
 from comflp.deploy.quiet import needed
 from comflp.errors import ComflpError
-from comflp.models.layered import LayeredModel
+
+if TYPE_CHECKING:  # torch takes seconds to import, and --help needs the names of formats only
+    from comflp.models.layered import LayeredModel
 
 ONNX_PRECISIONS = ("float32", "float16", "int8", "int8_static", "int4")
 PRECISIONS = {

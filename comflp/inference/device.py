@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 from typing import Iterator, TypeVar
 
 import torch
@@ -20,11 +21,20 @@ def placed(model: _Model, device: str | None) -> _Model:
 
     Raises ComflpError for a device that cannot be used.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return model.to(device).eval()
+        return model.to(device or _usual()).eval()
     except (RuntimeError, AssertionError) as error:
-        raise ComflpError(f"--device {device} cannot be used: {error}") from None
+        raise ComflpError(f"--device {device or _usual()} cannot be used: {error}") from None
+
+
+def processor_of(device: str | torch.device | None) -> str:
+    """The GPU, or the kind of CPU, that a model runs on which is :func:`placed` on ``device``, as its maker calls it."""
+    where = torch.device(device or _usual())
+    return torch.cuda.get_device_name(where) if where.type == "cuda" else platform.processor() or platform.machine()
+
+
+def _usual() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @contextlib.contextmanager

@@ -185,9 +185,8 @@ def _size(file: BinaryIO, offset: int) -> tuple[int, int]:
 class HiddenStates:
     """The (n, L+1, D) float32 array of a dump, left on disk: a part is read when it is asked for.
 
-    Index it as an array (``hidden[5]``, ``hidden[:100]``, ``hidden[:, 3]``,
-    ``hidden[rows, layers]``; the third axis is always read whole), or
-    ``numpy.asarray(hidden)`` for all of it.
+    Index it by utterances and layers (``hidden[5]``, ``hidden[:100]``, ``hidden[:, 3]``): two lists are all of these
+    layers of all of these utterances. The third axis is always read whole. ``numpy.asarray(hidden)`` is all of it.
     """
 
     ndim = 3

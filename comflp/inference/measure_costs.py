@@ -16,8 +16,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from comflp.costs import AS_IT_WRITES, Costs, ModelCosts
-from comflp.inference.device import evaluation
+from comflp.costs import Costs, ModelCosts
+from comflp.inference.device import evaluation, processor_of
 from comflp.models.layered import ENTER, LayeredModel
 from comflp.models.verify import noise_batch
 from comflp.proposal import Proposal, PruningProposal, joined
@@ -65,13 +65,10 @@ def measure_seconds(model: LayeredModel, costs: ModelCosts, batch_size: int = 1,
     finally:
         torch.set_num_threads(before)
     batch = "one utterance" if batch_size == 1 else f"{batch_size} utterances"
-    way = f", {AS_IT_WRITES}" if model.teacher_forced else ""
-    measured = f"{_device_name(model)}, batch of {batch} of {AUDIO_SECONDS:g} s{way}, {num_threads} CPU thread{'s' * (num_threads > 1)}, {platform.node()}"
+    way = ", decoder as it writes" if model.teacher_forced else ""
+    threads = f"{num_threads} CPU thread{'s' * (num_threads > 1)}"
+    measured = f"{processor_of(model.device)}, batch of {batch} of {AUDIO_SECONDS:g} s{way}, {threads}, {platform.node()}"
     return replace(costs, seconds=seconds, measured_on=measured, batch_size=batch_size)
-
-
-def _device_name(model: LayeredModel) -> str:
-    return torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else platform.processor() or platform.machine()
 
 
 def costs_of(model: LayeredModel, batch_size: int | None, path: Path) -> ModelCosts:
@@ -84,8 +81,7 @@ def costs_of(model: LayeredModel, batch_size: int | None, path: Path) -> ModelCo
         return costs
     if path.exists():
         known = ModelCosts.read(path)
-        here = known.measured_here(batch_size) and known.measured_on.startswith(f"{_device_name(model)}, ")
-        if here and replace(known, seconds=None, measured_on="", batch_size=1) == costs and (AS_IT_WRITES in known.measured_on) == model.teacher_forced:
+        if known.measured_here(batch_size, processor_of(model.device)) and replace(known, seconds=None, measured_on="", batch_size=1) == costs:
             return known
     costs = measure_seconds(model, costs, batch_size)
     costs.write(path)

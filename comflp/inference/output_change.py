@@ -65,10 +65,16 @@ def joined(means: Sequence[float]) -> float:
 
 
 def model_divergence(speech: Speech, other: LayeredModel) -> float:
-    """KL(deep || other) of the posteriors of ``speech.model`` and of another model with the same output, in nats a row."""
+    """KL(deep || other) of the posteriors of ``speech.model`` and of another model with the same output, in nats a row.
+
+    Raises ComflpError, which names the utterance, where the other model's output is not finite.
+    """
 
     def work(_: int, audio: AudioBatch) -> list[float]:
-        return divergence(speech.model, audio, speech.model(audio))(other(audio)).tolist()
+        compare, output = divergence(speech.model, audio, speech.model(audio)), other(audio)
+        change = _with_finite_rows([compare(output)], output).tolist()
+        _refuse_not_finite("the model's output", change[2:], audio)
+        return change[:2]
 
     with evaluation(other):
         results = Pass(speech, other=fingerprint_weights(other)).run(work, "divergence")
@@ -89,15 +95,19 @@ def _changes_of_batch(model: LayeredModel, batch: AudioBatch, tree: PrefixTree, 
             found[changed] = _with_finite_rows([kind(output) for kind in compare], output)
     values = dict(zip(found, torch.stack(list(found.values())).tolist()))
     for proposal, row_values in values.items():
-        fine = row_values[2 * len(kinds) :]
-        if not all(fine):
-            row = fine.index(False)
-            what = f"without the layers {proposal} the model's output" if proposal.num_removed else "the model's output"
-            raise not_finite(what, batch.utterances[row] if batch.utterances else None, batch.waveforms[row])
+        what = f"without the layers {proposal} the model's output" if proposal.num_removed else "the model's output"
+        _refuse_not_finite(what, row_values[2 * len(kinds) :], batch)
     return {
         str(proposal): [row[2 * number : 2 * number + 2] for number in range(len(kinds))]
         for proposal, row in values.items() if proposal.num_removed
     }
+
+
+def _refuse_not_finite(what: str, fine: list[float], batch: AudioBatch) -> None:
+    """fine: of each utterance whether the output was finite."""
+    if not all(fine):
+        row = fine.index(False)
+        raise not_finite(what, batch.utterances[row] if batch.utterances else None, batch.waveforms[row])
 
 
 def _with_finite_rows(changes: Sequence[torch.Tensor], output: Output) -> torch.Tensor:
@@ -107,7 +117,7 @@ def _with_finite_rows(changes: Sequence[torch.Tensor], output: Output) -> torch.
 
 
 def divergence(model: LayeredModel, batch: AudioBatch, deep: Output) -> Callable[[Output], torch.Tensor]:
-    """KL(deep || pruned) of the posteriors, in nats a frame. What is returned gives (2,): sum and number of frames."""
+    """KL(deep || pruned) of the posteriors, in nats a row of the output. What is returned gives (2,): sum and number of rows."""
     own, target = deep.own(), deep.log_probs()
 
     def compare(output: Output) -> torch.Tensor:

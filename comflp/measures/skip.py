@@ -23,7 +23,7 @@ NUM_UTTERANCES = 16
 def skip_kl(
     speech: Speech, seed: int = 0, stack: str | None = None, *, num_utterances: int = NUM_UTTERANCES, max_block: int | None = None
 ) -> np.ndarray:
-    """KL(deep model's posteriors || posteriors without layers i+1..j alone), in nats a frame; 0 and up. Without labels."""
+    """KL(deep model's posteriors || posteriors without layers i+1..j alone), in nats a row of the output; 0 and up. Without labels."""
     return skip_costs(speech, "kl", seed, num_utterances, max_block, stack)
 
 

@@ -116,11 +116,11 @@ class LayeredModel(torch.nn.Module, ABC):
     the batch. A family implements the abstract members; everything else is common. Attributes every family sets:
 
     family: str, the kind of model in the words of its library, such as ``wav2vec2``; for messages.
-    tokenizer: Tokenizer.
-    sample_rate: int, Hz, of the waveforms that the model takes.
+    tokenizer: Tokenizer. sample_rate: int, Hz, of the waveforms that the model takes.
     origin: dict, JSON-able; how this model came to be (source, proposals applied, training).
     library_name, library_note: of the library that loads the directory, and how it does in Markdown, for the model card.
     window: seconds to which the model pads every utterance, None where it takes them as they are.
+    row: what a row of the output's logits is of: ``frame``, ``token``, or ``step`` of a transducer's path.
     teacher_forced: whether passes read ``batch.targets``, what the deep model itself recognises (``own_targets(state)`` gives it).
     longest: seconds of the longest utterance that the model takes, None where it takes any.
     """
@@ -132,6 +132,7 @@ class LayeredModel(torch.nn.Module, ABC):
     library_name: str = "comflp"
     library_note: str = ""
     window: float | None = None
+    row: str = "frame"
     teacher_forced: bool = False
     longest: float | None = None
 

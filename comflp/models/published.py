@@ -37,6 +37,11 @@ def published(name_or_dir: str | Path) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key in _KEPT and _is_plain(value)}
 
 
+def source_of(name_or_dir: str | Path) -> str:
+    """What a model is called in the records of those that are made from it: the last part of a directory, or the name itself."""
+    return Path(name_or_dir).resolve().name if Path(name_or_dir).is_dir() else str(name_or_dir)
+
+
 def hub_name(source: str | None) -> str | None:
     """The name of a hub repository; None for the name of a folder and for anything else."""
     return source if source is not None and _HUB_NAME.fullmatch(source) else None

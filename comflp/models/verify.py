@@ -13,6 +13,7 @@ from comflp.data.batching import AudioBatch
 from comflp.data.data_dir import Utterance
 from comflp.errors import ComflpError
 from comflp.models.layered import LayeredModel
+from comflp.stacks import depth_in_words, depth_of
 
 _SECONDS = (1.0, 0.7)
 """Lengths of the two utterances of noise that the models are compared on; one is padded."""
@@ -22,15 +23,14 @@ def verify_saved(model: LayeredModel, directory: str | Path, tolerance: float = 
     """Load a saved model again and compare its logits with those of the model in memory.
 
     Two utterances of noise are run through both, in evaluation mode. Raises
-    ComflpError when the layer count differs or a logit is off by more than
+    ComflpError when the layers of a stack differ in number or a logit is off by more than
     ``tolerance`` times the largest logit; the directory is left for inspection.
     """
     device = model.device
     reloaded = comflp.models.load(directory, trust_hyperparams=True).to(device)
-    if reloaded.num_layers != model.num_layers:
-        raise ComflpError(
-            f"{directory} holds a model of {reloaded.num_layers} layers, the one that was saved has {model.num_layers}"
-        )
+    saved, found = depth_of(model.stacks), depth_of(reloaded.stacks)
+    if found != saved:
+        raise ComflpError(f"{directory} holds a model of {depth_in_words(found)} layers, the one that was saved has {depth_in_words(saved)}")
     batch = _example(model, _SECONDS)
     training = model.training
     model.eval()
@@ -49,7 +49,8 @@ def refuse_unless_equal_to_library(model: LayeredModel, what: str, tolerance: fl
     """Compare the pieces of a model with its library's own forward pass (``model.library_logits``) on a second of noise.
 
     A new version of a library may move things; then this is an error and never a wrong number. Raises ComflpError
-    where a logit is off by more than ``tolerance`` times the range of the library's. what: names the model.
+    where a logit is off by more than ``tolerance`` times the range of the library's; what the library itself makes no finite
+    logits of cannot be compared. what: names the model.
     """
     batch = _example(model, (1.0,))
     with torch.no_grad():

@@ -225,7 +225,6 @@ def facts(given: Answer | None, max_increase: float) -> dict[str, Any]:
         "deep_rate": _rate(given.deep_rate),
         "difference": _difference(less),
         "ties": [{"model": other.label, "state": other.state, **_difference(each)} for other, each in given.ties],
-        "num_ties": max(len(given.ties) - 1, 0),
         "model": _cost(choice),
         "deep": _cost(deep) if deep else None,
         "speed": {"times": choice.speed.times, "how": choice.speed.how} if choice.speed else None,

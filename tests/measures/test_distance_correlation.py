@@ -1,6 +1,7 @@
 """dc, dc_released and dc_unbiased against dcor, slow transcriptions of the formulas, and values worked out by hand."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -126,6 +127,15 @@ def test_a_constant_layer_correlates_with_nothing(measure):
     with pytest.warns(UserWarning, match="layer 3 is the same"):
         matrix = one_batch(layers, measure)
     assert matrix[3].tolist() == [0, 0, 0, 1]
+
+
+def test_a_batch_in_which_a_layer_is_constant_counts_nothing():
+    layers = [layer[:8] for layer in related_layers(0)]
+    layers[2][:4] = 1.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        matrix = correlation_matrix(layers, "dc", batch_size=2, num_batch=20, seed=2)
+    assert 0 < matrix[1, 2] < 1 == matrix[0, 1], "two utterances alone correlate fully, or not at all where they are the same"
 
 
 def test_more_batches_than_utterances_shuffle_again():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from comflp.errors import ComflpError
-from comflp.inference.output_change import CHANGES, joined, output_changes
+from comflp.inference.output_change import CHANGES, joined, model_divergence, output_changes
 from comflp.inference.speech import Speech
 from comflp.models.layered import Output
 from comflp.proposal import PruningProposal
@@ -73,3 +73,5 @@ def test_an_output_that_is_not_finite_names_the_layers(make_model, make_data):
     model.layer_modules[2].linear2.bias.data.fill_(float("nan"))
     with pytest.raises(ComflpError, match="not finite|NaN|nan"):
         output_changes(Speech(model, make_data(3)), [PruningProposal.parse("1", 3)], "near+text")
+    with pytest.raises(ComflpError, match="the model's output is not finite .* for utterance u00"):
+        model_divergence(Speech(make_model(num_layers=3), make_data(3)), model)

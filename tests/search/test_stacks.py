@@ -56,6 +56,15 @@ def test_quality_over_stacks():
     assert all(2 not in candidate.proposal.of("decoder").removed for group in found.values() for candidate in group)
 
 
+def test_what_one_matrix_is_warned_of_all_are():
+    both = matrices(is_cost=True)
+    with pytest.warns(UserWarning, match="there are only 5 proposals of encoder=1 layers, not 10"):
+        stack_searches(both, [LayerCounts({"encoder": 1, "decoder": 0})])
+    both.matrices["decoder"].values[1, 2] = 1e9
+    with pytest.warns(UserWarning, match=r"an entry of the matrix is 1e\+09"):
+        stack_searches(both, [LayerCounts({"encoder": 1, "decoder": 1})])
+
+
 def test_one_stack_is_the_coarse_search_itself():
     matrix = BlockMatrix(random_matrix(6, seed=2))
     found = stack_searches(StackMatrices({"encoder": matrix}), layer_counts("2:3", 6), beam_size=5)

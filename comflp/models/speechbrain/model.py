@@ -27,7 +27,7 @@ from comflp.data.batching import AudioBatch, refuse_too_short
 from comflp.errors import ComflpError
 from comflp.models.layered import LayeredModel, Output, Stack, State, Step
 from comflp.models.model_card import model_card
-from comflp.models.published import published
+from comflp.models.published import published, source_of
 from comflp.models.speechbrain.tokenizer import SpeechBrainTokenizer
 from comflp.models.transformers.families import FAMILIES
 from comflp.models.transformers.logging import quiet
@@ -208,9 +208,8 @@ def load_speechbrain(name_or_dir: str | Path, trust_hyperparams: bool) -> Speech
             f"{name}: modules.encoder has to be a LengthsCapableSequential that begins with a Wav2Vec2, HuBERT or "
             f"WavLM lobe, which is itself a key of hyperparams.yaml and gives its last layer only"
         )
-    source = Path(name).resolve().name if Path(name).is_dir() else name
     card = {"published": found} if (found := published(name)) else {}
-    made = SpeechBrainCTC(interface, hyperparams, origin or {"source": source, **card}).eval()
+    made = SpeechBrainCTC(interface, hyperparams, origin or {"source": source_of(name), **card}).eval()
     refuse_unless_equal_to_library(made, f"the SpeechBrain model {name}")
     return made
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from comflp.artifacts import read_json
 from comflp.errors import ComflpError
 from comflp.models.directory import SAMPLE_RATES, check_config
 from comflp.models.layered import LayeredModel
-from comflp.models.published import published
+from comflp.models.published import published, source_of
 from comflp.models.transformers import head as normed_head
 from comflp.models.transformers.directory import check_weights
 from comflp.models.transformers.families import FAMILIES, TRANSDUCERS, Kind
@@ -84,7 +83,7 @@ def layered(model: PreTrainedModel, processor: ProcessorMixin, language: str | N
     types = {parameter.dtype for parameter in model.parameters()}
     if types != {torch.float32}:
         raise ComflpError(f"{name} has weights in {', '.join(sorted(map(str, types)))}; call model.float() first")
-    origin = getattr(model.config, "comflp", None) or {"source": os.path.basename(name) if os.path.isdir(name) else name}
+    origin = getattr(model.config, "comflp", None) or {"source": source_of(name)}
     return _cut(model, processor, origin, name, language)
 
 
@@ -125,7 +124,7 @@ def _origin(name: str) -> dict:
     """Name of a directory, or name and commit of a hub repository; and what its card says."""
     card = {"published": found} if (found := published(name)) else {}
     if Path(name).is_dir():
-        return {"source": Path(name).resolve().name, **card}
+        return {"source": source_of(name), **card}
     snapshot = Path(hf_hub_download(name, "config.json")).parent
     return {"source": name, "revision": snapshot.name, **card}
 

@@ -65,6 +65,7 @@ class TransformersSeq2Seq(LayeredModel):
             self.window = processor.feature_extractor.n_samples / self.sample_rate
 
     library_name = "transformers"
+    row = "token"
     teacher_forced = True
 
     @property

@@ -47,6 +47,7 @@ class TransformersTransducer(TransformersCTC):
     model: the library's ``...ForRNNT`` or ``...ForTDT``, in float32. The other arguments are those of :class:`TransformersCTC`.
     """
 
+    row = "step"
     teacher_forced = True
     most_tokens = 10**9
     """Steps of a path: it ends with the frames, so that none has so many."""

@@ -20,7 +20,7 @@ from comflp.proposal import Proposal, PruningProposal, joined
 from comflp.search.baselines.fixed import num_sets, removable
 from comflp.search.coarse.block_matrix import BlockMatrix
 from comflp.search.coarse.candidate import Candidate, best_by_cost
-from comflp.search.coarse.search import coarse_search
+from comflp.search.coarse.search import FewProposalsWarning, coarse_search
 from comflp.target import LayerCounts
 
 MOST_SETS = 500
@@ -136,7 +136,7 @@ def stack_proposals(matrix: BlockMatrix, num_prune: int, count: int, most: int =
         sets = itertools.combinations(removable(matrix.num_layers, num_prune, matrix.must_stay), num_prune)
         return sorted(PruningProposal.from_layers(removed, matrix.num_layers) for removed in sets)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # fewer than asked for are all that there are
+        warnings.simplefilter("ignore", FewProposalsWarning)  # fewer than asked for are all that there are
         return [candidate.proposal for candidate in coarse_search(matrix, num_prune, count)]
 
 

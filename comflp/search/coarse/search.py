@@ -23,6 +23,10 @@ class NoProposalError(ComflpError):
     """No proposal is allowed, or the beam reached none."""
 
 
+class FewProposalsWarning(UserWarning):
+    """There are fewer proposals than were asked for."""
+
+
 def coarse_search(
     matrix: BlockMatrix | np.ndarray,
     num_prune: int,
@@ -76,7 +80,7 @@ def _check_number(number: int, num_prune: int, beam_size: int, method: str) -> N
         raise NoProposalError(f"no proposal removes {num_prune} layers without a layer that must stay or a forbidden block{other}")
     if number < beam_size:
         missed = "the beam reached only" if method == "beam" else "there are only"
-        warnings.warn(f"{missed} {number} proposals of {num_prune} layers, not {beam_size}", stacklevel=4)
+        warnings.warn(f"{missed} {number} proposals of {num_prune} layers, not {beam_size}", FewProposalsWarning, stacklevel=4)
 
 
 def beam_against_exact(

@@ -13,7 +13,7 @@ from comflp.proposal import Proposal, PruningProposal
 from comflp.search.coarse.block_matrix import BlockMatrix
 from comflp.search.coarse.candidate import Candidate
 from comflp.search.coarse.joint import k_best_joint
-from comflp.search.coarse.search import coarse_searches
+from comflp.search.coarse.search import FewProposalsWarning, coarse_searches
 from comflp.target import LayerCounts
 
 
@@ -78,13 +78,16 @@ def stack_searches(
     for stack, matrix in matrices.matrices.items():
         ranked[stack, 0] = [(PruningProposal(matrix.num_layers, ()), 0.0)]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # one stack may have fewer proposals than are asked for of all
+            warnings.simplefilter("ignore", FewProposalsWarning)  # one stack may have fewer proposals than are asked for of all
             found = coarse_searches(matrix, sorted({wanted[stack] for wanted in counts} - {0}), beam_size, method, reverse)
         for number, candidates in found.items():
             ranked[stack, number] = [(c.proposal, c.quality if reverse else -c.quality) for c in candidates]
     merged = {
         wanted: k_best_joint({stack: ranked[stack, wanted[stack]] for stack in matrices.matrices}, beam_size) for wanted in counts
     }
+    for wanted, found in merged.items():
+        if len(found) < beam_size:
+            warnings.warn(f"there are only {len(found)} proposals of {wanted} layers, not {beam_size}", FewProposalsWarning, stacklevel=2)
     return {
         wanted: [Candidate(proposal, matrices.quality(proposal)) for proposal, _ in found] for wanted, found in merged.items()
     }
