@@ -30,6 +30,7 @@ num_short=2000            # strings of 1 to 3 digits, which training starts with
 unseen_speakers=          # dev and test are of these speakers alone, as "theo yweweler", and train is of the others
 valid_from=dev            # set that the fine search's utterances come from: dev, or test as in the paper
 num_valid=320             # utterances of the fine search
+allow_pipes=false         # run the commands of wav.scp entries that are pipes, of data directories of your own
 num_probe=1024            # training utterances that the layers are compared on
 data_seed=1234            # seed for the corpus and for these draws
 # the deep model (stage 0)
@@ -47,7 +48,7 @@ search=exact              # coarse search: exact, or beam as in the paper
 beam_size=10              # K, candidates of the coarse search
 refine=100                # skip measures only: run the best 100 as whole pruned models (more, where that is not enough); 0: off
 refine_by=                # what these are ordered by: near+text, kl, ctc or repair (docs/measures.md), of models other than CTC kl+text, kl or repair; empty: the first of these
-baselines="top uniform glp random" # proposals to compare with: top bottom middle uniform random reverse glp linear_probe
+baselines="top uniform glp random" # proposals to compare with: top bottom middle uniform spaced random reverse glp greedy linear_probe
 metric=cer                # error rate of searches and scores: cer or wer
 normaliser=none           # before errors are counted: none, basic (small letters, no punctuation) or english (numbers too)
 # repair, fine-tuning, decoding, report (stages 5 to 7)
@@ -76,7 +77,7 @@ if in_stage 0 "data preparation and the deep model"; then
   prepare_data --corpus "$corpus" --num-train "$num_train" --num-short "$num_short" \
     --unseen-speakers "$unseen_speakers" --seed "$data_seed"
   # shellcheck disable=SC2086
-  launch "$train_nj" steps/train_deep.py ${forced[@]+"${forced[@]}"} --train data/train --dev data/dev \
+  launch "$train_nj" steps/train_deep.py ${forced[@]+"${forced[@]}"} ${piped[@]+"${piped[@]}"} --train data/train --dev data/dev \
     --metric "$metric" --normaliser "$normaliser" --out "$exp" conf/deep.yaml --seed "$seed" --layerdrop "$layerdrop" $deep_opts
 fi
 

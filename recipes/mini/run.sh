@@ -45,7 +45,7 @@ search=exact              # coarse search: exact, or beam as in the paper
 beam_size=10              # K, candidates of the coarse search
 refine=100                # skip measures only: run the best 100 as whole pruned models (more, where that is not enough); 0: off
 refine_by=                # what these are ordered by: near+text, kl, ctc or repair (docs/measures.md), of models other than CTC kl+text, kl or repair; empty: the first of these
-baselines="top uniform glp random" # proposals to compare with: top bottom middle uniform random reverse glp linear_probe
+baselines="top uniform glp random" # proposals to compare with: top bottom middle uniform spaced random reverse glp greedy linear_probe
 metric=cer                # error rate of searches and scores: cer or wer
 normaliser=none           # before errors are counted: none, basic (small letters, no punctuation) or english (numbers too)
 # repair, fine-tuning, decoding, report (stages 5 to 7)
