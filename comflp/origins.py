@@ -1,6 +1,9 @@
-"""Whether the models of an experiment come from the deep model that lies beside them."""
+"""Whether the models of an experiment come from the deep model that lies beside them, and were decoded on the same data."""
 
 from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any, Iterable, Mapping
 
 from comflp.artifacts import fingerprint_model, read_json
 from comflp.errors import ComflpError
@@ -14,3 +17,18 @@ def refuse_other_origins(layout: Layout) -> None:
         made_from = read_json(directory / "record.json")["origin"].get("model")
         if None not in (deep, made_from) and made_from != deep:
             raise ComflpError(f"{directory} was made from another model than {layout.deep}; run stage 5 again with --force, or move it away")
+
+
+def refuse_other_data(records: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """ComflpError that names two models which were decoded on a data set before and after it was changed: their rates say nothing beside each other.
+
+    records: path in the experiment -> record, the one that was finished last coming last.
+    """
+    latest: dict[str, tuple[str, str]] = {}
+    for path, record in records:
+        if data := record.get("inputs", {}).get("decoded data"):
+            directory = PurePath(path).parent
+            before, known = latest.setdefault(directory.name, (str(directory), data))
+            if known != data and directory.name.startswith("decode_"):
+                raise ComflpError(f"{before} is of other data than {directory}: the data set was changed in between; run stage 6 again with --force, "
+                                  f"or move {before} away")

@@ -256,7 +256,8 @@ def refuse_outdated(path: Path, record: Mapping[str, Any]) -> None:
         if upstream.exists():
             now = read_record(upstream)
             if _said(now) != said:
-                raise ComflpError(f"{path} was made before {upstream} was made otherwise; run {record['stage']} again")
+                raise ComflpError(f"{path} was made before {upstream} was made otherwise; run {record['stage']} again for it, "
+                                  f"or move {path.parent} away if nobody needs that any more")
             refuse_outdated(upstream, now)
 
 

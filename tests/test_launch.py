@@ -61,10 +61,10 @@ def environment(**more):
     return {**kept, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), **more}
 
 
-def in_bash(recipe, commands, cmd="", **more):
+def in_bash(recipe, commands, cmd="", before="", **more):
     """``commands`` in a shell that has what run.sh has when a stage begins."""
     options = f"stage=1 stop_stage=1 num_nodes=1 node_rank=0 rdzv_endpoint= exp=exp/m cmd='{cmd}'"
-    script = f'set -euo pipefail; {options}; . utils/common.sh; in_stage 1 "a title"; {commands}'
+    script = f'set -euo pipefail; {options}; . utils/common.sh; {before} in_stage 1 "a title"; {commands}'
     return subprocess.run(["bash", "-c", script], cwd=recipe, env=environment(**more), stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, encoding="utf-8")
 
@@ -94,6 +94,19 @@ def test_cmd_as_kaldi_calls_it(recipe, processes, ranks):
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert (recipe / "exp/m/log/stage1.1.log").read_text().endswith(f"ranks {ranks} arguments ['two words', '']\n")
     assert (recipe / "exp/m/log/stage1.2.log").read_text() == "ranks [0] arguments ['again']\n"
+    assert in_bash(recipe, "launch 1 script.py beside", cmd="./run.pl --mem 4G").returncode == 0
+    logs = {path.name: path.read_text() for path in recipe.glob("exp/m/log/stage1.*.log")}
+    assert len(logs) == 3 and logs["stage1.3.log"] == "ranks [0] arguments ['beside']\n", "another run leaves the logs of the first"
+
+
+def test_a_log_that_cannot_be_written_ends_the_run(recipe):
+    """Inside ``if in_stage`` bash goes on after a failure: the stage would be left out without a word."""
+    (recipe / "exp/m").mkdir(parents=True)
+    (recipe / "exp/m/log").write_text("no folder")
+    done = in_bash(recipe, "true", before="if in_stage 1 first; then echo ran; fi; echo went on;")
+    assert done.returncode == 1 and done.stdout == "", done.stdout
+    [said] = done.stderr.splitlines()
+    assert said.startswith("run.sh: error: the log file ") and said.endswith("exp/m/log/stage1.log cannot be written (Not a directory); nothing was run")
 
 
 @pytest.mark.parametrize("cmd", ["", "./run.pl"])

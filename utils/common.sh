@@ -6,26 +6,33 @@
 # Python scripts add to whatever they show, progress bars left out (local/cli.py).
 # shellcheck disable=SC2154  # these are set by the script that sources this one
 
-_launched=0
-
 log() { # MESSAGE...: the time and the message, on stderr and in the stage's log file
   local line
   line="$(date '+%H:%M:%S') $*"
   printf '%s\n' "$line" >&2
-  if [ -n "${COMFLP_LOG:-}" ]; then printf '%s\n' "$line" >>"$COMFLP_LOG"; fi
+  if [ -n "${COMFLP_LOG:-}" ]; then _add_to_log "$line"; fi
+}
+
+_add_to_log() { # LINE: a log that cannot be written ends the run; said here, because bash goes on after a failure inside `if in_stage`
+  local reason file=$COMFLP_LOG
+  if ! reason=$({ printf '%s\n' "$1" >>"$file"; } 2>&1); then
+    unset COMFLP_LOG
+    printf '%s\n' "run.sh: error: the log file $file cannot be written (${reason##*: }); nothing was run" >&2
+    exit 1
+  fi
 }
 
 in_stage() { # NUMBER TITLE: true when this run includes that stage; then its title is said and its log file opened
   if [ "$stage" -gt "$1" ] || [ "$1" -gt "$stop_stage" ]; then return 1; fi
-  mkdir -p "$exp/log"
+  mkdir -p "$exp/log" 2>/dev/null || true # what keeps the folder from being made keeps the log from being written
   export COMFLP_LOG=$PWD/$exp/log/stage$1.log
-  printf '# %s, %s\n' "$(date '+%Y-%m-%d')" "$(hostname)" >>"$COMFLP_LOG"
+  _add_to_log "# $(date '+%Y-%m-%d'), $(hostname)"
   log "stage $1: $2"
 }
 
 log_failure() { # STATUS: the last line of a stage's log file when the run ends in the middle; for `trap ... EXIT`
   if [ "$1" -ne 0 ] && [ -n "${COMFLP_LOG:-}" ]; then
-    printf '%s the run ended here with exit status %s\n' "$(date '+%H:%M:%S')" "$1" >>"$COMFLP_LOG"
+    _add_to_log "$(date '+%H:%M:%S') the run ended here with exit status $1"
   fi
 }
 
@@ -65,7 +72,7 @@ on_first_node() { # COMMAND ARGUMENT...: runs it here, on the first node only
 }
 
 launch() { # PROCESSES SCRIPT ARGUMENT...: a stage that runs the model, as cmd.sh says, in so many processes a node
-  local processes=$1 nodes=()
+  local processes=$1 call=1 nodes=()
   shift
   if [ "$num_nodes" -gt 1 ]; then
     nodes=(--nnodes "$num_nodes" --node-rank "$node_rank" --rdzv-endpoint "$rdzv_endpoint")
@@ -74,9 +81,12 @@ launch() { # PROCESSES SCRIPT ARGUMENT...: a stage that runs the model, as cmd.s
   # cmd is words: a command and its options
   case ${cmd%% *} in
     *.pl) # Kaldi's run.pl, slurm.pl, queue.pl, ...: they want a log file first, and some pass nothing on but PATH
-      _launched=$((_launched + 1))
+      until (set -o noclobber && : >"${COMFLP_LOG%.log}.$call.log") 2>/dev/null; do # another run may take the same number
+        if [ ! -e "${COMFLP_LOG%.log}.$call.log" ]; then break; fi                  # the command says why it cannot be written
+        call=$((call + 1))
+      done
       # shellcheck disable=SC2086
-      $cmd "${COMFLP_LOG%.log}.$_launched.log" env COMFLP_LOCK="${COMFLP_LOCK:-}" COMFLP_LOG="$COMFLP_LOG" "$@"
+      $cmd "${COMFLP_LOG%.log}.$call.log" env COMFLP_LOCK="${COMFLP_LOCK:-}" COMFLP_LOG="$COMFLP_LOG" "$@"
       ;;
     *)
       # shellcheck disable=SC2086

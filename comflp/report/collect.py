@@ -13,7 +13,7 @@ from comflp.costs import ModelCosts
 from comflp.errors import ComflpError
 from comflp.experiment import Layout, ListFiles, NamedFiles, Result, counts_of, decodes, exports, read_proposal, snapshots
 from comflp.measures.matrix_file import read_matrix
-from comflp.origins import refuse_other_origins
+from comflp.origins import refuse_other_data, refuse_other_origins
 from comflp.record import read_record, refuse_changed, refuse_outdated
 from comflp.report.rates import Rate, read_rate
 from comflp.report.values import Chosen, Experiment, Model, Run, SearchList
@@ -30,6 +30,7 @@ def collect(exp: str | Path, metric: str = "cer") -> Experiment:
     layout = Layout(Path(exp))
     records = tuple(_records(layout))  # first: what was changed since it was written is not read
     refuse_other_origins(layout)
+    refuse_other_data(records)
     ranked_by = next((read_json(files.proposal).get("ranked_by", "error_rate") for _, _, files in layout.names()), "error_rate")
     lists = tuple(_list(*found, metric, ranked_by) for found in layout.lists())
     reader = _Reader(layout, metric, ranked_by, {stack: 0 for each in lists for stack in each.counts})

@@ -20,17 +20,13 @@ class Counts:
     """Errors of each utterance, by which models are compared.
 
     values: (n, 4) substitutions, deletions, insertions, hits; of models that write token by token with no utterance above
-    100%, as in fine search. speakers: of each; none if not known.
+    100%, as in fine search. speakers: of each; none if not known. references: what the errors are of, as it was scored.
     """
 
     utt_ids: tuple[str, ...]
     values: np.ndarray
     speakers: tuple[str, ...]
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """(n,) units of the references."""
-        return self.values[:, [0, 1, 3]].sum(axis=1)
+    references: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -60,9 +56,9 @@ class Rate:
 
     def less(self, reference: Rate) -> Difference | None:
         """This rate less another on the same utterances; None where that cannot be said, such as of one utterance, or of
-        references that were brought to other texts."""
+        other references."""
         own, other = self.counts, reference.counts
-        if own is None or other is None or own.utt_ids != other.utt_ids or len(own.utt_ids) < 2 or not np.array_equal(own.lengths, other.lengths):
+        if own is None or other is None or own.utt_ids != other.utt_ids or len(own.utt_ids) < 2 or own.references != other.references:
             return None
         return difference(own.values, other.values, speakers=own.speakers)
 
@@ -103,9 +99,10 @@ def _read_counts(directory: Path, metric: str) -> Counts | None:
     if not references or references.keys() != hypotheses.keys():
         return None
     utt_ids = tuple(references)
-    errors = utterances_errors([references[i] for i in utt_ids], [hypotheses[i] for i in utt_ids], metric)
+    texts = tuple(references.values())
+    errors = utterances_errors(list(texts), [hypotheses[i] for i in utt_ids], metric)
     values = np.array([(each.substitutions, each.deletions, each.insertions, each.hits) for each in errors])
-    return Counts(utt_ids, values, _speakers(directory / "ref.trn", utt_ids))
+    return Counts(utt_ids, values, _speakers(directory / "ref.trn", utt_ids), texts)
 
 
 def _texts(path: Path) -> dict[str, str]:

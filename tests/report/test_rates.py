@@ -44,6 +44,16 @@ def test_rates_of_other_references_are_not_compared(tmp_path):
     plain = {"a": "it s four", "b": "two"}
     first, second = decode(tmp_path / "1", texts, plain), decode(tmp_path / "2", plain, plain)
     assert first.less(second) is None and second.less(second).value == 0
+    corrected = decode(tmp_path / "3", {"a": "it s five", "b": "two"}, plain)
+    assert corrected.less(second) is None, "as long as the text before, and another"
+
+
+def test_decodes_of_data_that_was_changed_in_between_are_refused(copied):
+    for number, directory in enumerate(sorted(copied.rglob("decode_test"))[:2]):
+        record = dict.fromkeys(["options", "origin", "outputs", "versions"], {}) | {"stage": "stage6_decode", "seconds": 1.0, "command": "stage6"}
+        write_json(directory / "record.json", {**record, "inputs": {"decoded data": str(number)}, "finished": f"2026-01-01T00:00:0{number}.000+00:00"})
+    with pytest.raises(ComflpError, match="decode_test is of other data than .*decode_test: .* run stage 6 again with --force, or move .* away"):
+        report.collect(copied)
 
 
 def test_one_utterance_gives_no_interval(tmp_path):

@@ -55,11 +55,11 @@ def _table(experiment: Experiment, counts: LayerCounts, metric: str) -> Table:
     for entry in sorted(found, key=_best_compared):
         best = entry.results[0]
         others = [less for result in entry.results[1:] if (less := less_best(entry, result)) is not None and less.tied]
-        needed = [less.utterances_to_tell for less in others if less.utterances_to_tell]
+        closest = min(others, key=lambda less: less.value, default=None)
         proposal = entry.proposal(best)
         rows.append((label(entry.name), ranked_rate(best, entry.ranked), Drawing(strips(proposal, experiment.stacks, 230), str(proposal)),
                      sum(entry.rates) / len(entry.rates), len(entry.rates), len(others) if len(entry.rates) > 1 else None,
-                     min(needed, default=None)))
+                     closest.utterances_to_tell if closest else None))
     return Table(f"searches_{counts.directory}", columns, rows, f"{counts} layers removed", strong=(0,) if deep else ())
 
 
