@@ -50,7 +50,7 @@ def test_rates_of_other_references_are_not_compared(tmp_path):
 
 def test_decodes_of_data_that_was_changed_in_between_are_refused(copied):
     for number, directory in enumerate(sorted(copied.rglob("decode_test"))[:2]):
-        record = dict.fromkeys(["options", "origin", "outputs", "versions"], {}) | {"stage": "stage6_decode", "seconds": 1.0, "command": "stage6"}
+        record = {key: {} for key in ("options", "origin", "outputs", "versions")} | {"stage": "stage6_decode", "seconds": 1.0, "command": "stage6"}
         write_json(directory / "record.json", {**record, "inputs": {"decoded data": str(number)}, "finished": f"2026-01-01T00:00:0{number}.000+00:00"})
     with pytest.raises(ComflpError, match="decode_test is of other data than .*decode_test: .* run stage 6 again with --force, or move .* away"):
         report.collect(copied)
