@@ -297,9 +297,9 @@ def decodes(model: Path) -> dict[str, Path]:
     return {path.parent.name.removeprefix("decode_"): path for path in sorted(model.glob("decode_*/score.json"))}
 
 
-def export_directory(model: Path, form: str = "") -> Path:
-    """Where a model's export in a format lies; without a format, where all of them do."""
-    return model / "export" / form
+def export_directory(model: Path) -> Path:
+    """Where a model's exports lie, each format in a directory of its own."""
+    return model / "export"
 
 
 def exports(model: Path) -> dict[str, Path]:

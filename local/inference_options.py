@@ -45,9 +45,9 @@ def deep_model(options):
     return DeepModel(options.model or Layout(options.exp).deep, partial(load_model, options=options))
 
 
-def read_data(path, options, made_by="stage 0 (data preparation)", require_text=True):
+def read_data(path, options, require_text=True):
     """A data directory, or an error that says which stage makes it."""
-    return read_data_dir(require(path, made_by), require_text=require_text, allow_pipes=options.allow_pipes)
+    return read_data_dir(require(path, "stage 0 (data preparation)"), require_text=require_text, allow_pipes=options.allow_pipes)
 
 
 def how(options, ranks):

@@ -104,10 +104,10 @@ def audio_facts(wav: str | Path, allow_pipes: bool = False) -> AudioFacts:
         return AudioFacts(num_samples, rate, _content(source))
 
 
-def audio_seconds(wav: str | Path, allow_pipes: bool = False) -> float:
+def audio_seconds(wav: str | Path) -> float:
     """Length of a recording in seconds, by its samples. Raises AudioError as :func:`audio_facts` does."""
     wav = os.fspath(wav)
-    with _opened(wav, allow_pipes) as source:
+    with _opened(wav, allow_pipes=False) as source:
         num_samples, rate = count_samples(source)
     _check(wav, num_samples, rate)
     return num_samples / rate

@@ -9,6 +9,8 @@ import numpy as np
 
 INK = "#5d656f"
 """Colour of numbers and words, where nobody gives another."""
+_WIDTH = 360
+"""Of a heat map, in pixels."""
 _STOPS = np.array([(13, 25, 66), (32, 81, 143), (38, 142, 152), (118, 194, 128), (246, 226, 104)], dtype=float)
 """Dark blue over teal to yellow, in even steps of lightness: reads on white and on black, and without colour."""
 
@@ -34,15 +36,15 @@ def value_range(matrices: Sequence[np.ndarray]) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def heat_map(matrix: np.ndarray, description: str, ink: str = INK, size: int = 360) -> str:
+def heat_map(matrix: np.ndarray, description: str, ink: str = INK) -> str:
     """M as (L+1)^2 squares with a scale below; row 0 at the top, as a printed matrix. Each square says its value to a pointer.
 
     description: for those who do not see it. ink: colour of numbers and words. Returns an ``<svg>`` element.
     """
     count, limits = len(matrix), value_range([matrix])
     left, top, bottom = 30, 22, 46
-    cell = (size - left) / count
-    parts = [opened(size, top + count * cell + bottom, description), *squares(matrix, limits, left, top, cell)]
+    cell = (_WIDTH - left) / count
+    parts = [opened(_WIDTH, top + count * cell + bottom, description), *squares(matrix, limits, left, top, cell)]
     for i in range(0, count, -(-count // 13)):
         middle = (i + 0.5) * cell
         parts.append(words(left - 6, top + middle + 3.5, i, "end", ink))

@@ -115,13 +115,13 @@ def _removed(directory: Path, error: Exception) -> ComflpError:
     )
 
 
-def average_best(checkpointer: Checkpointer, count: int, key: str = "error_rate") -> tuple[dict, list[Checkpoint]]:
-    """Uniform mean of the weights of the ``count`` end-of-epoch checkpoints of lowest ``key``, the later of equal ones first.
+def average_best(checkpointer: Checkpointer, count: int) -> tuple[dict, list[Checkpoint]]:
+    """Uniform mean of the weights of the ``count`` end-of-epoch checkpoints of lowest error rate, the later of equal ones first.
 
     Returns the averaged state dict of the recoverable ``model`` and the checkpoints that entered, best first.
     """
     best = checkpointer.find_checkpoints(
-        importance_key=lambda checkpoint: (-checkpoint.meta[key], checkpoint.meta["epoch"]),
+        importance_key=lambda checkpoint: (-checkpoint.meta["error_rate"], checkpoint.meta["epoch"]),
         max_num_checkpoints=count,
         ckpt_predicate=lambda checkpoint: checkpoint.meta["end-of-epoch"],
     )

@@ -22,8 +22,8 @@ def quiet() -> Iterator[None]:
             utils.logging.enable_progress_bar()
 
 
-def one_line(error: BaseException, longest: int = 300) -> str:
-    """What an error says in one line of at most ``longest`` characters; its class where it says next to nothing.
+def one_line(error: BaseException) -> str:
+    """What an error says in one line of at most 300 characters; its class where it says next to nothing.
 
     >>> one_line(KeyError("foo")), one_line(ValueError("not\\n  this"))
     ("KeyError: 'foo'", 'not this')
@@ -31,4 +31,4 @@ def one_line(error: BaseException, longest: int = 300) -> str:
     said = " ".join(str(error).split())
     if isinstance(error, LookupError) or len(said.split()) < 2:
         said = f"{type(error).__name__}: {said}".rstrip(": ")
-    return said if len(said) <= longest else said[: longest - 3] + "..."
+    return said if len(said) <= 300 else said[:297] + "..."
