@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Sequence
 
-from comflp.cli.options import add_model_options, add_normaliser, load_model, parser
+from comflp.cli.options import add_metric, add_model_options, add_normaliser, load_model, parser
 from comflp.cli.terminal import progress
 
 
@@ -17,7 +17,7 @@ def run(arguments: Sequence[str]) -> None:
     options.add_argument("--data", required=True, help="speech: a Kaldi data directory, a .csv or .tsv table, a .jsonl manifest, a folder of audio "
                          "files, or a saved datasets folder")
     options.add_argument("--out", required=True, help="directory for hyp, ref, score.json and the utterances with most errors")
-    options.add_argument("--metric", choices=("cer", "wer"), default="cer", help="error rate to give first")
+    add_metric(options, "error rate to give first")
     add_normaliser(options)
     options.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     options.add_argument("--force", action="store_true", help="replace results at --out that somebody added files to")

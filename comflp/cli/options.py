@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from comflp.cli import terminal
+from comflp.scoring import METRICS, NORMALISERS
 
 if TYPE_CHECKING:
     from comflp.models.layered import LayeredModel
@@ -24,9 +25,14 @@ def add_model_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")
 
 
+def add_metric(options: argparse.ArgumentParser, used_for: str, default: str | None = "cer") -> None:
+    """Which error rate. used_for: the option's help."""
+    options.add_argument("--metric", choices=METRICS, default=default, help=used_for)
+
+
 def add_normaliser(options: argparse.ArgumentParser) -> None:
     """What texts are put through before they are compared."""
-    options.add_argument("--normaliser", choices=("none", "basic", "english"), help="of texts before they are compared: none, basic (small letters, "
+    options.add_argument("--normaliser", choices=NORMALISERS, help="of texts before they are compared: none, basic (small letters, "
                          "no punctuation) or english (numbers too); if left out, basic for models that write token by token, none for others")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Sequence
 
 from comflp.budget import FORMS, parse_target, timed_batch_size
 from comflp.cli.numbers import count, real, seed
-from comflp.cli.options import add_model_options, add_normaliser, load_model, parser
+from comflp.cli.options import add_metric, add_model_options, add_normaliser, load_model, parser
 from comflp.cli.terminal import progress
 from comflp.costs import quantity
 from comflp.errors import ComflpError
@@ -88,7 +88,7 @@ def _options(arguments: Sequence[str]) -> Any:
     options.add_argument("--out", required=True, help="directory of the pruned model; what is unfinished lies in .NAME.work beside it, "
                          "and the same command goes on from there")
     options.add_argument("--repair", type=count, default=256, help="number of utterances that the pruned model is repaired on; 0 for none")
-    options.add_argument("--metric", choices=("cer", "wer"), default="cer", help="error rate, where there are texts")
+    add_metric(options, "error rate, where there are texts")
     add_normaliser(options)
     options.add_argument("--seed", type=seed, default=0, help="seed for the random draws of utterances")
     options.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Sequence
 
 from comflp.cli.numbers import real
-from comflp.cli.options import parser
+from comflp.cli.options import add_metric, parser
 from comflp.errors import ComflpError
 
 
@@ -15,7 +15,7 @@ def run(arguments: Sequence[str]) -> None:
     options = parser("report", "Write the report of a recipe's experiment, or compare several: RESULTS.md, report.html, figures and tables.")
     options.add_argument("exp", type=Path, nargs="+", help="experiment directories, such as recipes/fsdd/exp/transformer12")
     options.add_argument("--out", type=Path, help="directory of the report; EXP/report if left out and there is one EXP")
-    options.add_argument("--metric", choices=("cer", "wer"), help="error rate that is shown; the searches' own if left out")
+    add_metric(options, "error rate that is shown; the searches' own if left out", default=None)
     options.add_argument("--title", default="", help="title of the report; the model's name if left out")
     options.add_argument("--note", default="", help="what a reader has to know of the data of one EXP, such as that it is synthetic")
     options.add_argument("--max-increase", type=real(0, 1000), default=1.0, metavar="POINTS",
