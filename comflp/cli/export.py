@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from comflp.cli.numbers import count
-from comflp.cli.options import add_normaliser, parser
+from comflp.cli.options import add_metric, add_normaliser, parser
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -25,7 +25,7 @@ def run(arguments: Sequence[str]) -> None:
     options.add_argument("--data", help="speech to check the exports on, in any form that comflp evaluate takes")
     options.add_argument("--num-utterances", type=count, default=50, help="how many of its utterances, drawn at random; 0: all")
     options.add_argument("--calibration", help="speech for int8_static, in any form that comflp evaluate takes")
-    options.add_argument("--metric", choices=("cer", "wer"), default="cer", help="error rate that export.json has, where --data has texts")
+    add_metric(options, "error rate that export.json has, where --data has texts")
     add_normaliser(options)
     options.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     options.add_argument("--language", help="which language a multilingual model such as Whisper is to recognise")
