@@ -28,8 +28,7 @@ from measuring import machine, table
 from comflp.data.data_dir import DataDir
 from comflp.inference import hidden_states, loop
 from comflp.inference.decode import decode
-from comflp.inference.device import PRECISIONS
-from comflp.inference.speech import Speech
+from comflp.inference.speech import PRECISIONS, Speech
 from comflp.measures import skip_matrix
 from comflp.processes import processes
 from comflp.search import coarse_search

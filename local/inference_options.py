@@ -13,8 +13,8 @@ from comflp.artifacts import fingerprint_model, require
 from comflp.data import MAX_SECONDS
 from comflp.data.data_dir import read_data_dir
 from comflp.experiment import Layout, hypotheses_directory
+from comflp.inference.speech import PRECISIONS, Speech
 from comflp.locks import locked
-from comflp.measures import Speech
 from comflp.processes import ALONE
 from comflp.record import Stage
 
@@ -24,7 +24,7 @@ def inference_parser(description):
     options = parser(description)
     options.add_argument("--max-seconds", type=option_types.seconds, default=MAX_SECONDS, help="padded seconds of audio in a batch")
     options.add_argument("--device", type=option_types.device, help="where the model runs: cpu, cuda, cuda:1, ...; a GPU if there is one")
-    options.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32",
+    options.add_argument("--precision", choices=PRECISIONS, default="fp32",
                          help="what the model computes in: bf16 and fp16 are faster on GPUs, and results differ a little from fp32")
     options.add_argument("--allow-pipes", action="store_true", help="run the commands of wav.scp entries that are pipes")
     options.add_argument("--trust-hyperparams", action="store_true", help="allow a model's HyperPyYAML file, which can run code")

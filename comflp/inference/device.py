@@ -9,11 +9,9 @@ from typing import Iterator, TypeVar
 import torch
 
 from comflp.errors import ComflpError
+from comflp.inference.speech import PRECISIONS
 
 _Model = TypeVar("_Model", bound=torch.nn.Module)
-
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""Name -> the type that torch.autocast computes in; None where it computes in the weights' own."""
 
 
 def placed(model: _Model, device: str | None) -> _Model:
@@ -43,11 +41,11 @@ def evaluation(model: torch.nn.Module, precision: str = "fp32") -> Iterator[None
 
     precision: a name of PRECISIONS. Weights stay as they are; what torch.autocast allows is computed in this type.
     """
-    was_training, dtype = model.training, PRECISIONS[precision]
+    was_training, dtype = model.training, getattr(torch, PRECISIONS[precision])
     if any(module.training for module in model.modules()):  # setting every module anew is a tenth of a small model's pass over an utterance
         model.eval()
     try:
-        with torch.no_grad(), torch.autocast(next(model.parameters()).device.type, dtype, enabled=dtype is not None):
+        with torch.no_grad(), torch.autocast(next(model.parameters()).device.type, dtype, enabled=precision != "fp32"):
             yield
     finally:
         if was_training:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # torch takes seconds to import, and not everything that name
 Progress = Callable[..., Iterable[Any]]
 """``progress(iterable, desc=..., total=...)``: the iterable again, shown to the user while it is read, as tqdm does."""
 
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+"""Name -> the type of torch that a model computes in; with fp32 it is that of its weights."""
+
 
 class How(TypedDict, total=False):
     """The fields of :class:`Speech` beside the model and the data, as functions take them by keyword."""
@@ -40,7 +43,7 @@ class Speech:
     work: a directory for partial results; with it a killed run goes on.
     ranks: the processes that share the batches; each of them gets all results.
     allow_pipes: whether commands of wav.scp entries that are pipes may run.
-    precision: what is computed in: ``fp32``, ``bf16`` or ``fp16`` (:data:`comflp.inference.device.PRECISIONS`).
+    precision: what is computed in: ``fp32``, ``bf16`` or ``fp16`` (:data:`PRECISIONS`).
     progress: shows the utterances that are done.
     hypotheses: utterance id -> the tokens that a decoder reads in teacher-forced passes; None for models without one
         (:func:`comflp.inference.hypotheses.on_own_hypotheses` makes them).
