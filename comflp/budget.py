@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Mapping, Sequence
 
 from comflp.costs import Costs, ModelCosts, quantity
+from comflp.errors import shown
 from comflp.proposal import ProposalError, split_by_stack
 from comflp.target import LayerCounts, TargetError
 
@@ -57,8 +58,8 @@ class Target:
             together = f", {self.batch_size} utterances at a time" if self.batch_size > 1 else ""
             return f"is {unit.ratio(counts):.2f} times as fast as the whole model on this machine{together}"
         left = unit.after(counts)
-        shown = f"{left / 1e6:.3g} {_UNITS[self.kind]}" if self.kind == "megabytes" else quantity(left, _UNITS[self.kind])
-        return f"has {shown} ({left / unit.whole:.1%} of the whole model's)"
+        size = f"{left / 1e6:.3g} {_UNITS[self.kind]}" if self.kind == "megabytes" else quantity(left, _UNITS[self.kind])
+        return f"has {size} ({left / unit.whole:.1%} of the whole model's)"
 
     def _limit(self, unit: Costs) -> float:
         return self.amount * unit.whole if self.is_share else self.amount * (1e6 if self.kind == "megabytes" else 1)
@@ -83,7 +84,7 @@ def parse_target(text: str, num_layers: Mapping[str, int]) -> list[Target]:
     """
     targets = [_parsed(part.strip(), num_layers) for part in text.split(",")]
     if len({target.batch_size for target in targets if target.kind == "speedup"}) > 1:
-        raise TargetError(f"--target {text[:60]}: a speed-up is measured in batches of one size; give one")
+        raise TargetError(f"--target {shown(text)}: a speed-up is measured in batches of one size; give one")
     return targets
 
 
@@ -136,9 +137,9 @@ def _parsed(text: str, num_layers: Mapping[str, int]) -> Target:
     match = _AMOUNT.fullmatch(value)
     fault = None
     if name not in ("layers", "speedup", *_UNITS):
-        fault = f"there is no target {name[:30]!r}" if equals else f"{text[:30]!r} is not of the form NAME=VALUE"
+        fault = f"there is no target {shown(name)}" if equals else f"{shown(text)} is not of the form NAME=VALUE"
     elif match is None or len(value) > 30:
-        fault = f"{value[:30]!r} is not a number, with %, k, M, G or B behind it where that fits"
+        fault = f"{shown(value)} is not a number, with %, k, M, G or B behind it where that fits"
     elif match[2] and name not in ("params", "macs") and not (name == "megabytes" and match[2] == "%"):
         fault = f"{name} takes a plain number, not one with {match[2]} behind it"
     elif match[3] and (name != "speedup" or int(match[3]) < 1):
@@ -150,7 +151,7 @@ def _parsed(text: str, num_layers: Mapping[str, int]) -> Target:
     elif match[2] == "%" and float(match[1]) > 100:
         fault = f"{value} of the model is more than there is"
     if fault is not None or match is None:
-        raise TargetError(f"--target {text[:60]}: {fault}; write {FORMS}")
+        raise TargetError(f"--target {shown(text)}: {fault}; write {FORMS}")
     if match[2] == "%":
         return Target(text, name, float(match[1]) / 100, is_share=True)
     return Target(text, name, float(match[1]) * _FACTOR[match[2]], batch_size=int(match[3] or 1))
@@ -160,10 +161,10 @@ def _numbers_of_stacks(text: str, num_layers: Mapping[str, int]) -> dict[str, in
     try:
         parts = split_by_stack(text, num_layers, "the number of layers to remove, as in 'encoder=2+decoder=3'")
     except ProposalError as error:
-        raise TargetError(f"--target {text[:60]}: {error}") from None
+        raise TargetError(f"--target {shown(text)}: {error}") from None
     for stack, number in parts.items():
         if not (number.isascii() and number.isdigit() and len(number) < 10):
-            raise TargetError(f"--target {text[:60]}: {number[:30]!r} is not a number of layers of the {stack}; write {FORMS}")
+            raise TargetError(f"--target {shown(text)}: {shown(number)} is not a number of layers of the {stack}; write {FORMS}")
     return {stack: int(parts.get(stack, "0")) for stack in num_layers}
 
 

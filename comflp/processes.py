@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Callable, Iterator, Mapping, Sequence, TypeVar
 
-from comflp.errors import ComflpError, ErrorOfMain
+from comflp.errors import ComflpError, ErrorOfMain, shown
 
 Value = TypeVar("Value")
 
@@ -235,7 +235,7 @@ def _whole(environment: Mapping[str, str], name: str, least: int = 0) -> int:
     """A number that a launcher puts into the environment; ``least`` where nobody did. ComflpError for anything else."""
     text = environment.get(name, str(least))
     if not text.isascii() or not text.isdigit() or len(text) > 6 or int(text) < least:
-        raise ComflpError(f"the environment variable {name} is {text[:40]!r}, and has to be a whole number from {least}; unset it")
+        raise ComflpError(f"the environment variable {name} is {shown(text)}, and has to be a whole number from {least}; unset it")
     return int(text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Protocol
 
-from comflp.errors import ComflpError
+from comflp.errors import ComflpError, shown
 
 
 class Layers(Protocol):
@@ -78,4 +78,4 @@ def from_json(content: Any) -> dict[str, RecordedLayers]:
             for name, layers in content.items()
         }
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise ComflpError(f"{str(content)[:60]!r} does not say how many layers a model has") from None
+        raise ComflpError(f"{shown(content)} does not say how many layers a model has") from None

@@ -12,7 +12,7 @@ from argparse import ArgumentTypeError
 import option_types
 from cli import parser, progress, run
 
-from comflp.errors import ComflpError
+from comflp.errors import ComflpError, shown
 
 CHUNK = 1 << 20
 TIMEOUT = 60
@@ -61,7 +61,7 @@ def _receive(url, done, size, part):
 def url(text):
     """An address that can be downloaded from."""
     if re.fullmatch(r"(https?|ftp|file)://\S+", text) is None or not text.isprintable():
-        raise ArgumentTypeError(f"{option_types.shown(text)} is no address such as https://www.openslr.org/resources/12/dev-clean.tar.gz")
+        raise ArgumentTypeError(f"{shown(text)} is no address such as https://www.openslr.org/resources/12/dev-clean.tar.gz")
     return text
 
 

@@ -8,6 +8,7 @@ import option_types
 from cli import parser, run
 
 from comflp.artifacts import atomic_directory, check_apart, fingerprint_model
+from comflp.errors import shown
 from comflp.experiment import Layout
 from comflp.names import name_fault
 from comflp.record import Stage
@@ -19,7 +20,7 @@ def model_name(text):
     """A folder, or the name of a model on the hub: one or two names with a slash between."""
     parts = text.split("/")
     if not Path(text).is_dir() and (len(parts) > 2 or any(name_fault(part) for part in parts)):
-        raise ArgumentTypeError(f"{option_types.shown(text)} is no folder, and no hub name such as facebook/wav2vec2-base-960h")
+        raise ArgumentTypeError(f"{shown(text)} is no folder, and no hub name such as facebook/wav2vec2-base-960h")
     return text
 
 

@@ -15,7 +15,7 @@ import yaml
 from configuration_types import check_objects, check_values
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 
-from comflp.errors import ComflpError
+from comflp.errors import ComflpError, shown
 
 RUN_OPTIONS = frozenset(
     "auto_mix_prec bfloat16_mix_prec ckpt_interval_minutes ckpt_interval_steps compile compile_mode compile_module_keys "
@@ -134,7 +134,7 @@ def _parsed(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     for words in _last_of_each(overrides):
         key, _, value = words[0].removeprefix("--").partition("=")
         if not words[0].startswith("--"):
-            raise ComflpError(f"what is {words[0][:40]!r}? Changes to a configuration are written as --key value")
+            raise ComflpError(f"what is {shown(words[0])}? Changes to a configuration are written as --key value")
         if key in RUN_OPTIONS:
             run_opts[key] = _run_option(key, words)
         else:
@@ -153,7 +153,7 @@ def _run_option(key: str, words: Sequence[str]) -> Any:
     except SystemExit:
         raise ComflpError(complaint.getvalue().partition(": error: ")[2].strip()) from None
     if more:
-        raise ComflpError(f"--{key}: {more[:40]!r} is too much; leave it out")
+        raise ComflpError(f"--{key}: {shown(more)} is too much; leave it out")
     return parsed[key]
 
 

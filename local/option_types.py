@@ -11,8 +11,8 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Callable, TypeVar
 
-from comflp.cli.numbers import count, positive, real, seed, shown, whole  # noqa: F401  # types of scripts as well
-from comflp.errors import ComflpError
+from comflp.cli.numbers import count, positive, real, seed, whole  # noqa: F401  # types of scripts as well
+from comflp.errors import ComflpError, shown
 from comflp.names import name_fault
 from comflp.replacing import check_parents
 

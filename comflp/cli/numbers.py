@@ -10,6 +10,8 @@ import re
 from argparse import ArgumentTypeError
 from typing import Callable
 
+from comflp.errors import shown
+
 MOST = 10**9
 
 
@@ -54,11 +56,6 @@ def real(low: float, high: float = math.inf, open_low: bool = False) -> Callable
         return value
 
     return parse
-
-
-def shown(text: str) -> str:
-    """``text`` in quotes as an error shows it, in one line and not too long."""
-    return repr(text) if len(text) <= 80 else f"{text[:60]!r}... ({len(text):,} characters)"
 
 
 count = whole(0)
