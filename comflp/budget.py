@@ -52,7 +52,7 @@ class Target:
     def state(self, counts: LayerCounts, costs: ModelCosts) -> str:
         """What is to say of a model without so many layers, as a part of a sentence with units: ``has 1.2M parameters``."""
         if self.kind in ("layers", "stacks"):
-            return f"has lost {counts.total} layers"
+            return f"has lost {counts.total} layer{'s' * (counts.total != 1)}"
         unit = self._costs(costs)
         if self.kind == "speedup":
             together = f", {self.batch_size} utterances at a time" if self.batch_size > 1 else ""
