@@ -29,6 +29,7 @@ from comflp.deploy.int8_torch import save_int8
 from comflp.deploy.measuring import measure, recognise
 from comflp.deploy.whisper_onnx import write_whisper
 from comflp.errors import ComflpError
+from comflp.inference.hypothesis_files import kaldi_text
 from comflp.locks import working
 from comflp.models.layered import LayeredModel
 from comflp.replacing import MODEL, check_replaceable, write_mark
@@ -151,7 +152,7 @@ def _speech(model: LayeredModel, check: Check) -> dict[str, np.ndarray]:
 def _checked(model: LayeredModel, directory: Path, check: Check, expected: Mapping[str, str]) -> None:
     """Recognise with an export in its own runtime, and say in its export.json what came of it."""
     measured = measure(directory, _speech(model, check), THREADS)
-    write_text(directory / "hyp", "".join(f"{utt_id} {text}".rstrip() + "\n" for utt_id, text in measured.texts.items()))
+    write_text(directory / "hyp", kaldi_text(measured.texts))
     write_mark(directory, MODEL)  # at once, so that the next export may replace this one whatever becomes of this check
     seconds = sum(utterance.duration for utterance in check.utterances)
     same = sum(normalise(measured.texts[utt_id]) == normalise(text) for utt_id, text in expected.items())
