@@ -10,9 +10,9 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
 
-from comflp.errors import ComflpError
+from comflp.errors import ComflpError, shown
 from comflp.models.transformers.logging import one_line
-from comflp.replacing import written_files
+from comflp.replacing import MODEL, written_files
 
 _RECORDS = ("*record.json", "started.json", "hypotheses_*", "pruning.json", "costs.json", ".*")
 """Files beside a model that say how it was made: they hold the paths of a machine, and texts of data sets."""
@@ -31,12 +31,12 @@ def push(directory: str | Path, name: str, private: bool = False) -> str:
     Raises ComflpError where the directory is no model with a card, where the hub refuses, and where it cannot be reached.
     """
     directory = Path(directory)
-    if not any((directory / sign).is_file() for sign in ("config.json", "hyperparams.yaml")) or not (directory / "README.md").is_file():
-        raise ComflpError(f"{directory} is no model directory with a card (config.json or hyperparams.yaml, and README.md)")
+    if not MODEL.is_signed(directory) or not (directory / "README.md").is_file():
+        raise ComflpError(f"{directory} is no model directory with a card ({' or '.join(MODEL.signs)}, and README.md)")
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise ComflpError(f"{name[:80]!r} is no name of a repository: {error}") from None
+        raise ComflpError(f"{shown(name)} is no name of a repository: {error}") from None
     hub = HfApi()
     try:
         address = hub.create_repo(name, private=private or None, exist_ok=True)
