@@ -7,7 +7,7 @@ from typing import Any, Callable, Mapping
 
 import numpy as np
 
-from comflp.deploy.onnx_files import ONNX_FILE
+from comflp.deploy.onnx_files import ONNX_FILE, session_options
 from comflp.deploy.quiet import needed
 
 Text = Callable[[np.ndarray], str]
@@ -39,12 +39,8 @@ def sherpa_onnx(directory: Path, about: Mapping[str, Any], num_threads: int | No
 def onnx_asr(directory: Path, about: Mapping[str, Any], num_threads: int | None) -> tuple[Text, str]:
     """onnx-asr, and its version."""
     package = needed("onnx_asr", f"{directory} is an export for onnx-asr; reading it", "runtimes")
-    options = needed("onnxruntime", "onnx-asr").SessionOptions()
-    options.log_severity_level = 4
-    if num_threads is not None:
-        options.intra_op_num_threads = num_threads
-    made = package.load_model("whisper" if about["reads"] == "a window" else "nemo-conformer-ctc", directory, sess_options=options,
-                              providers=["CPUExecutionProvider"])
+    made = package.load_model("whisper" if about["reads"] == "a window" else "nemo-conformer-ctc", directory,
+                              sess_options=session_options(needed("onnxruntime", "onnx-asr"), num_threads), providers=["CPUExecutionProvider"])
     more = {"language": about["language"]} if about["reads"] == "a window" else {}
     return lambda waveform: made.recognize(waveform, sample_rate=about["sample_rate"], **more).strip(), _version("onnx-asr")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Mapping, Sequence
 
 import torch
@@ -63,18 +64,23 @@ def _weight_bytes(graph: Any) -> int:
     return sum(len(weight.raw_data) or weight.ByteSize() for weight in graph.graph.initializer)
 
 
-def session(path: Path, num_threads: int | None = None) -> Any:
-    """An onnxruntime session on the CPU. num_threads: of its matrix products; as many as cores where it is None.
-
-    Raises ComflpError where the file cannot be run.
-    """
-    onnxruntime = needed("onnxruntime", f"{path} is an ONNX model; reading it")
+def session_options(onnxruntime: ModuleType, num_threads: int | None) -> Any:
+    """SessionOptions of a session that says nothing. num_threads: of its matrix products; as many as cores where it is None."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     if num_threads is not None:
         options.intra_op_num_threads = num_threads
+    return options
+
+
+def session(path: Path, num_threads: int | None = None) -> Any:
+    """An onnxruntime session on the CPU. num_threads: as of :func:`session_options`.
+
+    Raises ComflpError where the file cannot be run.
+    """
+    onnxruntime = needed("onnxruntime", f"{path} is an ONNX model; reading it")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), session_options(onnxruntime, num_threads), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a class for each kind of damage and no common base
         raise ComflpError(f"{path} cannot be run: {error}") from error
 
