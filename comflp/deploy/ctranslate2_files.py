@@ -9,7 +9,6 @@ from comflp.artifacts import atomic_directory, write_json
 from comflp.deploy.description import DESCRIPTION, describe
 from comflp.deploy.formats import Format, check_writers
 from comflp.deploy.quiet import quiet
-from comflp.deploy.whisper_onnx import language_of
 from comflp.models.transformers.seq2seq import TransformersSeq2Seq
 
 _READ_BESIDE = ("tokenizer.json", "preprocessor_config.json")
@@ -28,5 +27,5 @@ def write_ctranslate2(model: TransformersSeq2Seq, directory: Path, form: Format,
         model.save(plain)
         model.processor.feature_extractor.save_pretrained(plain)
         TransformersConverter(plain, copy_files=list(_READ_BESIDE)).convert(str(temporary), quantization=form.precision, force=True)
-        write_json(temporary / DESCRIPTION, describe(model, form.name, reads="a window", language=language_of(model),
+        write_json(temporary / DESCRIPTION, describe(model, form.name, reads="a window", language=model.language or "en",
                                                      compute_type=form.precision))

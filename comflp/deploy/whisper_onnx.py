@@ -38,12 +38,7 @@ def write_whisper(model: TransformersSeq2Seq, directory: Path, form: Format, for
             _sherpa(model, temporary)
         else:
             _transformers(model, temporary)
-        write_json(temporary / DESCRIPTION, describe(model, form.name, reads="a window", language=language_of(model), sherpa_type="whisper"))
-
-
-def language_of(model: TransformersSeq2Seq) -> str:
-    """The code of the language that the model recognises; English for models of one language."""
-    return getattr(model.model.generation_config, "language", None) or "en"
+        write_json(temporary / DESCRIPTION, describe(model, form.name, reads="a window", language=model.language or "en", sherpa_type="whisper"))
 
 
 def _transformers(model: TransformersSeq2Seq, directory: Path) -> None:
