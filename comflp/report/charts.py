@@ -10,6 +10,7 @@ import html
 import io
 import math
 import re
+import statistics
 from dataclasses import dataclass
 from typing import Sequence
 
@@ -103,7 +104,7 @@ def bars(
         canvas = _Canvas()
         axes = canvas.axes
         for position, (label, values, colour) in enumerate(groups):
-            mean, deviation = _mean(values), _deviation(values)
+            mean, deviation = statistics.fmean(values), statistics.pstdev(values)
             bar = axes.bar(position, mean, width=0.62, color=light(colour), alpha=0.35, linewidth=0)[0]
             canvas.name(bar, f"{label}: {mean:.2f} ± {deviation:.2f}% {metric}, {len(values)} proposals")
             axes.errorbar(position, mean, [[min(deviation, mean)], [deviation]], color=light("ink"), capsize=4, linewidth=1)
@@ -145,15 +146,6 @@ def chart(name: str, series: Sequence[Series], x_label: str, y_label: str, descr
         axes.set_ylabel(y_label)
         _legend_below(canvas)
         return canvas.svg(name, description)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _deviation(values: Sequence[float]) -> float:
-    mean = _mean(values)
-    return (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
 
 
 def _scale(axes: Axes, values: Sequence[float]) -> None:
