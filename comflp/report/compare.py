@@ -12,9 +12,8 @@ from comflp.report.charts import Series, chart
 from comflp.report.choices import VALID, Choice, choices
 from comflp.report.collect import Experiment
 from comflp.report.document import Column, Document, Figure, Part, Section, Table, Text
+from comflp.report.palette import SERIES
 from comflp.result_names import ProposalName, Start
-
-_COLOURS = ("blue", "orange", "teal", "plum", "green", "red", "gold", "grey")
 
 
 def compare(experiments: Sequence[Experiment], title: str = "", metric: str = "cer", max_increase: float = 1.0) -> Document:
@@ -96,7 +95,7 @@ def _curve(names: Sequence[str], found: Sequence[Sequence[Choice]], metric: str)
                 best[choice.num_layers] = min(best.get(choice.num_layers, (float("inf"), "")), (choice.rates[data].value, choice.label))
         points = [(layers, rate, f"{name}, {layers} layers: {rate:.2f}%") for layers, (rate, _) in sorted(best.items())]
         if points:
-            series.append(Series(name, points, _COLOURS[place % len(_COLOURS)], line="solid"))
+            series.append(Series(name, points, SERIES[place % len(SERIES)], line="solid"))
             rows += [(name, layers, rate, best[layers][1]) for layers, rate, _ in points]
     if not series:
         return []

@@ -29,6 +29,8 @@ _METHODS = {
     "uniform": "plum",
     "scratch": "gold",
 }
+SERIES = ("blue", "orange", "teal", "plum", "green", "red", "gold", "grey")
+"""Colours of the lines of a figure, in turn."""
 _OTHERS = ("teal", "plum", "gold", "red", "green")
 
 

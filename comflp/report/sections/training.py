@@ -10,10 +10,10 @@ from comflp.report.collect import Experiment, Run
 from comflp.report.document import Column, Figure, Fold, Part, Section, Table, Text
 from comflp.report.drawings import snapshot_grid
 from comflp.report.names import label, method
-from comflp.report.palette import colour_of
+from comflp.report.palette import SERIES, colour_of
 from comflp.target import LayerCounts
 
-_MOST = 8
+_MOST = len(SERIES)
 """Curves that one figure holds; what is beyond is in the table."""
 
 
@@ -68,7 +68,7 @@ def _snapshot_values(counts: LayerCounts, runs: list[Run]) -> Table:
 
 def _curves(counts: LayerCounts, runs: list[Run], metric: str) -> Figure:
     name = f"training_{counts.directory}"
-    spare = ["blue", "orange", "teal", "plum", "green", "red", "gold", "grey"]
+    spare = list(SERIES)
     series = []
     for run in runs[:_MOST]:
         wanted = colour_of(method(run.name))
