@@ -13,6 +13,7 @@ from comflp.inference.device import evaluation
 from comflp.inference.hypothesis_files import worst
 from comflp.inference.loop import load_batches, plan_batches
 from comflp.models import load
+from comflp.scoring import ErrorRate
 
 
 class Letters:
@@ -110,5 +111,5 @@ def test_an_utterance_too_short_for_the_model_is_told_before_any_work(make_data,
 
 def test_the_worst_utterances_where_none_is_asked_for():
     data = DataDir("x", [Utterance("u", "a.wav", "a b", "s", 1.0)])
-    assert worst(data, {"u": "a b"}, {"u": "a b"}, "wer", 5) == "every utterance is right\n"
-    assert worst(data, {"u": "a b"}, {"u": "a"}, "wer", 0) == ""
+    assert worst(data, {"u": "a b"}, {"u": "a b"}, {"u": ErrorRate(hits=2)}, "wer", 5) == "every utterance is right\n"
+    assert worst(data, {"u": "a b"}, {"u": "a"}, {"u": ErrorRate(deletions=1, hits=1)}, "wer", 0) == ""

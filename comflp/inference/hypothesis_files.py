@@ -14,7 +14,7 @@ from comflp.data.data_dir import DataDir
 from comflp.inference.decode import Hypotheses
 from comflp.models.layered import LayeredModel
 from comflp.replacing import Kind
-from comflp.scoring import METRICS, ErrorRate, align, error_rate, normalise, total_of, utterances_errors
+from comflp.scoring import METRICS, ErrorRate, align, normalise, total_of, utterances_errors
 from comflp.stacks import depth_of
 
 
@@ -34,7 +34,9 @@ def write_results(
     """
     references = {utterance.utt_id: normalise(utterance.text, normaliser) for utterance in data}
     texts = {utt_id: normalise(text, normaliser) for utt_id, text in hypotheses.items()}
-    rates = {name: error_rate(references, texts, name) for name in METRICS}
+    pairs = list(references.values()), [texts[utt_id] for utt_id in references]
+    errors = {name: dict(zip(references, utterances_errors(*pairs, name))) for name in METRICS}
+    rates = {name: total_of(list(each.values())) for name, each in errors.items()}
     asked = rates[metric]
     score = {
         "metric": metric,
@@ -44,7 +46,7 @@ def write_results(
         "insertions": asked.insertions,
         "ref_length": asked.ref_length,
         "normaliser": normaliser,
-        "capped_error_rate": capped_rate(references, texts, metric),
+        "capped_error_rate": total_of([each.capped for each in errors[metric].values()]).rate,
         "ranked_by": "capped_error_rate" if model.teacher_forced else "error_rate",
         "ran_into_limit": hypotheses.ran_into_limit,
         "cer": rates["cer"].rate,
@@ -63,19 +65,13 @@ def write_results(
         "ref": kaldi_text(references),
         "hyp.trn": trn(data, texts, metric),
         "ref.trn": trn(data, references, metric),
-        "per_speaker.tsv": per_speaker(data, references, texts),
-        "worst.txt": worst(data, references, texts, metric, num_worst),
+        "per_speaker.tsv": per_speaker(data, errors),
+        "worst.txt": worst(data, references, texts, errors[metric], metric, num_worst),
     }
     for name, content in files.items():
         write_text(out / name, content)
     write_json(out / "score.json", score)
     return [*(out / name for name in files), out / "score.json"], score
-
-
-def capped_rate(references: Mapping[str, str], texts: Mapping[str, str], metric: str) -> float:
-    """The error rate with no utterance above 100%."""
-    errors = utterances_errors(list(references.values()), [texts[utt_id] for utt_id in references], metric)
-    return total_of([each.capped for each in errors]).rate
 
 
 def kaldi_text(texts: Mapping[str, str]) -> str:
@@ -94,36 +90,34 @@ def trn(data: DataDir, texts: Mapping[str, str], metric: str) -> str:
     return "".join(lines)
 
 
-def per_speaker(data: DataDir, references: Mapping[str, str], hypotheses: Mapping[str, str]) -> str:
-    """A table: speaker, utterances, and CER and WER with their reference lengths; all speakers last."""
+def per_speaker(data: DataDir, errors: Mapping[str, Mapping[str, ErrorRate]]) -> str:
+    """A table: speaker, utterances, and CER and WER with their reference lengths; all speakers last. errors: metric -> utterance -> its errors."""
     speakers = defaultdict(list)
     for utterance in data:
         speakers[utterance.speaker].append(utterance.utt_id)
     lines = ["speaker\tutterances\tcer\tcharacters\twer\twords\n"]
-    for speaker, utt_ids in [*sorted(speakers.items()), ("all", list(references))]:
+    for speaker, utt_ids in [*sorted(speakers.items()), ("all", [utterance.utt_id for utterance in data])]:
         row = [speaker, str(len(utt_ids))]
-        for metric in METRICS:
-            counts = utterances_errors([references[i] for i in utt_ids], [hypotheses[i] for i in utt_ids], metric)
-            total = sum(counts, ErrorRate())
+        for of_metric in errors.values():
+            total = sum((of_metric[utt_id] for utt_id in utt_ids), ErrorRate())
             row += [f"{total.rate:.2f}", str(total.ref_length)]
         lines.append("\t".join(row) + "\n")
     return "".join(lines)
 
 
-def worst(data: DataDir, references: Mapping[str, str], hypotheses: Mapping[str, str], metric: str, count: int) -> str:
-    """The ``count`` utterances with most errors, reference above hypothesis."""
-    utt_ids = list(references)
-    counts = utterances_errors([references[i] for i in utt_ids], [hypotheses[i] for i in utt_ids], metric)
-    chosen = sorted(zip(utt_ids, counts), key=lambda pair: (-pair[1].errors, pair[0]))[:count]
+def worst(
+    data: DataDir, references: Mapping[str, str], hypotheses: Mapping[str, str], errors: Mapping[str, ErrorRate], metric: str, count: int
+) -> str:
+    """The ``count`` utterances with most ``errors`` by ``metric``, reference above hypothesis."""
     parts = []
-    for utt_id, errors in chosen:
-        if errors.errors:
+    for utt_id, found in sorted(errors.items(), key=lambda pair: (-pair[1].errors, pair[0]))[:count]:
+        if found.errors:
             alignment = align([references[utt_id]], [hypotheses[utt_id]], metric)
             shown = jiwer.visualize_alignment(alignment, show_measures=False, skip_correct=False)
             lines = same_width(shown.partition("\n")[2].strip("\n").split("\n"))
-            head = f"{utt_id} ({data[utt_id].speaker}): {errors.errors} errors, {errors.rate:.1f}%"
+            head = f"{utt_id} ({data[utt_id].speaker}): {found.errors} errors, {found.rate:.1f}%"
             parts.append("\n".join([head, *lines, "", ""]))
-    return "".join(parts) if any(errors.errors for errors in counts) else "every utterance is right\n"
+    return "".join(parts) if any(found.errors for found in errors.values()) else "every utterance is right\n"
 
 
 def same_width(lines: list[str]) -> list[str]:
