@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
-from measuring import mean_and_deviation
+from measuring import layer_runs, mean_and_deviation
 from measuring import table as markdown
 from scipy import stats
 from tqdm import tqdm
@@ -29,9 +29,9 @@ from comflp.artifacts import read_json
 from comflp.data.data_dir import read_data_dir
 from comflp.inference.hidden_states import collect
 from comflp.inference.output_change import output_changes
-from comflp.inference.prefix_tree import PrefixTree
 from comflp.inference.speech import Speech
 from comflp.measures import correlation_matrix, skip_matrix
+from comflp.measures.skip import single_blocks
 from comflp.proposal import PruningProposal
 from comflp.repair import Calibration
 from comflp.search import BlockMatrix, baselines, coarse_search, coarse_searches
@@ -71,12 +71,7 @@ class Case:
 
     def passes(self, proposals, utterances):
         """What walking over ``proposals`` costs: passes of the deep model over one utterance."""
-        return PrefixTree(proposals, lambda proposal: proposal.kept).num_prefixes * utterances / self.layers
-
-    def blocks(self, longest):
-        """All single blocks of up to ``longest`` layers."""
-        return [PruningProposal(self.layers, ((start + 1, end),)) for start in range(self.layers)
-                for end in range(start + 1, min(start + longest, self.layers) + 1) if end - start < self.layers]
+        return layer_runs(proposals) * utterances / self.layers
 
     def matrix(self, name):
         found = self.kept("matrices", self.matrices)[name]
@@ -91,7 +86,7 @@ class Case:
         for name, longest in SKIP.items():
             makers[name] = lambda longest=longest: np.minimum(
                 skip_matrix(self.probe, "skip_kl", self.options.seed, num_utterances=16, max_block=longest), FORBIDDEN)
-            passes[name] = self.passes([self.model.nothing, *self.blocks(longest or self.layers)], 16)
+            passes[name] = self.passes([self.model.nothing, *single_blocks(self.layers, longest)], 16)
         found = {}
         for name, make in makers.items():
             began = time.monotonic()

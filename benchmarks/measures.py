@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-from measuring import mean_and_deviation
+from measuring import layer_runs, mean_and_deviation
 from scipy import stats
 from tqdm import tqdm
 
@@ -30,8 +30,7 @@ from comflp.errors import ComflpError
 from comflp.measures import COST, MEASURES, MODEL, Speech, skip_matrix
 from comflp.measures.matrix_file import read_matrix
 from comflp.inference.output_change import output_changes
-from comflp.measures.skip import NUM_UTTERANCES
-from comflp.inference.prefix_tree import PrefixTree
+from comflp.measures.skip import NUM_UTTERANCES, single_blocks
 from comflp.proposal import PruningProposal
 from comflp.search import BlockMatrix, baselines, coarse_search
 from comflp.search.fine.evaluate import evaluate
@@ -66,15 +65,6 @@ class Model:
         self.num_hidden = read_json(exp / "correlation" / "svcca.json")["num_utterances"]
         self.pairs = None
 
-    def layer_runs(self, proposals, utterances):
-        """Layers that a walk over ``proposals`` runs, once for each utterance."""
-        return PrefixTree(proposals, lambda proposal: proposal.kept).num_prefixes * utterances
-
-    def blocks(self):
-        """All single blocks."""
-        bounds = itertools.combinations(range(self.num_layers + 1), 2)
-        return [PruningProposal(self.num_layers, ((i + 1, j),)) for i, j in bounds if j - i < self.num_layers]
-
     def measure_pairs(self):
         """(block, block) -> what both cost together beyond the sum of their costs."""
         size = self.num_layers + 1
@@ -84,7 +74,7 @@ class Model:
         costs = output_changes(self.speech, pairs, "kl")
         skip = self.matrices["skip_kl"]
         self.pairs = {p.blocks: costs[p] - p.block_values(skip).sum() for p in pairs}
-        self.pair_runs = self.layer_runs(pairs, len(self.speech.data))
+        self.pair_runs = layer_runs(pairs) * len(self.speech.data)
 
     def score_of(self, name, proposals):
         """Scores of all proposals of one N, in their order."""
@@ -103,7 +93,7 @@ def search(model, num_prune):
     layers, probe = model.num_layers, len(model.speech.data)
     everything = [PruningProposal.from_layers(s, layers) for s in itertools.combinations(range(1, layers + 1), num_prune)]
     scores = {name: dict(zip(everything, model.score_of(name, everything))) for name in BY_BLOCKS}
-    matrix_runs = model.layer_runs([PruningProposal(layers, ()), *model.blocks()], probe)
+    matrix_runs = layer_runs([PruningProposal(layers, ()), *single_blocks(layers)]) * probe
     runs = {"dc": layers * 40, "svcca": layers * model.num_hidden, **dict.fromkeys(NAMES[2:], matrix_runs),
             "skip_kl, pairs": matrix_runs + model.pair_runs, "dc + skip_kl, ranks": matrix_runs + layers * 40}
     lists = {}
@@ -117,7 +107,7 @@ def search(model, num_prune):
         true = output_changes(model.to_refine, [*wanted, *drawn], kind)
         lists[name] = {
             "proposals": sorted(wanted, key=lambda p: (true[p], p.removed))[:K],
-            "runs": matrix_runs + model.layer_runs(wanted, len(model.to_refine.data)),
+            "runs": matrix_runs + layer_runs(wanted) * len(model.to_refine.data),
         }
         scores[name] = {p: -cost for p, cost in true.items()}
     for name in ("uniform", "top"):
@@ -149,7 +139,7 @@ def run(options):
         for name, entry in lists.items():
             proposals = entry["proposals"]
             winner = min(proposals, key=lambda p: on_valid.error_rate(p).rate)
-            fine = 0 if name == "glp" else model.layer_runs(proposals, len(model.valid))
+            fine = 0 if name == "glp" else layer_runs(proposals) * len(model.valid)
             methods[name] = {
                 "test_mean": float(np.mean([on_test.error_rate(p).rate for p in proposals])),
                 "test_first": on_test.error_rate(proposals[0]).rate,

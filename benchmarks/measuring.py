@@ -9,6 +9,8 @@ from datetime import datetime, timezone
 
 import numpy as np
 
+from comflp.inference.prefix_tree import PrefixTree
+
 
 def measured(function, *arguments):
     """{"peak_gb", **what it returned}, of ``function(*arguments)`` alone in a fresh process; the function returns a dict.
@@ -90,6 +92,11 @@ def processor():
 def mean_and_deviation(values, form="{:.2f}"):
     """The mean and, of several values, their standard deviation (n - 1), as text."""
     return form.format(np.mean(values)) + (f" +- {form.format(np.std(values, ddof=1))}" if len(values) > 1 else "")
+
+
+def layer_runs(proposals):
+    """Layers that a walk over ``proposals`` of a model of one stack runs, for each batch."""
+    return PrefixTree(proposals, lambda proposal: proposal.kept).num_prefixes
 
 
 def table(rows):

@@ -11,6 +11,8 @@ added up, where B is 1). The block of all layers, and those with a layer that mu
 
 from __future__ import annotations
 
+from typing import Collection
+
 import numpy as np
 
 from comflp.errors import ComflpError
@@ -18,6 +20,21 @@ from comflp.inference.speech import Speech
 from comflp.proposal import PruningProposal
 
 NUM_UTTERANCES = 16
+
+
+def single_blocks(num_layers: int, longest: int | None = None, must_stay: Collection[int] = ()) -> list[PruningProposal]:
+    """Every block of up to ``longest`` layers, but for that of all layers and those with a layer that must stay.
+
+    >>> [str(block) for block in single_blocks(3)]
+    ['1', '1-2', '2', '2-3', '3']
+    """
+    longest = min(num_layers - 1, longest or num_layers)
+    return [
+        PruningProposal(num_layers, ((first, last),))
+        for first in range(1, num_layers + 1)
+        for last in range(first, min(first + longest - 1, num_layers) + 1)
+        if not any(first <= layer <= last for layer in must_stay)
+    ]
 
 
 def skip_kl(
@@ -61,17 +78,12 @@ def skip_costs(
     if max_block is not None and max_block < 1:
         raise ComflpError(f"the longest block has at least 1 layer, not {max_block}")
     longest = min(num_layers - 1, max_block or num_layers)
-    blocks = {
-        speech.model.proposing({measured.name: PruningProposal(num_layers, ((start + 1, end),))}): (start, end)
-        for start in range(num_layers)
-        for end in range(start + 1, min(start + longest, num_layers) + 1)
-        if must_stay.isdisjoint(range(start + 1, end + 1))
-    }
+    blocks = {speech.model.proposing({measured.name: block}): block for block in single_blocks(num_layers, longest, must_stay)}
     matrix = np.full((num_layers + 1, num_layers + 1), np.inf)
     np.fill_diagonal(matrix, 0.0)
     for proposal, cost in output_changes(speech, list(blocks), kind).items():
-        start, end = blocks[proposal]
-        matrix[start, end] = matrix[end, start] = cost
+        [(first, end)] = blocks[proposal].blocks
+        matrix[first - 1, end] = matrix[end, first - 1] = cost
     for start in range(num_layers):
         for end in range(start + longest + 1, num_layers + (start > 0)):
             if must_stay.isdisjoint(range(start + 1, end + 1)):
