@@ -10,13 +10,16 @@ import numpy as np
 import comflp.models
 from comflp.artifacts import fingerprint_model, read_json
 from comflp.data.data_dir import read_data_dir
+from comflp.experiment import Layout
 from comflp.inference.hypotheses import own_hypotheses
 from comflp.inference.speech import Speech
 from comflp.proposal import PruningProposal
 from comflp.repair import Calibration
+from comflp.result_names import ListName
 from comflp.search.baselines import FIXED
 from comflp.search.fine.evaluate import evaluate
 from comflp.stacks import depths_of
+from comflp.target import ENCODER, LayerCounts
 
 
 class Rows:
@@ -101,7 +104,7 @@ def first_of(exp, num_layers, num_prune, name):
         generator = np.random.default_rng([num_prune, int(name.removeprefix("random"))])
         removed = 1 + generator.choice(num_layers, num_prune, replace=False)
         return PruningProposal.from_layers(removed.tolist(), num_layers)
-    found = read_json(exp / f"prune{num_prune}" / name / "candidates.json")
+    found = read_json(Layout(exp).list(LayerCounts({ENCODER: num_prune}), ListName.parse(name)).candidates)
     return PruningProposal.parse(found["candidates"][0]["proposal"], num_layers)
 
 
