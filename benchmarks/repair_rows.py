@@ -16,6 +16,7 @@ from comflp.inference.speech import Speech
 from comflp.proposal import PruningProposal
 from comflp.repair import Calibration
 from comflp.result_names import ListName
+from comflp.scoring import METRICS, NORMALISERS
 from comflp.search.baselines import FIXED
 from comflp.search.fine.evaluate import evaluate
 from comflp.stacks import depths_of
@@ -172,5 +173,5 @@ def bench_options(arguments, out):
     arguments.add_argument("--probe", default="probe", help="data set of unlabelled speech, to fit on")
     arguments.add_argument("--out", type=Path, help=f"file of the rows measured so far; EXP/{out} if left out")
     arguments.set_defaults(rows=out)
-    arguments.add_argument("--metric", default="cer", choices=["cer", "wer"], help="error rate")
-    arguments.add_argument("--normaliser", default="none", choices=["none", "basic", "english"], help="of texts, before errors are counted")
+    arguments.add_argument("--metric", default="cer", choices=METRICS, help="error rate")
+    arguments.add_argument("--normaliser", default="none", choices=NORMALISERS, help="what texts are put through before errors are counted")
