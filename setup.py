@@ -1,21 +1,23 @@
 """Packaging of comflp; constraints.txt holds the exact versions that the tests ran with."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+_HERE = Path(__file__).parent
 _RUNTIMES = ["sherpa-onnx", "onnx-asr", "ctranslate2", "faster-whisper"]
 
 setup(
     name="comflp",
-    version="0.1.0",
+    version=re.search(r'__version__ = "(.+)"', (_HERE / "comflp" / "__init__.py").read_text(encoding="utf-8"))[1],
     description="Fast layer pruning of speech recognisers by layer correlation (CoMFLP)",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(_HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     project_urls={"Released code of the paper": "https://github.com/louislau1129/CoMFLP"},
     packages=find_packages(include=["comflp", "comflp.*"]),
-    package_data={"comflp": ["py.typed", "**/*.html", "**/*.css", "**/*.js", "**/*.md"]},
+    package_data={"comflp": ["py.typed", "report/page.css"]},
     entry_points={"console_scripts": ["comflp = comflp.cli:main"]},
     classifiers=[
         "Development Status :: 4 - Beta",
