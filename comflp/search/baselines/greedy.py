@@ -39,7 +39,7 @@ def glp(
 
     Ties go to the lower layers. cache_bytes: memory for states that a step
     leaves to the next; more of it saves layer runs, the result is the same. must_stay: layers that are never removed.
-    options: ``work``, ``ranks``, ``allow_pipes``, ``progress`` of :func:`comflp.search.fine.evaluate.evaluate`.
+    options: what else :func:`comflp.search.fine.evaluate.evaluate` takes, such as ``normaliser``, ``hypotheses`` and ``work``.
     """
     layers = removable(model.num_layers, num_prune, must_stay)
     seconds = [batch[0].duration * len(batch) for batch in plan_batches(model, data, max_seconds)]

@@ -52,7 +52,7 @@ class Difference:
 def rate_interval(counts: np.ndarray, seed: int = 0, speakers: Sequence[str] = ()) -> tuple[float, float]:
     """95% interval of one model's error rate, in percent.
 
-    counts, seed, speakers: as for :func:`differences`, of one model: (n, 4).
+    counts, seed, speakers: as for :func:`difference_intervals`, but of one model: (n, 4).
 
     >>> rate_interval(np.array([[1, 0, 0, 9]] * 20))
     (10.0, 10.0)
