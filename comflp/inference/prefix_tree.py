@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Callable, Iterable, Iterator, Sequence
 
-from comflp.proposal import PruningProposal
+from comflp.proposal import Proposal
 
 if TYPE_CHECKING:  # only named here; they need torch, which takes seconds to import
     from comflp.models.layered import LayeredModel, State, Step
@@ -23,7 +23,7 @@ class _Node:
 
     def __init__(self) -> None:
         self.children: dict[Step, _Node] = {}
-        self.proposals: list[PruningProposal] = []
+        self.proposals: list[Proposal] = []
 
 
 class PrefixTree:
@@ -31,13 +31,14 @@ class PrefixTree:
 
     path: proposal -> the steps that its pruned model runs, :meth:`LayeredModel.path`.
 
+    >>> from comflp.proposal import PruningProposal
     >>> proposals = [PruningProposal.parse(text, num_layers=4) for text in ("3", "4", "3-4")]
     >>> tree = PrefixTree(proposals, lambda proposal: proposal.kept)
     >>> tree.num_prefixes, sum(len(proposal.kept) for proposal in proposals)
     (4, 8)
     """
 
-    def __init__(self, proposals: Iterable[PruningProposal], path: Callable[[PruningProposal], Sequence[Step]]):
+    def __init__(self, proposals: Iterable[Proposal], path: Callable[[Proposal], Sequence[Step]]):
         self._root = _Node()
         self.prefixes_of_length: dict[int, int] = {0: 1}
         for proposal in proposals:
@@ -56,7 +57,7 @@ class PrefixTree:
 
     def walk(
         self, model: LayeredModel, state: State, cache: StateCache | None = None
-    ) -> Iterator[tuple[PruningProposal, State, int]]:
+    ) -> Iterator[tuple[Proposal, State, int]]:
         """Depth first: each proposal with the output of its last kept layer, and the layers run so far.
 
         state: H_0 of a batch. At any time only the states of one path's open

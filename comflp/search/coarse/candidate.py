@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping
 
-from comflp.proposal import Proposal, PruningProposal
+from comflp.proposal import Proposal
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A proposal with its quality: v(P) of Eq. 5, or minus its cost by a measure of costs; higher is better."""
 
-    proposal: PruningProposal
+    proposal: Proposal
     quality: float
 
     def as_dict(self) -> dict:

@@ -8,7 +8,7 @@ from typing import Callable, Mapping, Sequence
 
 from comflp.data.data_dir import DataDir
 from comflp.models.layered import LayeredModel
-from comflp.proposal import Proposal, PruningProposal
+from comflp.proposal import Proposal
 from comflp.scoring import ErrorRate
 from comflp.search.coarse.candidate import Candidate
 from comflp.search.fine.bootstrap import Difference, difference, rate_interval
@@ -25,7 +25,7 @@ class RankedCandidate:
     """
 
     rank: int
-    proposal: PruningProposal
+    proposal: Proposal
     quality: float | None
     errors: ErrorRate
     difference_interval: tuple[float, float]
@@ -52,11 +52,11 @@ class FineSearchResult:
         """The winner."""
         return self.results[0]
 
-    def of(self, proposal: PruningProposal) -> RankedCandidate:
+    def of(self, proposal: Proposal) -> RankedCandidate:
         """The result of one proposal."""
         return next(result for result in self.results if result.proposal == proposal)
 
-    def with_quality(self, quality_of: Callable[[PruningProposal], float | None]) -> FineSearchResult:
+    def with_quality(self, quality_of: Callable[[Proposal], float | None]) -> FineSearchResult:
         """The same ranking with v(P) filled in, for a search that did not look at it."""
         results = tuple(replace(result, quality=quality_of(result.proposal)) for result in self.results)
         return replace(self, results=results)
@@ -153,7 +153,7 @@ def rank(evaluation: Evaluation, candidates: Sequence[Candidate], seed: int = 0)
     """
     quality = {candidate.proposal: candidate.quality for candidate in candidates}
 
-    def order(proposal: PruningProposal) -> tuple:
+    def order(proposal: Proposal) -> tuple:
         worth = -math.inf if quality[proposal] is None else quality[proposal]
         return proposal in evaluation.dropped, evaluation.ranking_rate(proposal), -worth, proposal
 
