@@ -51,6 +51,8 @@ def test_texts_and_counts_are_those_of_each_pruned_model_by_itself(make_model, m
         assert found.evaluation.texts[candidate.proposal] == alone
         assert found.of(candidate.proposal).errors == error_rate(references(data), alone, metric)
     assert len(set(texts)) > len(candidates) // 2, "the candidates must differ for this test to mean anything"
+    with pytest.raises(ComflpError, match="5 is not among the candidates"):
+        found.of(PruningProposal.parse("5", num_layers=5))
 
 
 def test_each_distinct_prefix_runs_once_a_batch_and_the_front_end_once(make_model, make_data):

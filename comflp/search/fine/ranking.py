@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Callable, Mapping, Sequence
 
 from comflp.data.data_dir import DataDir
+from comflp.errors import ComflpError
 from comflp.models.layered import LayeredModel
 from comflp.proposal import Proposal
 from comflp.scoring import ErrorRate
@@ -53,8 +54,11 @@ class FineSearchResult:
         return self.results[0]
 
     def of(self, proposal: Proposal) -> RankedCandidate:
-        """The result of one proposal."""
-        return next(result for result in self.results if result.proposal == proposal)
+        """The result of one proposal; ComflpError where it was not among the candidates."""
+        for result in self.results:
+            if result.proposal == proposal:
+                return result
+        raise ComflpError(f"{proposal} is not among the candidates that were ranked")
 
     def with_quality(self, quality_of: Callable[[Proposal], float | None]) -> FineSearchResult:
         """The same ranking with v(P) filled in, for a search that did not look at it."""
