@@ -48,7 +48,7 @@ def parse_options():
     arguments.add_argument("--num-utterances", type=positive, default=40, help="how many of its utterances, drawn at random")
     arguments.add_argument("--runs", type=positive, default=5, help="rounds; the median of their times counts")
     arguments.add_argument("--threads", default="1 2", help="numbers of threads to time")
-    arguments.add_argument("--seed", type=int, default=0, help="of the draw of utterances")
+    arguments.add_argument("--seed", type=int, default=0, help="seed for the random draw of utterances")
     return arguments.parse_args()
 
 

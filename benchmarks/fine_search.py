@@ -155,8 +155,8 @@ def compare_dump(model, data):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("model", choices=("mini", "wav2vec2"))
-    arguments.add_argument("--num-utterances", type=int, help="for fine search and stage 1 (mini 320, wav2vec2 64)")
-    arguments.add_argument("--glp-utterances", type=int, help="for GLP (mini 64, wav2vec2 8)")
+    arguments.add_argument("--num-utterances", type=int, help="number of utterances for fine search and stage 1 (mini 320, wav2vec2 64)")
+    arguments.add_argument("--glp-utterances", type=int, help="number of utterances for GLP (mini 64, wav2vec2 8)")
     arguments.add_argument("--mean-seconds", type=float, default=4.5, help="length of the utterances, AISHELL-1's if left out")
     arguments.add_argument("--seed", type=int, default=0)
     options = arguments.parse_args()

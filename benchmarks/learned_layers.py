@@ -107,10 +107,10 @@ def main():
     arguments.add_argument("--out", type=Path, required=True, help="experiment directory; a training that was stopped goes on")
     arguments.add_argument("--config", default="conf/deep.yaml", help="configuration of the training")
     arguments.add_argument("--num-prune", type=int, default=6, help="how many layers the smaller model is short of")
-    arguments.add_argument("--epochs", type=int, default=12, help="of the training")
+    arguments.add_argument("--epochs", type=int, default=12, help="epochs of the training")
     arguments.add_argument("--start", type=int, default=780, help="step in which zero_out takes out the first layer; mini has 130 an epoch")
     arguments.add_argument("--every", type=int, default=65, help="steps after which zero_out takes out one layer more")
-    arguments.add_argument("--seed", type=int, default=1234, help="of the training")
+    arguments.add_argument("--seed", type=int, default=1234, help="seed of the training")
     options = arguments.parse_args()
     file = options.out / "learned.json"
     if not file.exists():

@@ -33,7 +33,7 @@ from comflp.stacks import depths_of
 class Directions:
     """Principal components of what one map gives.
 
-    variances: (out,) of the components, descending. parameters: of the map's matrix.
+    variances: (out,), the components', descending. parameters: how many the map's matrix has.
     """
 
     def __init__(self, linear, gram, total, frames):
@@ -99,8 +99,8 @@ def threshold_of(maps, wanted):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     bench_options(arguments, "low_rank.jsonl")
-    arguments.add_argument("--utterances", type=int, default=256, help="how many the principal components are of")
-    arguments.add_argument("--shares", type=float, nargs="+", default=[0.75, 0.5, 0.33], help="of the layers' parameters that stay")
+    arguments.add_argument("--utterances", type=int, default=256, help="number of utterances that the principal components are taken from")
+    arguments.add_argument("--shares", type=float, nargs="+", default=[0.75, 0.5, 0.33], help="shares of the layers' parameters that stay")
     arguments.add_argument("--remove", default="none", help="layers to remove first, such as 7-12, with a repair on 256 utterances")
     options = arguments.parse_args()
     bench = Bench(options)

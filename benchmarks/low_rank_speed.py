@@ -24,7 +24,7 @@ def narrow(linear, share):
 
 
 def layers_of(width, heads, inner, depth, share=None):
-    """``depth`` layers of transformers' wav2vec2; share: of the parameters that every map keeps."""
+    """``depth`` layers of transformers' wav2vec2; share: how much of its parameters every map keeps."""
     from transformers import Wav2Vec2Config
     from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2EncoderLayerStableLayerNorm
 
@@ -48,8 +48,8 @@ def seconds_of(stack, hidden):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--layers", type=int, default=12, help="of the deep model; the pruned one has half of them")
-    arguments.add_argument("--frames", type=int, nargs="+", default=[50, 500], help="of the utterance (50 a second)")
+    arguments.add_argument("--layers", type=int, default=12, help="layers of the deep model; the pruned one has half of them")
+    arguments.add_argument("--frames", type=int, nargs="+", default=[50, 500], help="frames of the utterance (50 a second)")
     arguments.add_argument("--rounds", type=int, default=15, help="passes of each model")
     options = arguments.parse_args()
     rows = []

@@ -59,7 +59,7 @@ def main():
     arguments.add_argument("--hidden", required=True, help="directory of stage 1's hidden states, of many utterances")
     arguments.add_argument("--probe-size", type=int, default=512, help="utterances of a probe set")
     arguments.add_argument("--num-prune", type=int, default=6, help="N, layers to remove")
-    arguments.add_argument("--seed", type=int, default=0, help="of the division into probe sets")
+    arguments.add_argument("--seed", type=int, default=0, help="seed for the random division into probe sets")
     arguments.add_argument("--out", default="benchmarks/results/measure_stability.json", help="where the figures go")
     options = arguments.parse_args()
     utt_ids, hidden = hidden_states.read(options.hidden)

@@ -41,7 +41,7 @@ def main():
     arguments.add_argument("exps", type=Path, nargs="+", help="experiment directories")
     arguments.add_argument("--rows", default="repair.jsonl", help="file in each of them that repair.py has kept its rows in")
     arguments.add_argument("--num-prune", type=int, nargs="+", default=[4, 6, 8], help="N, layers to remove")
-    arguments.add_argument("--choices", nargs="+", default=["skip_kl", "top"], help="as repair.py has them")
+    arguments.add_argument("--choices", nargs="+", default=["skip_kl", "top"], help="choices of layers, as repair.py has them")
     arguments.add_argument("--test", default="test", help="data set that error rates are of")
     arguments.add_argument("--probes", nargs="+", default=["probe"], help="data sets that models were repaired on")
     arguments.add_argument("--size", type=int, default=256, help="utterances that they were repaired with")

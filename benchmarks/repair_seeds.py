@@ -42,10 +42,10 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("exps", type=Path, nargs="+", help="experiment directories, each with its repair.jsonl")
     arguments.add_argument("--num-prune", type=int, nargs="+", default=[4, 6, 8], help="N, layers to remove")
-    arguments.add_argument("--choices", nargs="+", default=["skip_kl", "dc", "top", "uniform"], help="as repair.py has them")
+    arguments.add_argument("--choices", nargs="+", default=["skip_kl", "dc", "top", "uniform"], help="choices of layers, as repair.py has them")
     arguments.add_argument("--random", type=int, default=0, help="random proposals of each N, for a row of their means")
     arguments.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1024], help="utterances that models were repaired with")
-    arguments.add_argument("--epochs", type=int, nargs="*", default=[], help="of fine-tuning (repair_training.py finetune)")
+    arguments.add_argument("--epochs", type=int, nargs="*", default=[], help="numbers of epochs of fine-tuning (repair_training.py finetune)")
     options = arguments.parse_args()
     rows = {exp: Rows(exp / "repair.jsonl").rows for exp in options.exps}
     layers = {exp: read_json(next(exp.glob("prune*/*/candidates.json")))["num_layers"] for exp in options.exps}

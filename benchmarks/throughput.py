@@ -113,7 +113,7 @@ def main():
     arguments.add_argument("model", choices=("mini", "wav2vec2"))
     arguments.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES)
     arguments.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["fp32"])
-    arguments.add_argument("--candidates", nargs="+", type=int, default=[10], help="of fine search, each number in turn")
+    arguments.add_argument("--candidates", nargs="+", type=int, default=[10], help="numbers of candidates of fine search, each in turn")
     arguments.add_argument("--num-utterances", type=int, default=64)
     arguments.add_argument("--mean-seconds", type=float, default=4.5, help="length of the utterances, AISHELL-1's if left out")
     arguments.add_argument("--max-seconds", type=float, default=20.0, help="padded seconds of a batch")

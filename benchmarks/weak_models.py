@@ -197,7 +197,7 @@ def main():
     parser.add_argument("--utterances", type=int, default=32, help="utterances that criteria are measured on")
     parser.add_argument("--valid", type=int, default=96, help="utterances that random proposals, GLP and fine search decode")
     parser.add_argument("--test", type=int, default=96, help="utterances that winners are compared with GLP on")
-    parser.add_argument("--seed", type=int, default=0, help="for random proposals and utterances")
+    parser.add_argument("--seed", type=int, default=0, help="seed for the random draw of proposals and utterances")
     run(parser.parse_args())
 
 

@@ -19,7 +19,7 @@ _WORD_SECONDS = 5.0  # in which the first of those that are left says its word, 
 class Heartbeat:
     """A context in which this process shows the others that it lives, and looks whether they do.
 
-    store: which all processes reach. rank, size: of this process and their number.
+    store: one that all processes reach. rank, size: this process's number, and how many there are.
     silent_seconds: after so long without a sign of life from one, this process ends with exit status 1, wherever it is:
         it may be waiting inside a library that no exception reaches. The first of those that live names it on stderr.
     """

@@ -23,7 +23,7 @@ def this_process() -> str:
 def locked(result: Path, wait: bool = False, folder: Path | None = None) -> Iterator[None]:
     """Hold the lock of a result for the time of the block: the file ``.lock-<name>`` beside it, which names its holder.
 
-    folder: where that file lies instead. wait: for whoever holds it; without it a lock that is held is a ComflpError that
+    folder: where that file lies instead. wait: whether to wait for whoever holds it; without it a lock that is held is a ComflpError that
     names the holder. Where the file system has no locks, the block runs without one.
     """
     folder = folder or result.parent

@@ -104,7 +104,7 @@ ALONE = Ranks()
 class Place:
     """Where this process stands as its launcher says: torchrun by RANK, WORLD_SIZE, ..., or Slurm's srun.
 
-    address, port: of process 0. has_store: whether the launcher keeps the store where processes meet, as torchrun does.
+    address, port: where process 0 is. has_store: whether the launcher keeps the store where processes meet, as torchrun does.
     """
 
     ranks: Ranks

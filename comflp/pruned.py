@@ -30,7 +30,7 @@ class Pruned:
     """What :func:`comflp.prune` returns.
 
     model: the smaller model, repaired where that was asked for; in evaluation mode. proposal: the layers that it lacks.
-    costs: of the deep model. history: what each step did and found, with its seconds, in order.
+    costs: what the deep model costs. history: what each step did and found, with its seconds, in order.
     standings: ``deep``, ``pruned`` and, where there is one, ``repaired`` -> Standing. metric: ``cer`` or ``wer``.
     num_held_out: utterances that the standings are of.
     """

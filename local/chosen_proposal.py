@@ -52,7 +52,7 @@ def choose(layout: Layout, wanted: Sequence[LayerCounts], text: str, num_layers:
     The first proposal of a coarse search is there after stage 3, for who has no texts for stage 4.
     wanted: how many layers are to go. Where several numbers would do, as they do for a target and a model of two stacks, the
     named proposal of lowest error rate is taken (of a coarse search without error rates, or by repaired models, that of highest quality).
-    num_layers: of each stack.
+    num_layers: the depth of each stack.
     """
     if text == DEEP:
         return Chosen(text, layout.result(PruningProposal.parse(NOTHING, num_layers)))

@@ -21,7 +21,7 @@ def load(path: Path, trust_hyperparams: bool) -> LayeredModel:
 
 
 class DeepModel:
-    """directory: of the model. load: gives the model of a directory."""
+    """directory: the model's directory. load: gives the model of a directory."""
 
     def __init__(self, directory: Path, load: Callable[[Path], LayeredModel]):
         self.directory, self._load = require(directory, "stage 0 (deep model)"), load

@@ -151,8 +151,8 @@ class Search:
 class Decoding:
     """What is decoded of every model, and how.
 
-    load: gives the model of a directory. deep_hypotheses: of a directory, its model and a data set what the deep model of its
-    experiment recognises, at twice whose tokens searches are cut off; None of CTC models, and where it lies in none. how: the
+    load: gives the model of a directory. deep_hypotheses: gives, for a directory, its model and a data set, what the deep model of its
+    experiment recognises, at twice whose tokens searches are cut off; None for CTC models, and where it lies in none. how: the
     stage's, as decode takes it. recorded: what the record says of it.
     """
 

@@ -35,7 +35,7 @@ def parse_options():
     arguments.add_argument("--num-prune", type=option_types.some_name, required=True, help="N, layers removed: 6, or encoder=1+decoder=2")
     arguments.add_argument("--data", type=option_types.some_name, default="test", help="decoded set whose error rates are shown")
     arguments.add_argument("--metric", choices=METRICS, help="error rate that is shown; the first experiment's own if left out")
-    arguments.add_argument("--tag", type=option_types.name, default="", help="of the fine-tuning runs, as stage 5 was given it")
+    arguments.add_argument("--tag", type=option_types.name, default="", help="tag of the fine-tuning runs, as stage 5 was given it")
     arguments.add_argument("--figure", type=option_types.picture, help="picture of the table to write")
     return arguments.parse_args()
 

@@ -36,7 +36,7 @@ def training_options(arguments, train=None, dev=None) -> None:
 
 @dataclass(frozen=True)
 class Training:
-    """A training by a configuration. stage: its record lies in the directory of the trained model. directory: of the checkpoints,
+    """A training by a configuration. stage: its record lies in the directory of the trained model. directory: where the checkpoints lie,
     whose lock ``held`` gets."""
 
     stage: Stage
@@ -68,7 +68,7 @@ class Training:
         return len(extended["epochs"]) if extended else 0
 
     def fit(self, model: LayeredModel, train: DataDir, dev: DataDir, extends: int, **more) -> FitResult:
-        """Train, and say what happens. extends: what :meth:`begin` found. more: of :func:`comflp.train.fit.fit`."""
+        """Train, and say what happens. extends: what :meth:`begin` found. more: arguments of :func:`comflp.train.fit.fit`."""
         from training_log import EpochReport
 
         from comflp.train.fit import batch_limits, fit

@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 class EpochReport:
     """Called with each row of train_log.csv.
 
-    directory: of the TensorBoard events. metric: ``cer`` or ``wer``.
+    directory: where the TensorBoard events go. metric: ``cer`` or ``wer``.
     """
 
     def __init__(self, directory: str | Path, metric: str):

@@ -34,7 +34,7 @@ def main():
                          help="data directory to write, and OUT_audio beside it; others that are there are replaced with --force")
     options.add_argument("--snr", type=DECIBELS, required=True, help="signal-to-noise ratio in dB, or the lowest of a range")
     options.add_argument("--snr-to", type=DECIBELS, help="the highest ratio of the range; without it all have --snr")
-    options.add_argument("--sample-rate", type=option_types.positive, default=16000, help="of the audio that is written, in Hz")
+    options.add_argument("--sample-rate", type=option_types.positive, default=16000, help="sampling rate of the audio that is written, in Hz")
     options.add_argument("--seed", type=option_types.seed, default=1, help="seed for the noise and its level")
     options.add_argument("--allow-pipes", action="store_true", help="accept shell commands in wav.scp; they are run")
     args = options.parse_args()

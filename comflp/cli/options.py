@@ -32,7 +32,7 @@ def add_metric(options: argparse.ArgumentParser, used_for: str, default: str | N
 
 def add_normaliser(options: argparse.ArgumentParser) -> None:
     """What texts are put through before they are compared."""
-    options.add_argument("--normaliser", choices=NORMALISERS, help="of texts before they are compared: none, basic (small letters, "
+    options.add_argument("--normaliser", choices=NORMALISERS, help="what texts are put through before they are compared: none, basic (small letters, "
                          "no punctuation) or english (numbers too); if left out, basic for models that write token by token, none for others")
 
 

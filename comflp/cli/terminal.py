@@ -50,7 +50,7 @@ else:
 
 
 def status_of(command: Callable[[], int | None], name: str) -> int:
-    """Call ``command``; its exit status, 0 for None. name: of the program, for messages.
+    """Call ``command``; its exit status, 0 for None. name: the program's name in messages.
 
     A ComflpError, a fault of the disk or of memory becomes one line on stderr and exit status 1, Ctrl-C becomes exit
     status 130; SIGTERM ends as an error does, so that temporary files are removed, with exit status 143. Where nobody reads what is
@@ -176,5 +176,5 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser(description: str, **more: Any) -> Parser:
-    """A Parser as all programs have it: defaults in --help, no abbreviated options. more: of argparse.ArgumentParser."""
+    """A Parser as all programs have it: defaults in --help, no abbreviated options. more: arguments of argparse.ArgumentParser."""
     return Parser(description=description, allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **more)

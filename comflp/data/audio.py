@@ -48,7 +48,7 @@ class AudioError(ComflpError):
 
 @dataclass(frozen=True, slots=True)
 class AudioFacts:
-    """What is to know of a recording without decoding it. num_samples: of a channel. content: a hash of size and bytes."""
+    """What is to know of a recording without decoding it. num_samples: how many a channel has. content: a hash of size and bytes."""
 
     num_samples: int
     sample_rate: int

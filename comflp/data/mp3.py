@@ -23,7 +23,7 @@ _BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class Frames:
-    """num_samples: of the audio frames of a file, a channel. promised: what its tag says, None without one.
+    """num_samples: how many the audio frames of a file hold, a channel. promised: what its tag says, None without one.
     begin: byte at which the first audio frame begins, after any tags."""
 
     num_samples: int

@@ -65,7 +65,7 @@ def _weight_bytes(graph: Any) -> int:
 
 
 def session_options(onnxruntime: ModuleType, num_threads: int | None) -> Any:
-    """SessionOptions of a session that says nothing. num_threads: of its matrix products; as many as cores where it is None."""
+    """SessionOptions of a session that says nothing. num_threads: threads for its matrix products; as many as cores where it is None."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     if num_threads is not None:
@@ -74,7 +74,7 @@ def session_options(onnxruntime: ModuleType, num_threads: int | None) -> Any:
 
 
 def session(path: Path, num_threads: int | None = None) -> Any:
-    """An onnxruntime session on the CPU. num_threads: as of :func:`session_options`.
+    """An onnxruntime session on the CPU. num_threads: as :func:`session_options` takes it.
 
     Raises ComflpError where the file cannot be run.
     """

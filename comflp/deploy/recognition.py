@@ -42,7 +42,7 @@ _CONSUMERS = {"sherpa-onnx": consumers.sherpa_onnx, "onnx": consumers.onnx_asr, 
 _SHERPA_SECONDS = 29.0
 """sherpa-onnx cuts off what exceeds 29.5 s of a window."""
 _WINDOW_HAS_SECONDS = 0.1
-"""What is given of a window at least: of less sherpa-onnx makes no frame, and reads memory that is not its own."""
+"""How much of a window is given at least: from less sherpa-onnx makes no frame, and reads memory that is not its own."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Recognizer(ABC):
     """A model ready to recognise.
 
     format: ``torch`` or a name of :data:`comflp.deploy.formats.FORMATS`. runtime: the package that computes, with its version.
-    num_layers: of encoder-decoder models stack -> layers. model: the LayeredModel of the torch formats, else None.
+    num_layers: the model's depth; for encoder-decoder models stack -> layers. model: the LayeredModel of the torch formats, else None.
     minimum_samples: to which shorter audio is filled up with silence. longest: seconds that it takes at a time, None for any.
     """
 
@@ -154,7 +154,7 @@ def load(
 ) -> Recognizer:
     """The recogniser of a model directory of any format.
 
-    num_threads: of the runtime; PyTorch's are the caller's (torch.set_num_threads). language: as :func:`comflp.models.load` takes it.
+    num_threads: how many threads the runtime takes; PyTorch's are the caller's (torch.set_num_threads). language: as :func:`comflp.models.load` takes it.
     Raises ComflpError for a directory that is none of them or an export, which has its language, with another, and where the package
     that reads it is missing.
     """

@@ -26,7 +26,7 @@ def convert(
 ) -> None:
     """Write the export in ``source`` (float32) with smaller weights.
 
-    name: of the format that this makes. precision: ``float16``, ``int8`` (activations quantised on the fly),
+    name: what the format that this makes is called. precision: ``float16``, ``int8`` (activations quantised on the fly),
     ``int8_static`` (activations by ranges that ``calibration`` has) or ``int4`` (blocks of 32 weights, a scale each).
     calibration: inputs of the graph. The files beside the graphs are copied. force: as :func:`comflp.artifacts.atomic_directory` takes it.
 

@@ -22,7 +22,7 @@ LM_UNITS = ("word", "char")
 class BeamSearch:
     """A search for :func:`comflp.inference.decode.decode`: (logits, num_frames, tokenizer) -> texts.
 
-    tokenizer: of the model; the pieces of text that its labels stand for are taken from it.
+    tokenizer: the model's; the pieces of text that its labels stand for are taken from it.
     beam_size: hypotheses kept. lm: path of a KenLM file (arpa or binary). lm_weight: SpeechBrain's alpha.
     lm_unit: ``word``, the words that spaces separate in the model's texts; or ``char``, every label one word of the
         language model, for languages written without spaces and models of characters.

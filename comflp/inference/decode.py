@@ -79,7 +79,7 @@ def decode(
 
     search: (logits, num_frames, tokenizer) -> texts; the model's own greedy search where it is left out. search_options: what distinguishes it from other
         searches (JSON-able), so that a run that goes on does not mix two.
-    how: of :class:`comflp.inference.speech.Speech`.
+    how: fields of :class:`comflp.inference.speech.Speech`.
     """
     batches = Pass(Speech(model, data, **how), search=search_options or {})
 

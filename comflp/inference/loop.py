@@ -22,7 +22,7 @@ class Pass:
     """A pass of a model over a data set.
 
     speech: the model, the data, and how it runs.
-    batches: of the utterances; :func:`plan_batches` makes them where they are left out.
+    batches: those of the utterances; :func:`plan_batches` makes them where they are left out.
     options: what results depend on besides the model, the data and the batches (JSON-able), so that a run that goes on
         never mixes two.
     """

@@ -41,7 +41,7 @@ def correlation_matrix(
         (n, D_i), whose widths may differ. Row k of each is one utterance's time average.
     measure: a name of ``MEASURES`` that works on hidden states; ``options`` are that measure's own
         (``MEASURES[measure].options``).
-    seed: for what the measure draws at random (the batches of distance correlation).
+    seed: seed for what the measure draws at random (the batches of distance correlation).
     utt_ids: n names, for error messages.
 
     Returns (L+1, L+1) float64, symmetric, in [0, 1], with a diagonal of 1. A layer that is the same for all
@@ -59,7 +59,7 @@ def skip_matrix(
     """The matrix S of what skipping costs: S[i, j] is what the output loses without layers i+1..j.
 
     speech: the deep model and a probe set. measure: ``skip_kl``, ``skip_ctc`` or ``skip_ctc_labelled``; ``options`` are
-        that measure's own. seed: for the random draw of utterances from the probe set. stack: whose blocks are skipped; the
+        that measure's own. seed: seed for the random draw of utterances from the probe set. stack: whose blocks are skipped; the
         model's first one where it is left out.
 
     Returns (L+1, L+1) float64, symmetric, 0 on the diagonal, infinite for blocks that may not be removed. The costs of

@@ -66,7 +66,7 @@ def skip_costs(
 ) -> np.ndarray:
     """S (L+1, L+1) float64, symmetric, 0 on the diagonal: the output change of every single block of one stack.
 
-    kind: a name of ``comflp.inference.output_change.CHANGES``. seed: for the random draw of utterances.
+    kind: a name of ``comflp.inference.output_change.CHANGES``. seed: seed for the random draw of utterances.
     stack: which stack's blocks; the model's first, or only, one where it is left out.
     """
     # torch takes seconds to import, and only these measures need it.

@@ -14,7 +14,7 @@ from comflp.measures.svcca import mean_canonical_correlation
 def svcca_released(layers: Layers, seed: int = 0, progress: Callable | None = None, *, share: float = 0.99) -> np.ndarray:
     """SVCCA of the released code: its 99% is of the singular values, not of their squares.
 
-    share: of the sum of singular values that the kept directions have. It keeps far more directions than ``svcca``
+    share: how much of the sum of singular values the kept directions have. It keeps far more directions than ``svcca``
     does: 715 against 56 of 768 where the singular values fall as 1/k.
     """
     check_share("share", share)

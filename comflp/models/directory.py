@@ -50,7 +50,7 @@ def check_links(directory: Path) -> None:
 def check_config(name: str, config: dict) -> None:
     """ComflpError for quantised weights, attention code from the hub, and sizes that no model has.
 
-    name: of the model, for the error. config: the content of its config.json.
+    name: what the error calls the model. config: the content of its config.json.
     """
     quantised = config.get("quantization_config")
     if quantised is not None:

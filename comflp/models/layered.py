@@ -118,7 +118,7 @@ class LayeredModel(torch.nn.Module, ABC):
     family: str, the kind of model in the words of its library, such as ``wav2vec2``; for messages.
     tokenizer: Tokenizer. sample_rate: int, Hz, of the waveforms that the model takes.
     origin: dict, JSON-able; how this model came to be (source, proposals applied, training).
-    library_name, library_note: of the library that loads the directory, and how it does in Markdown, for the model card.
+    library_name, library_note: which library loads the directory, and how it does in Markdown, for the model card.
     window: seconds to which the model pads every utterance, None where it takes them as they are.
     row: what a row of the output's logits is of: ``frame``, ``token``, or ``step`` of a transducer's path.
     teacher_forced: whether passes read ``batch.targets``, what the deep model itself recognises (``own_targets(state)`` gives it).
@@ -241,7 +241,7 @@ class LayeredModel(torch.nn.Module, ABC):
     def texts(self, spelled: Mapping[str, Any], utterances: Sequence[Utterance] = ()) -> dict[str, list[str]]:
         """The texts of a batch by each of several models, from what :meth:`spell` gave; one copy from a GPU brings all.
 
-        spelled: proposal (as text; empty for a model that is whole) -> what was spelled. utterances: of the batch.
+        spelled: proposal (as text; empty for a model that is whole) -> what was spelled. utterances: those of the batch.
         Raises ComflpError, naming model and utterance, where an output was not finite.
         """
         found = {}

@@ -76,7 +76,7 @@ def fitted_readers(
 ) -> Changes:
     """New values for maps that read one input, so that they give what the deep model's give.
 
-    equations: of the input (features) and the deep model's input of the same maps (targets): all maps share them.
+    equations: those between the input (features) and the deep model's input of the same maps (targets): all maps share them.
     """
     mean, deep_mean = equations.close()
     right = [equations.cross @ deep.matrix.T - equations.gram @ own.matrix.T for own, deep in zip(maps, deep_maps)]
@@ -91,7 +91,7 @@ def fitted_readers(
 def fitted_writer(equations: NormalEquations, writer: LinearMap, prior_frames: float) -> Changes:
     """New values for a map so that it also makes up for what the stream lacks.
 
-    equations: of its input (features) and what the stream lacks divided by the writer's scale (targets).
+    equations: those between its input (features) and what the stream lacks, divided by the writer's scale (targets).
     """
     mean, residual = equations.close()
     change = equations.solve(equations.cross, prior_frames).T

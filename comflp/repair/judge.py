@@ -18,7 +18,7 @@ class Judge:
     """Holds the repaired model to the deep one's posteriors on held-out speech, step by step along the repair.
 
     lenient: every refit stays whole and nothing is measured on the way, which takes a fraction of the time.
-    model: the model under repair. states: of the held-out batches, after its first ``steps`` steps, which will not change.
+    model: the model under repair. states: those of the held-out batches, after its first ``steps`` steps, which will not change.
     targets: log-posteriors (frames, V) of the deep model on each batch's own rows.
     """
 

@@ -22,7 +22,7 @@ from comflp.repair.watch import Replay, calling_output_map, inputs_of, layer_of
 class Refit:
     """The deep model and the model under repair, in lockstep.
 
-    deep_states: of the deep model. model: changed in place. proposal: what was removed from the deep model to make it.
+    deep_states: the deep model's states. model: the pruned model, changed in place. proposal: what was removed from the deep model to make it.
     prior_frames: the old weights count as much as so many frames.
     """
 
@@ -187,7 +187,7 @@ def end_of_gap(path: Sequence[Step], here: Sequence[int], number: int, deep_path
 
     It is the last layer before the next one that is kept, or before what both models have between layers.
 
-    path: of the pruned model. here: the same steps in the deep model's path.
+    path: the pruned model's path. here: the same steps in the deep model's path.
     """
     layers = [at for step, at in zip(path[number + 1 :], here[number + 1 :]) if step.layer > ENTER]
     following = layers[0] if layers else len(deep_path)

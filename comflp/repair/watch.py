@@ -25,7 +25,7 @@ def inputs_of(
 ) -> tuple[dict[str, torch.Tensor], State | None]:
     """The first argument of modules of a layer in one pass, and the state after it.
 
-    step: the layer. names: of modules within it. to_end: finish the pass; otherwise it ends at the last of the modules,
+    step: the layer. names: which modules within it. to_end: finish the pass; otherwise it ends at the last of the modules,
     and None is returned in place of the state.
 
     A module that was not called, or more than once, is left out of the inputs when the pass runs to its end.

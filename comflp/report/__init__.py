@@ -31,8 +31,8 @@ def build(experiment: Experiment, title: str = "", note: str = "", metric: str =
     """The whole report on one experiment as a value.
 
     title: empty for one with the model's name. note: what a reader has to know of the data, such as that it is synthetic.
-    metric: ``cer`` or ``wer``, the error rate of the searches and scores. max_increase: of the error rate that the
-    recommended model may have over the deep one, in percentage points. recipe: what the commands are made with; None for no commands.
+    metric: ``cer`` or ``wer``, the error rate of the searches and scores. max_increase: how much higher than the
+    deep one's the error rate of the recommended model may be, in percentage points. recipe: what the commands are made with; None for no commands.
     """
     shown = metric.upper()
     found = choices(experiment)

@@ -57,7 +57,7 @@ Point = tuple[float, float, str]
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one kind. colour: the palette's name. line: ``solid``, ``dashed``, ``steps`` or none. marker: of matplotlib; none."""
+    """Points of one kind. colour: the palette's name. line: ``solid``, ``dashed``, ``steps`` or none. marker: one of matplotlib's, or none."""
 
     label: str
     points: Sequence[Point]

@@ -49,8 +49,8 @@ class Choice:
     """A model that one can have.
 
     names: what was asked for, all that lead to the same layers. state: one of STATES; ``predicted`` is what nobody has decoded.
-    counts: how many layers are removed; None for the deep model. proposal: None where there is none. settings: of its training.
-    path: of its directory inside the experiment, None where it has not been made. rates: data set -> error rate.
+    counts: how many layers are removed; None for the deep model. proposal: None where there is none. settings: those of its training.
+    path: its directory inside the experiment, None where it has not been made. rates: data set -> error rate.
     parameters, megabytes, multiply_adds (of a second of audio): counted where the model is there, else computed from the deep one's.
     """
 

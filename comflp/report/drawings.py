@@ -42,7 +42,7 @@ def strips(proposal: Proposal, stacks: Mapping[str, int], width: int = 260) -> s
 
 def rate_grid(rates: Mapping[tuple[int, int], float], rows: Sequence[int], columns: Sequence[int], labels: tuple[str, str],
               description: str) -> str:
-    """Error rates by what two stacks lose: a square each, with the number in it. labels: of rows and columns."""
+    """Error rates by what two stacks lose: a square each, with the number in it. labels: the names of rows and columns."""
     cell, left, top = 58, 52, 44
     values = list(rates.values())
     low, high = min(values), max(max(values), min(values) + 1e-9)

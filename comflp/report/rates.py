@@ -20,7 +20,7 @@ class Counts:
     """Errors of each utterance, by which models are compared.
 
     values: (n, 4) substitutions, deletions, insertions, hits; of models that write token by token with no utterance above
-    100%, as in fine search. speakers: of each; none if not known. references: what the errors are of, as it was scored.
+    100%, as in fine search. speakers: who speaks each; none if not known. references: the texts, as they were scored.
     """
 
     utt_ids: tuple[str, ...]

@@ -20,7 +20,7 @@ from comflp.target import ENCODER, LayerCounts
 
 @dataclass(frozen=True)
 class Model:
-    """A model directory. path: inside the experiment. megabytes: of its files (10^6 bytes).
+    """A model directory. path: its directory inside the experiment. megabytes: the size of its files (10^6 bytes).
 
     scores: name of a data set -> its score.json. rates: the same, with intervals. exports: format -> export.json.
     """
@@ -83,7 +83,7 @@ class Chosen:
 class Run:
     """What stage 5 made of a proposal in one way of training it. Runs of proposals of the same layers share their models.
 
-    name: the proposal's name; where it has none, what it is made of. settings: of the training, None where there is none.
+    name: the proposal's name; where it has none, what it is made of. settings: those of the training, None where there is none.
     proposal: None for a model that was started anew. log: rows of train_log.csv. snapshots: epoch -> correlation matrix.
     """
 

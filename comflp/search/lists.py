@@ -28,7 +28,7 @@ Quality = Callable[[Proposal], "float | None"]
 class CandidateList:
     """Candidates for one number of layers to remove, and what is proposed from them.
 
-    counts: how many layers go. name: of the list. measure: whose candidates they are; None of a baseline.
+    counts: how many layers go. name: what the list is called. measure: whose candidates they are; None for a baseline.
     find: gives the candidates in the order of their search, called when they are needed; None of a baseline that decodes
         to find them. details: more for ranked.json, called when the candidates have been found.
     identity: what the candidates follow from (JSON-able), for the record. upstream: records of the stages they come from.
@@ -97,7 +97,7 @@ def baseline_list(baseline: Baseline, counts: LayerCounts, quality: Quality) -> 
 class RankedFiles:
     """What fine search leaves of one list, ranked.json and a proposal.json for each choice, with their records.
 
-    options, inputs: of the stage, as records hold them. metric: the error rate that the list is ranked by, ``cer`` or ``wer``.
+    options, inputs: those of the stage, as records hold them. metric: the error rate that the list is ranked by, ``cer`` or ``wer``.
     """
 
     def __init__(

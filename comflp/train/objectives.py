@@ -38,7 +38,7 @@ class Objective(Protocol):
 def objective_of(model: LayeredModel, subnetworks: str = "", subnetwork_weight: float = 0.0) -> Objective:
     """The objective of a model: its own loss where it has one, of tokens where it writes token by token, else of CTC.
 
-    subnetworks, subnetwork_weight: of :class:`Frames`, the proposals as text, a slash between two. Raises ComflpError where another
+    subnetworks, subnetwork_weight: as :class:`Frames` takes them, the proposals as text, a slash between two. Raises ComflpError where another
     objective gets some, and for proposals that do not fit the model.
     """
     if subnetworks and model.teacher_forced:
@@ -60,7 +60,7 @@ class Frames:
     subnetworks: their proposals. The last layers removed make it intermediate CTC (Lee and Watanabe, ICASSP 2021; Lee, Kang and Watanabe,
         Interspeech 2021), any others a supernet that is trained with its subnets (Xu et al., Interspeech 2024, whose layers are chosen by
         learned scores).
-    weight: of the mean of their losses, in [0, 1); the whole model's has the rest.
+    weight: how much the mean of their losses counts, in [0, 1); the whole model's has the rest.
     """
 
     model: LayeredModel

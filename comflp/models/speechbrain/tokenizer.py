@@ -19,7 +19,7 @@ class SpeechBrainTokenizer:
     case of the vocabulary where that has only one; decoded text keeps that case.
 
     tokenizer: the object under ``tokenizer`` in hyperparams.yaml.
-    vocab_size: labels of the CTC projection. blank_id: of the CTC blank.
+    vocab_size: labels of the CTC projection. blank_id: the CTC blank's label.
     """
 
     def __init__(self, tokenizer: sentencepiece.SentencePieceProcessor | CTCTextEncoder, vocab_size: int, blank_id: int):

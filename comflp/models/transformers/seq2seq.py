@@ -44,7 +44,7 @@ class TransformersSeq2Seq(LayeredModel):
     The frames of encoder states are an utterance's own, those of decoder states its tokens.
 
     model: the library's model, in float32. processor: the library's. family: where its parts are.
-    origin: see :class:`LayeredModel`. language: of multilingual models, such as ``it``; None for models of one.
+    origin: see :class:`LayeredModel`. language: which one a multilingual model recognises, such as ``it``; None for models of one.
     """
 
     def __init__(

@@ -58,7 +58,7 @@ def random(stacks: Stacks, seed: int, count: int = NUM_RANDOM) -> Baseline:
 def reverse(matrices: StackMatrices, fingerprint: str, record: Path) -> Baseline:
     """The worst proposals by the matrices of a measure, the very worst of which is taken.
 
-    fingerprint: of the matrices. record: of the stage that made them.
+    fingerprint: that of the matrices. record: the record of the stage that made them.
     """
 
     def propose(counts: LayerCounts) -> list[Proposal]:

@@ -79,7 +79,7 @@ def linear_probe(
 ) -> ProbeResult:
     """Train a probe on every layer's output of the frozen model, and measure it on ``held_out``.
 
-    seed: of the order of batches. max_seconds: padded seconds of audio in a batch.
+    seed: seed for the random order of batches. max_seconds: padded seconds of audio in a batch.
     Utterances too short for their text under CTC are left out.
     """
     device = model.device

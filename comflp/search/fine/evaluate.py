@@ -42,9 +42,9 @@ class Evaluation:
     texts: proposal -> utterance id -> decoded text.
     ran_into_limit: proposal -> on how many utterances its search was cut off before its end.
     dropped: proposal -> number of utterances after which a race dropped it.
-    layer_runs, frontend_runs: modules executed, over all batches. num_batches: of them.
+    layer_runs, frontend_runs: modules executed, over all batches. num_batches: how many there are.
     capped: whether proposals are compared by the rate with no utterance above 100%.
-    seconds: of computing and decoding, without reading audio, added over processes.
+    seconds: time for computing and decoding, without reading audio, added over processes.
     """
 
     metric: str
@@ -114,13 +114,13 @@ def evaluate(
 ) -> Evaluation:
     """Decode ``data`` with every proposal and count the errors.
 
-    metric, normaliser: of :func:`comflp.scoring.error_rate`.
+    metric, normaliser: as :func:`comflp.scoring.error_rate` takes them.
     race: groups of proposals that compete. After each of RACE_SHARES of the
         batches (drawn in an order given by ``seed``), a proposal is dropped that
         is behind the best of each of its groups with 95% confidence. The first of a group is never dropped: it is what
         the coarse search proposes, and needs a rate over all of the data. No groups: no race.
     caches: batch index -> StateCache, to reuse states between calls on the same data and ``max_seconds``.
-    how: of :class:`comflp.inference.speech.Speech`.
+    how: fields of :class:`comflp.inference.speech.Speech`.
 
     Raises ComflpError where a proposal is for another number of layers, where an output is not finite, and where the
     references are in the other letter case than the model's vocabulary.

@@ -139,7 +139,7 @@ def fine_search(
     """Decode ``data`` with each candidate and rank them; the winner comes first.
 
     race: drop candidates that are behind with 95% confidence after a share of the utterances.
-    seed: of the bootstrap intervals and of a race's order of batches.
+    seed: seed for the bootstrap intervals and for a race's order of batches.
     options: those of :func:`comflp.search.fine.evaluate.evaluate`: ``max_seconds``, ``work``, ``ranks``, ``progress``...
     """
     proposals = [candidate.proposal for candidate in candidates]

@@ -68,7 +68,7 @@ def main():
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--corpus", type=option_types.folder, required=True, help="folder of the prompts, or of data directories")
     options.add_argument("--data", type=option_types.new_path, default=Path("data"), help="gets a folder for each set")
-    options.add_argument("--language", type=option_types.some_name, default="it", help="of the prompts, for their names")
+    options.add_argument("--language", type=option_types.some_name, default="it", help="language of the prompts, for their names")
     options.add_argument("--num-dev", type=option_types.positive, default=20, help="prompts of data/dev")
     options.add_argument("--num-test", type=option_types.positive, default=40, help="prompts of data/test; the others are data/train")
     options.add_argument("--longest", type=option_types.seconds, default=30.0, help="seconds of the longest prompt that is taken")
