@@ -15,7 +15,7 @@ from comflp.measures.similarity import as_similarity, ratio, warn_constant
 def dc(layers: Layers, seed: int = 0, progress: Callable | None = None, *, batch_size: int = 4, num_batch: int = 10) -> np.ndarray:
     """Distance correlation, Eq. 2-4, averaged over batches of utterances.
 
-    batch_size: B of the paper; num_batch: batches that the matrix is averaged over. seed: for the random draw of their utterances.
+    batch_size: B of the paper; num_batch: batches that the matrix is averaged over. seed: seed for the random draw of batches.
     Memory: 8 (L+1) B^2 bytes. The value is the V-statistic's, as in the paper: for few utterances of many dimensions
     it is near 1 whatever the layers hold, 0.999 for independent 768-dimensional Gaussians with B=4. A batch in which a layer
     is the same for all utterances counts 0 for that layer; a layer that is so in every batch is warned of.
