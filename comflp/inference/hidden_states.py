@@ -50,7 +50,7 @@ def dump(
 
     padded_mean: average over the padded frames too, as the released code of the
         paper does; a vector then depends on the utterances beside it. For comparisons only.
-    how: of :class:`comflp.inference.speech.Speech`, but for ``work``; the first of the ``ranks`` writes the result.
+    how: fields of :class:`comflp.inference.speech.Speech`, but for ``work``; the first of the ``ranks`` writes the result.
 
     Raises ComflpError, naming utterance and layer, where a mean is not finite.
     """
