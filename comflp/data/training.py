@@ -118,7 +118,7 @@ class DurationBatchSampler(DynamicBatchSampler):
     """Batches of similar durations, drawn anew each epoch from seed and epoch.
 
     max_seconds: padded audio in a batch at most. max_utterances: utterances in a batch at most.
-    order: of the batches in an epoch: ``random``, ``ascending``, ``descending``, or ``sortagrad``
+    order: how the batches of an epoch follow each other: ``random``, ``ascending``, ``descending``, or ``sortagrad``
         (ascending in the first epoch, random after it).
     """
 
