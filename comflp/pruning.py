@@ -90,7 +90,7 @@ def prune(
         many percentage points the error rate may rise: the smallest model within it is searched, which takes texts.
     repair: utterances to refit the pruned model's maps on; 0 leaves them as they are. With more, candidates of a model that writes token
         by token are compared after a quick repair each, by how close to the deep model they end, with texts or without.
-    seed: for the random draws of utterances. A fifth of them, 500 at most, is held out of all steps but the last.
+    seed: seed for the random draws of utterances. A fifth of them, 500 at most, is held out of all steps but the last.
     work: a directory for what the steps leave, so that a killed call goes on; a temporary one without it.
 
     >>> result = comflp.prune("facebook/wav2vec2-base-960h", "recordings", target="params=60%")     # doctest: +SKIP
