@@ -47,7 +47,7 @@ class ModelCosts:
     """What a model costs in every unit.
 
     num_layers: name of a stack -> L. removable: name of a stack -> how many of its layers may be removed, at most L - 1.
-    parameters: scalars. bytes: of the weights. multiply_adds: for one second of audio. seconds: for one second of
+    parameters: scalars. bytes: what the weights take. multiply_adds: for one second of audio. seconds: for one second of
     audio, of ``batch_size`` utterances at a time; None where nobody has measured them. measured_on: how, in words.
     """
 
