@@ -76,7 +76,7 @@ def make_model():
                 sample_rate=SAMPLE_RATE, n_mels=20, d_model=16, nhead=2, d_ffn=32, num_layers=num_layers, norm_first=norm_first
             )
             model = TransformerCTC(SentencePieceTokenizer.train(["abc de"]), architecture)
-            for layer in model.layer_modules:
+            for layer in model.stacks["encoder"].layers:
                 layer.linear2.weight.data.mul_(3)
         return model.eval()
 

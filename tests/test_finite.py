@@ -32,7 +32,7 @@ def broken(make_model):
     """A model whose second layer gives NaN."""
     model = make_model()
     with torch.no_grad():
-        model.layer_modules[1].linear2.bias[0] = NAN
+        model.stacks["encoder"].layers[1].linear2.bias[0] = NAN
     return model
 
 
@@ -55,7 +55,7 @@ def test_a_pruned_model_that_breaks_is_named_by_its_layers(make_model, make_data
     """Removing the layer that gave NaN is no fault of the others."""
     model = make_model()
     with torch.no_grad():
-        model.layer_modules[1].linear2.bias[0] = NAN
+        model.stacks["encoder"].layers[1].linear2.bias[0] = NAN
     assert len(evaluate(model, [PruningProposal.parse("2", 4)], make_data(3)).utt_ids) == 3
 
 

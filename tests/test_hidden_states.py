@@ -142,7 +142,7 @@ def test_partial_results_of_another_model_are_not_used(make_model, make_data, tm
 
 def test_a_layer_that_is_not_finite_is_named_with_the_utterance(make_model, make_data, tmp_path):
     model, data = make_model(), make_data(num_utterances=1)
-    model.layer_modules[1].linear2.bias.data[0] = float("nan")
+    model.stacks["encoder"].layers[1].linear2.bias.data[0] = float("nan")
     with pytest.raises(ComflpError, match="the output of layer 2 is not finite .* for utterance u000"):
         hidden_states.dump(model, data, tmp_path / "hidden")
 

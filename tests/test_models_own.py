@@ -61,7 +61,7 @@ def test_a_configuration_that_cannot_be(directory, values, said):
 def test_post_norm_models_stay_post_norm_and_a_directory_that_does_not_say_is_pre_norm(make_model, directory, tmp_path):
     model = make_model(norm_first=False)
     model.prune(PruningProposal.parse("2", 4)).save(tmp_path / "pruned")
-    assert not any(layer.norm_first for layer in comflp.models.load(tmp_path / "pruned").layer_modules)
+    assert not any(layer.norm_first for layer in comflp.models.load(tmp_path / "pruned").stacks["encoder"].layers)
     path = directory / "config.json"
     config = json.loads(path.read_text())
     del config["norm_first"]

@@ -103,12 +103,12 @@ def test_saved_directory_has_processor_origin_and_card(tmp_path):
 
 def test_wavlm_hands_the_position_bias_on_when_layer_1_goes(tmp_path):
     model = load_variant(tmp_path, "wavlm")
-    bias = model.layer_modules[0].attention.rel_attn_embed.weight
+    bias = model.stacks["encoder"].layers[0].attention.rel_attn_embed.weight
     pruned = model.prune(PruningProposal.parse("1-2", num_layers=4))
-    owners = [hasattr(layer.attention, "rel_attn_embed") for layer in pruned.layer_modules]
+    owners = [hasattr(layer.attention, "rel_attn_embed") for layer in pruned.stacks["encoder"].layers]
     assert owners == [True, False]
-    assert torch.equal(pruned.layer_modules[0].attention.rel_attn_embed.weight, bias)
-    assert [hasattr(layer.attention, "rel_attn_embed") for layer in model.layer_modules] == [True, False, False, False]
+    assert torch.equal(pruned.stacks["encoder"].layers[0].attention.rel_attn_embed.weight, bias)
+    assert [hasattr(layer.attention, "rel_attn_embed") for layer in model.stacks["encoder"].layers] == [True, False, False, False]
 
 
 def test_fine_tuned_weights_are_what_is_saved(tmp_path):

@@ -107,7 +107,7 @@ def test_training_reaches_all_weights_but_frozen_ones(make):
     model.freeze_feature_extractor()
     model(noise_batch(SAMPLE_RATE, (0.5,))).logits[..., 0].sum().backward()
     assert all(parameter.grad is None for parameter in model.model.feature_extractor.parameters())
-    for parameter in (next(model.layer_modules[0].parameters()), list(model.sequence["enc"].parameters())[0]):
+    for parameter in (next(model.stacks["encoder"].layers[0].parameters()), list(model.sequence["enc"].parameters())[0]):
         assert parameter.grad.abs().sum() > 0
 
 

@@ -45,7 +45,7 @@ def test_every_utterance_of_a_batch_gets_what_the_library_gives_it_alone(load_va
         output = model(batch, return_hidden=True)
     assert len(output.hidden) == model.num_layers + 1
     for i, single in enumerate(alone(batch)):
-        logits, hidden = own_forward(model.model, model.processor.feature_extractor, model.layer_modules, single)
+        logits, hidden = own_forward(model.model, model.processor.feature_extractor, model.stacks["encoder"].layers, single)
         frames = int(output.num_frames[i])
         assert 0 <= logits.shape[1] - frames <= 1, "the library may have one frame of padding at the end"
         torch.testing.assert_close(output.logits[i, :frames], logits[0, :frames], rtol=1e-4, atol=1e-4)
@@ -142,7 +142,7 @@ def test_waveforms_stay_as_they_are_without_do_normalize(load_variant):
     with torch.no_grad():
         output = model(batch)
     for i, single in enumerate(alone(batch)):
-        logits, _ = own_forward(model.model, model.processor.feature_extractor, model.layer_modules, single)
+        logits, _ = own_forward(model.model, model.processor.feature_extractor, model.stacks["encoder"].layers, single)
         torch.testing.assert_close(output.logits[i, : logits.shape[1]], logits[0], rtol=1e-4, atol=1e-4)
 
 
@@ -191,7 +191,7 @@ def test_dropout_is_on_in_training_and_gradients_reach_the_front_end(load_varian
     assert not torch.equal(first, second)
     model(batch, checkpoint_layers=True).logits.square().mean().backward()
     front = model.model.encoder.subsampling if variant == "parakeet" else model.split.base.feature_projection
-    front, layer = next(front.parameters()), next(model.layer_modules[0].parameters())
+    front, layer = next(front.parameters()), next(model.stacks["encoder"].layers[0].parameters())
     for parameter in (front, layer, list(model.parameters())[-1]):
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0
 
@@ -203,7 +203,7 @@ def test_freezing_the_feature_extractor(load_variant, variant):
     model(noise_batch(SAMPLE_RATE, (0.5,))).logits.sum().backward()
     frozen = model.model.encoder.subsampling if variant == "parakeet" else model.split.base.feature_extractor
     assert all(parameter.grad is None for parameter in frozen.parameters())
-    assert next(model.layer_modules[0].parameters()).grad is not None
+    assert next(model.stacks["encoder"].layers[0].parameters()).grad is not None
 
 
 def test_bert_has_no_feature_extractor_to_freeze(load_variant):

@@ -171,7 +171,7 @@ def test_gradients_reach_every_part(model, tmp_path):
     trained = comflp.models.load(tmp_path / "deep").train()
     audio = noise_batch(SAMPLE_RATE, LENGTHS)
     trained(audio.with_targets(model.example_targets(3))).log_probs()[..., 0].square().mean().backward()
-    parts = (trained.model.encoder.subsampling, trained.layer_modules[0], trained.model.encoder_projector, trained.model.decoder, trained.model.joint)
-    for part in parts:
+    inner = trained.model
+    for part in (inner.encoder.subsampling, trained.stacks["encoder"].layers[0], inner.encoder_projector, inner.decoder, inner.joint):
         gradient = next(part.parameters()).grad
         assert gradient is not None and gradient.abs().sum() > 0

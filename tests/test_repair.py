@@ -63,8 +63,8 @@ def test_a_refit_goes_as_much_of_the_way_as_helps(make_model, overshoot, share):
 
 def test_a_removed_block_that_is_affine_is_repaired_exactly(make_model, make_data):
     deep, proposal = make_model(4), PruningProposal.parse("3", 4)
-    make_affine(deep.layer_modules[1])
-    make_affine(deep.layer_modules[2], attention=False)
+    make_affine(deep.stacks["encoder"].layers[1])
+    make_affine(deep.stacks["encoder"].layers[2], attention=False)
     pruned = deep.prune(proposal)
     speech = Speech(deep, make_data(16))
     before = output_changes(speech, [proposal], "kl")[proposal]
@@ -77,7 +77,7 @@ def test_a_removed_block_that_is_affine_is_repaired_exactly(make_model, make_dat
 
 
 def test_a_fit_on_the_deep_models_own_inputs_changes_nothing(make_model):
-    layer = make_model(1).layer_modules[0]
+    layer = make_model(1).stacks["encoder"].layers[0]
     read = torch.randn(200, 16)
     equations = NormalEquations(16, 16, centred=True, device=read.device)
     equations.add(read, read)
@@ -92,7 +92,7 @@ def test_a_fit_on_the_deep_models_own_inputs_changes_nothing(make_model):
 
 def test_a_removed_layer_that_did_nothing_leaves_the_weights(make_model, make_data):
     deep = make_model(3)
-    for writer in (deep.layer_modules[1].self_attn.out_proj, deep.layer_modules[1].linear2):
+    for writer in (deep.stacks["encoder"].layers[1].self_attn.out_proj, deep.stacks["encoder"].layers[1].linear2):
         writer.weight.data.zero_()
         writer.bias.data.zero_()
     pruned = deep.prune(PruningProposal.parse("2", 3))
@@ -133,7 +133,7 @@ def test_frames_that_are_all_the_same_change_nothing(seed):
 
 
 def test_attention_that_calls_its_output_map_computes_the_same(make_model):
-    attention = make_model(1).layer_modules[0].self_attn
+    attention = make_model(1).stacks["encoder"].layers[0].self_attn
     read = torch.randn(2, 7, 16)
     seen = []
     attention.out_proj.register_forward_hook(lambda _, args, __: seen.append(args[0]))

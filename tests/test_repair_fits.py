@@ -68,7 +68,7 @@ def test_frames_count_by_what_the_norm_behind_makes_of_them(make_model, make_dat
     calibration.repair(deep.prune(PruningProposal.parse("3", 3)))
     (batch,) = calibration.states.batches()
     seen = []
-    deep.layer_modules[2].norm2.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    deep.stacks["encoder"].layers[2].norm2.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     with torch.no_grad():
         output = deep(batch)
     assert weights == [1.0] if norm_first else weights == pytest.approx([float((1 / seen[0][output.own()].var(dim=1)).mean())], rel=1e-3)

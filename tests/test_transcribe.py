@@ -107,7 +107,7 @@ def test_chunks_keep_every_frame_once(num_samples, step, chunk, context, minimum
 
 def test_long_audio_in_chunks_reads_as_in_one_piece_where_the_model_looks_nearby(make_model, make_data):
     model = make_model(num_layers=1)
-    for layer in model.layer_modules:
+    for layer in model.stacks["encoder"].layers:
         layer.self_attn.out_proj.weight.data.zero_()
         layer.self_attn.out_proj.bias.data.zero_()
     model.positions.pe.zero_()

@@ -179,11 +179,6 @@ class LayeredModel(torch.nn.Module, ABC):
         return next(iter(self.stacks.values())).num_layers
 
     @property
-    def layer_modules(self) -> torch.nn.ModuleList:
-        """The layers of the first stack in order."""
-        return next(iter(self.stacks.values())).layers
-
-    @property
     def num_parameters(self) -> int:
         """Number of scalar parameters, shared ones counted once."""
         return sum(parameter.numel() for parameter in self.parameters())

@@ -70,7 +70,7 @@ def heard(model, speech):
 
 def test_an_output_that_is_not_finite_names_the_layers(make_model, make_data):
     model = make_model(num_layers=3)
-    model.layer_modules[2].linear2.bias.data.fill_(float("nan"))
+    model.stacks["encoder"].layers[2].linear2.bias.data.fill_(float("nan"))
     with pytest.raises(ComflpError, match="not finite|NaN|nan"):
         output_changes(Speech(model, make_data(3)), [PruningProposal.parse("1", 3)], "near+text")
     with pytest.raises(ComflpError, match="the model's output is not finite .* for utterance u00"):

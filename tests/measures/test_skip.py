@@ -128,7 +128,7 @@ def test_layer_runs_are_those_that_the_module_states(make_model, make_data):
     model, data = make_model(num_layers=6), make_data(4)
     batches, runs = [], []
     model.features.register_forward_hook(lambda *_: batches.append(1))
-    for layer in model.layer_modules:
+    for layer in model.stacks["encoder"].layers:
         layer.register_forward_hook(lambda *_: runs.append(1))
     skip_matrix(Speech(model, data), "skip_kl")
     assert len(runs) == len(batches) * (6 + 6 * (6**2 - 1) // 6)
@@ -147,7 +147,7 @@ def test_a_block_longer_than_those_measured_costs_what_each_layer_adds_to_those_
     model, data = make_model(num_layers=5), make_data(5)
     runs = []
     model.features.register_forward_hook(lambda *_: runs.append(1))
-    for layer in model.layer_modules:
+    for layer in model.stacks["encoder"].layers:
         layer.register_forward_hook(lambda *_: runs.append(1))
     whole, whole_runs = skip_matrix(Speech(model, data)), len(runs)
     short = skip_matrix(Speech(model, data), max_block=longest)
@@ -199,7 +199,7 @@ def test_what_cannot_be_measured_says_so(make_model, make_data):
     with pytest.raises(ComflpError, match="for a model of 5 layers, this one has 4"):
         output_changes(speech, [PruningProposal.parse("1", num_layers=5)], "kl")
     with torch.no_grad():
-        model.layer_modules[1].linear2.bias.fill_(float("nan"))
+        model.stacks["encoder"].layers[1].linear2.bias.fill_(float("nan"))
     with pytest.raises(ComflpError, match="not finite .* utterance u00"):
         skip_matrix(speech)
 

@@ -59,7 +59,7 @@ def test_each_distinct_prefix_runs_once_a_batch_and_the_front_end_once(make_mode
     model, data, candidates = make_model(num_layers=5), make_data(), all_candidates()
     calls = {"frontend": 0, "layer": 0}
     model.features.register_forward_hook(lambda *_: calls.update(frontend=calls["frontend"] + 1))
-    for layer in model.layer_modules:
+    for layer in model.stacks["encoder"].layers:
         layer.register_forward_hook(lambda *_: calls.update(layer=calls["layer"] + 1))
     found = fine_search(model, candidates, data, max_seconds=2.5).evaluation
     batches = len(make_batches(data.utterances, max_seconds=2.5))
@@ -77,7 +77,7 @@ def test_states_held_at_a_time_are_bounded_by_the_depth(make_model, make_data):
         alive.add(output)
         most = max(most, len(alive))
 
-    for layer in model.layer_modules:
+    for layer in model.stacks["encoder"].layers:
         layer.register_forward_hook(watch)
     gc.disable()
     try:
@@ -89,7 +89,7 @@ def test_states_held_at_a_time_are_bounded_by_the_depth(make_model, make_data):
 
 def test_a_tree_deeper_than_pythons_recursion_limit(make_model, make_data):
     model = make_model(num_layers=1)
-    layer = model.layer_modules[0]
+    layer = model.stacks["encoder"].layers[0]
     model.encoder_layers = torch.nn.ModuleList([layer] * 1200)
     proposal = PruningProposal.parse("3-4", num_layers=1200)
     with evaluation(model):
@@ -100,7 +100,7 @@ def test_a_tree_deeper_than_pythons_recursion_limit(make_model, make_data):
 
 def test_the_best_comes_first_and_ties_go_to_quality_then_layers(make_model, make_data):
     model, data = make_model(num_layers=4), make_data()
-    for layer in model.layer_modules:
+    for layer in model.stacks["encoder"].layers:
         for name in ("linear2", "self_attn.out_proj"):
             layer.get_submodule(name).weight.data.zero_()
             layer.get_submodule(name).bias.data.zero_()

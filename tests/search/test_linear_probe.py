@@ -18,7 +18,7 @@ def switch_off(layer):
 
 def test_a_layer_that_does_nothing_gains_nothing_and_training_gains_something(make_model, make_data):
     model, data = make_model(num_layers=4), make_data(16)
-    switch_off(model.layer_modules[1])
+    switch_off(model.stacks["encoder"].layers[1])
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     untrained = linear_probe(model, data, data, num_epochs=1, learning_rate=0.0)
     trained = linear_probe(model, data, data, num_epochs=5)

@@ -50,7 +50,7 @@ def test_the_pool_grows_until_nothing_better_follows(make_model, make_data):
 
 def test_equal_costs_go_to_the_lower_layers(make_model, make_data):
     model = make_model(num_layers=4)
-    for layer in model.layer_modules:
+    for layer in model.stacks["encoder"].layers:
         for name in ("linear2", "self_attn.out_proj"):
             layer.get_submodule(name).weight.data.zero_()
             layer.get_submodule(name).bias.data.zero_()
