@@ -19,12 +19,12 @@ _SECONDS = (1.0, 0.7)
 """Lengths of the two utterances of noise that the models are compared on; one is padded."""
 
 
-def verify_saved(model: LayeredModel, directory: str | Path, tolerance: float = 1e-4) -> None:
+def verify_saved(model: LayeredModel, directory: str | Path) -> None:
     """Load a saved model again and compare its logits with those of the model in memory.
 
     Two utterances of noise are run through both, in evaluation mode. Raises
     ComflpError when the layers of a stack differ in number or a logit is off by more than
-    ``tolerance`` times the largest logit; the directory is left for inspection.
+    1e-4 of the largest logit; the directory is left for inspection.
     """
     device = model.device
     reloaded = comflp.models.load(directory, trust_hyperparams=True).to(device)
@@ -38,18 +38,18 @@ def verify_saved(model: LayeredModel, directory: str | Path, tolerance: float = 
         expected, found = model(batch), reloaded(batch)
     model.train(training)
     difference = (expected.logits - found.logits).abs().max() / expected.logits.abs().max()
-    if not difference <= tolerance:
+    if not difference <= 1e-4:
         raise ComflpError(
             f"the model saved in {directory} does not compute what the one in memory does: its logits differ by "
             f"{difference:.2g} of the largest; do not use it, and report the model's kind"
         )
 
 
-def refuse_unless_equal_to_library(model: LayeredModel, what: str, tolerance: float = 1e-3) -> None:
+def refuse_unless_equal_to_library(model: LayeredModel, what: str) -> None:
     """Compare the pieces of a model with its library's own forward pass (``model.library_logits``) on a second of noise.
 
     A new version of a library may move things; then this is an error and never a wrong number. Raises ComflpError
-    where a logit is off by more than ``tolerance`` times the range of the library's; what the library itself makes no finite
+    where a logit is off by more than 1e-3 of the range of the library's; what the library itself makes no finite
     logits of cannot be compared. what: names the model.
     """
     batch = _example(model, (1.0,))
@@ -58,7 +58,7 @@ def refuse_unless_equal_to_library(model: LayeredModel, what: str, tolerance: fl
     if expected.shape == found.shape:
         difference = float((expected - found).abs().max() / (expected.max() - expected.min()).clamp_min(1e-30))
         fault = f"its logits differ by {difference:.2g} of their range"
-        if difference <= tolerance or not torch.isfinite(expected).all():
+        if difference <= 1e-3 or not torch.isfinite(expected).all():
             return
     else:
         fault = f"its logits have the shape {tuple(found.shape)} and not {tuple(expected.shape)}"
@@ -76,9 +76,9 @@ def _example(model: LayeredModel, seconds: tuple[float, ...]) -> AudioBatch:
     return batch.to(model.device)
 
 
-def noise_batch(sample_rate: int, seconds: tuple[float, ...], seed: int = 0) -> AudioBatch:
-    """White noise of the given lengths as a batch, zero padded at the end; the same for the same seed."""
-    rng = np.random.default_rng(seed)
+def noise_batch(sample_rate: int, seconds: tuple[float, ...]) -> AudioBatch:
+    """White noise of the given lengths as a batch, zero padded at the end; the same in every call."""
+    rng = np.random.default_rng(0)
     lengths = torch.tensor([round(length * sample_rate) for length in seconds])
     waveforms = torch.zeros(len(seconds), int(lengths.max()))
     for row, length in zip(waveforms, lengths):
