@@ -106,7 +106,7 @@ def test_a_log_that_cannot_be_written_ends_the_run(recipe):
     done = in_bash(recipe, "true", before="if in_stage 1 first; then echo ran; fi; echo went on;")
     assert done.returncode == 1 and done.stdout == "", done.stdout
     [said] = done.stderr.splitlines()
-    assert said.startswith("run.sh: error: the log file ") and said.endswith("exp/m/log/stage1.log cannot be written (Not a directory); nothing was run")
+    assert said.startswith("run.sh: error: the log file ") and said.endswith("exp/m/log/stage1.log cannot be written (Not a directory); the run ends here")
 
 
 @pytest.mark.parametrize("cmd", ["", "./run.pl"])

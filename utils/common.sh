@@ -17,7 +17,7 @@ _add_to_log() { # LINE: a log that cannot be written ends the run; said here, be
   local reason file=$COMFLP_LOG
   if ! reason=$({ printf '%s\n' "$1" >>"$file"; } 2>&1); then
     unset COMFLP_LOG
-    printf '%s\n' "run.sh: error: the log file $file cannot be written (${reason##*: }); nothing was run" >&2
+    printf '%s\n' "run.sh: error: the log file $file cannot be written (${reason##*: }); the run ends here" >&2
     exit 1
   fi
 }
