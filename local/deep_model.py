@@ -21,10 +21,10 @@ def load(path: Path, trust_hyperparams: bool) -> LayeredModel:
 
 
 class DeepModel:
-    """directory: the model's directory. load: gives the model of a directory."""
+    """directory: the model's directory. load: gives the model of a directory. device: where that runs, as ``--device`` says it."""
 
-    def __init__(self, directory: Path, load: Callable[[Path], LayeredModel]):
-        self.directory, self._load = require(directory, "stage 0 (deep model)"), load
+    def __init__(self, directory: Path, load: Callable[[Path], LayeredModel], device: str | None):
+        self.directory, self._load, self.device = require(directory, "stage 0 (deep model)"), load, device
 
     @cached_property
     def fingerprint(self) -> str:

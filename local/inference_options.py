@@ -42,7 +42,7 @@ def load_model(path, options):
 
 def deep_model(options):
     """The deep model that --model names; the experiment's where it names none."""
-    return DeepModel(options.model or Layout(options.exp).deep, partial(load_model, options=options))
+    return DeepModel(options.model or Layout(options.exp).deep, partial(load_model, options=options), options.device)
 
 
 def read_data(path, options, require_text=True):

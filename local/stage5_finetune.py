@@ -86,7 +86,8 @@ def main():
     with processes(training=True) as ranks, contextlib.ExitStack() as held:
         layout = Layout(options.exp)
         layout.refuse_earlier_versions()
-        deep = DeepModel(layout.deep, partial(load_on, configuration.run_opts.get("device"), trust_hyperparams=options.trust_hyperparams))
+        device = configuration.run_opts.get("device")
+        deep = DeepModel(layout.deep, partial(load_on, device, trust_hyperparams=options.trust_hyperparams), device)
         read = partial(read_data_dir, allow_pipes=options.allow_pipes)
         trains = configuration.settings["number_of_epochs"] > 0
         wanted = wanted_counts(options, deep.num_layers, lambda: deep, ranks)

@@ -33,16 +33,16 @@ def wanted_counts(
     if options.target is None:
         return layer_counts(options.num_prune, num_layers)
     targets = parse_target(options.target, num_layers)
-    costs = measured_costs(Layout(options.exp), deep(), ranks, timed_batch_size(targets), options.device)
+    costs = measured_costs(Layout(options.exp), deep(), ranks, timed_batch_size(targets))
     if ranks.is_main:
         print(costs.ceiling, flush=True)
     return resolve(targets, costs)
 
 
-def measured_costs(layout: Layout, deep: DeepModel, ranks: Ranks, batch_size: int | None = None, device: str | None = None) -> ModelCosts:
+def measured_costs(layout: Layout, deep: DeepModel, ranks: Ranks, batch_size: int | None = None) -> ModelCosts:
     """What the parts of the deep model cost: from costs.json, or measured and written there, once a model and, for seconds, a processor.
 
-    batch_size: with how many utterances at a time its speed is wanted; None where it is not. device: where it is, as ``--device`` says it.
+    batch_size: with how many utterances at a time its speed is wanted; None where it is not.
     """
     stage = Stage(layout.costs.with_suffix(".record.json"), "costs", {}, {"model": deep.fingerprint})
 
@@ -52,7 +52,7 @@ def measured_costs(layout: Layout, deep: DeepModel, ranks: Ranks, batch_size: in
             return known
         from comflp.inference.device import processor_of
 
-        if known is not None and known.measured_here(batch_size, processor_of(device)):
+        if known is not None and known.measured_here(batch_size, processor_of(deep.device)):
             return known
         from comflp.inference.measure_costs import measure_costs, measure_seconds
 

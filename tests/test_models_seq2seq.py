@@ -182,6 +182,15 @@ def test_languages_are_checked_and_kept(tmp_path, make, capsys):
     assert comflp.models.load(tmp_path / "saved", language="en").tokenizer.prompt != model.tokenizer.prompt
 
 
+def test_a_model_that_translates_goes_on_to(tmp_path):
+    model = comflp.models.load(make_whisper(tmp_path / "deep"), language="it")
+    model.model.generation_config.task = "translate"
+    model.save(tmp_path / "saved")
+    translator = comflp.models.load(tmp_path / "saved")
+    task = model.model.generation_config.task_to_id
+    assert task["transcribe"] in model.tokenizer.prompt and task["translate"] in translator.tokenizer.prompt
+
+
 def test_models_of_one_language_take_no_other(tmp_path):
     english = make_whisper(tmp_path / "english", multilingual=False)
     assert len(comflp.models.load(english, language="en").tokenizer.prompt) == 2

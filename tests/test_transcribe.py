@@ -177,6 +177,11 @@ def test_the_language_is_asked_for(make_data, tmp_path, capsys):
     assert main(["transcribe", str(directory), data.utterances[0].wav, "--language", "it"]) == 0
     italian, english = (load(directory, language=language) for language in ("it", "en"))
     assert work_key(italian, data, []) != work_key(english, data, []), "work in one language is not gone on with in another"
+    before = work_key(italian, data, [])
+    italian.model.generation_config.suppress_tokens = [5]
+    other = work_key(italian, data, [])
+    italian.processor.feature_extractor.dither = 0.5
+    assert len({before, other, work_key(italian, data, [])}) == 3, "nor with other settings"
 
 
 def test_an_evaluation_without_texts_leaves_no_scores_of_another(recipe, tmp_path, capsys):

@@ -17,6 +17,7 @@ from corpus import check_new, describe, with_durations
 
 from comflp.data.data_dir import DATA_DIRECTORY, DataDir, write_data_dir
 from comflp.data.delimited import check_once, read_lines
+from comflp.data.manifests import part_of
 from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 
 
@@ -36,7 +37,7 @@ def read_rows(path, columns, needed):
         wav, text = row[columns["wav"]].strip(), " ".join(row[columns["text"]].split())
         utt_id = row.get(columns["id"], "").strip() or Path(wav).stem
         speaker = row.get(columns["speaker"], "").strip() or utt_id
-        fault = _fault(path, wav, text, utt_id, speaker)
+        fault = _fault(path, wav, text, utt_id, speaker) or _fault_of_part(row)
         if fault is not None:
             faults.append(Fault(str(path), line, fault))
             continue
@@ -64,6 +65,15 @@ def _fault(path, wav, text, utt_id, speaker):
     if not wav.isprintable() or not (path.parent / wav).is_file():
         return f"there is no file {str(path.parent / wav)!r}" if not wav.isprintable() else f"there is no file {path.parent / wav}"
     return id_fault(utt_id) or id_fault(speaker)
+
+
+def _fault_of_part(row):
+    """Why a row cannot be all of its recording, or None."""
+    try:
+        part = part_of(row)
+    except ValueError as error:
+        return str(error)
+    return part and "the row is a part of its recording: write the table as a manifest, a JSON object a line, which utils/manifest_to_data_dir.py reads"
 
 
 def main():

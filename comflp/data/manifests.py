@@ -40,13 +40,23 @@ def read_manifest(path: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]
 def part_of(row: Mapping[str, Any]) -> Segment | None:
     """The part of its recording that a row means: ``offset`` and ``duration`` of NeMo, ``start`` and ``end`` of WeNet, in seconds; None for all of it.
 
-    Raises ValueError, with what to say of it, for a row whose part is not two such numbers.
+    Raises ValueError, with what to say of it, for a row whose part is not two such numbers; SpeechBrain's ``start`` and ``stop`` are of samples.
     """
-    names = next((names for names in (("offset", "duration"), ("start", "end")) if row.get(names[0]) is not None), None)
+    names = next((names for names in (("offset", "duration"), ("start", "end")) if row.get(names[0]) not in (None, "")), None)
     if names is None:
         return None
+    if "stop" in row and "end" not in row:
+        raise ValueError("start and stop, as SpeechBrain has them, are samples; divide them by the sampling rate and call the columns start and end")
     try:
         start, end = (float(row[name]) for name in names)
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"the row has {names[0]}, and {' and '.join(names)} are not both numbers of seconds") from None
     return Segment("", start, start + end if names[0] == "offset" else end)
+
+
+def seconds_of(row: Mapping[str, Any], part: Segment | None) -> float:
+    """How long the audio that a row means is by what it says; 0 where it says nothing of it. NeMo's ``duration`` alone is of the whole recording."""
+    try:
+        return part.end - part.start if part else float(row.get("duration") or 0)
+    except (TypeError, ValueError):
+        return 0.0

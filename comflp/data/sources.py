@@ -95,7 +95,9 @@ def _as_data_dir(utterances: list[Utterance], path: Path, progress: Any, named: 
     path.mkdir(parents=True, exist_ok=True)
     (path / "wav.scp").write_text("".join(f"{name} {wav}\n" for name, wav in recordings), encoding="utf-8")
     speakers = _as_ids([utterance.speaker for utterance in utterances])
-    for name, values in (("text", [utterance.text for utterance in utterances]), ("utt2spk", speakers), ("segments", parts)):
+    stated = [f"{utterance.duration!r}" if utterance.duration else "" for utterance in utterances]
+    stated = stated if all(stated) else [""] * len(stated)
+    for name, values in (("text", [utterance.text for utterance in utterances]), ("utt2spk", speakers), ("segments", parts), ("utt2dur", stated)):
         (path / name).unlink(missing_ok=True)
         rows = "".join(f"{utterance.utt_id} {value}\n" for utterance, value in zip(utterances, values) if value)
         if rows:
@@ -229,7 +231,7 @@ def _audio_file(audio: Any, place: Path, target: Path, what: str) -> Path | None
 
 
 def _rows(path: Path) -> list[Utterance]:
-    """Utterances of a table or a manifest; relative paths start from its folder, and only manifests name parts of recordings."""
+    """Utterances of a table or a manifest; relative paths start from its folder. What a manifest says of durations is held to the audio."""
     is_manifest = path.suffix.lower() in manifests.SUFFIXES
     if is_manifest:
         header, rows = manifests.read_manifest(path)
@@ -252,11 +254,12 @@ def _rows(path: Path) -> list[Utterance]:
         if with_texts and not text:
             faults.append(Fault(str(path), number, "the row has no text"))
         try:
-            part = manifests.part_of(row) if is_manifest else None
+            part = manifests.part_of(row)
         except ValueError as error:
             faults.append(Fault(str(path), number, str(error)))
             continue
         name = utt_id or "_".join((*Path(wav).with_suffix("").parts, *([f"{1000 * part.start:07.0f}"] if part else [])))
-        utterances.append(Utterance("_".join(name.strip("_/ ").split()), str((path.parent / wav).absolute()), text, speaker, 0.0, part))
+        utterances.append(Utterance("_".join(name.strip("_/ ").split()), str((path.parent / wav).absolute()), text, speaker,
+                                    manifests.seconds_of(row, part) if is_manifest else 0.0, part))
     stop_at_faults(f"{path} is not usable", faults)
     return utterances

@@ -13,12 +13,13 @@ import hashlib
 import json
 import os
 import secrets
+import tempfile
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
 import torch
 
-from comflp.artifacts import fingerprint_value
+from comflp.artifacts import fingerprint_file, fingerprint_value
 from comflp.data.data_dir import DataDir, Utterance
 from comflp.processes import ALONE, Ranks
 
@@ -35,17 +36,28 @@ def fingerprint_weights(model: torch.nn.Module) -> str:
 def work_key(
     model: torch.nn.Module, data: DataDir, batches: Sequence[Sequence[Utterance]], **options: Any
 ) -> str:
-    """The key of a run over ``batches`` of ``data`` with ``options`` (JSON-able); of a model with a prompt, by its language too."""
-    prompt = getattr(getattr(model, "tokenizer", None), "prompt", None)
+    """The key of a run over ``batches`` of ``data`` with ``options`` (JSON-able)."""
     return fingerprint_value(
         {
             "model": fingerprint_weights(model),
-            **({} if prompt is None else {"prompt": prompt}),
+            "settings": _settings(model),
             "data": data.fingerprint(),
             "batches": [[utterance.utt_id for utterance in batch] for batch in batches],
             "options": options,
         }
     )
+
+
+def _settings(model: torch.nn.Module) -> dict[str, Any]:
+    """What besides its weights the results of a model depend on: tokenizer and prompt, feature extractor, how it writes."""
+    tokenizer, processor = getattr(model, "tokenizer", None), getattr(model, "processor", None)
+    found = {"prompt": getattr(tokenizer, "prompt", None)}
+    if tokenizer is not None:
+        with tempfile.TemporaryDirectory() as files:
+            tokenizer.save(Path(files))
+            found["tokenizer"] = {path.name: fingerprint_file(path) for path in sorted(Path(files).iterdir()) if path.is_file()}
+    settings = {"features": getattr(processor, "feature_extractor", None), "generation": getattr(getattr(model, "model", None), "generation_config", None)}
+    return found | {name: repr(sorted(part.to_dict().items(), key=str)) for name, part in settings.items() if part is not None}
 
 
 class Journal:

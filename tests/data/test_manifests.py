@@ -74,6 +74,26 @@ def test_a_part_that_is_not_there_and_a_manifest_of_nothing(manifest):
         manifest()
 
 
+def test_a_duration_alone_is_that_of_the_whole_recording(manifest):
+    assert len(manifest({"audio_filepath": "b.wav", "duration": 1.02})) == 1
+    with pytest.raises(ComflpError, match=r"a\.wav lasts 2\.000 s, utt2dur says 0\.4 s"):
+        manifest({"audio_filepath": "call/a.wav", "duration": 0.4, "text": "one"})
+    assert len(manifest({"audio_filepath": "call/a.wav"})) == 1, "no durations are left over"
+
+
+def test_a_table_names_parts_as_a_manifest_does(manifest, script, tmp_path):
+    manifest({"audio_filepath": "b.wav"})
+    table = tmp_path / "parts.csv"
+    table.write_text("id,path,start,end,text\nx,call/a.wav,0.5,1.0,one\ny,call/a.wav,1.0,2.0,two\nz,b.wav,,,three\n")
+    data = read_speech(table, tmp_path / "of_table")
+    assert [(u.utt_id, u.duration) for u in data] == [("x", 0.5), ("y", 1.0), ("z", 1.0)]
+    said = script("utils/csv_to_data_dir.py", "--csv", "parts.csv", "--out", "out", "--wav-column", "path", check=False).stderr
+    assert "parts.csv:2: the row is a part of its recording" in said
+    table.write_text("ID,duration,start,stop,wav,spk_id,wrd\nx,0.5,0,4000,call/a.wav,ann,one\n")
+    with pytest.raises(ComflpError, match="parts.csv:2: start and stop, as SpeechBrain has them, are samples; divide"):
+        read_speech(table, tmp_path / "of_samples")
+
+
 def test_a_data_directory_of_a_manifest(manifest, script, tmp_path):
     rows = [{"audio_filepath": "call/a.wav", "offset": 0.5, "duration": 1, "text": "one", "speaker": "ann"}, {"audio_filepath": "b.wav", "text": "two"}]
     found = manifest({**rows[0]}, {**rows[1], "speaker": "bob"})

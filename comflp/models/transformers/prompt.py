@@ -117,8 +117,9 @@ def _whisper(processor: ProcessorMixin, model: PreTrainedModel, language: str | 
     prompt, known = _start(processor, model, language), getattr(generation, "lang_to_id", None)
     if known:
         language = _kept(generation, language, (token.strip("<|>") for token in known))
-        generation.task = "transcribe"
-        prompt += [_checked(tokenizer, f"<|{language}|>", known), _checked(tokenizer, "transcribe", generation.task_to_id)]
+        if getattr(generation, "task", None) is None:
+            generation.task = "transcribe"  # what the library does where nothing is said
+        prompt += [_checked(tokenizer, f"<|{language}|>", known), _checked(tokenizer, generation.task, generation.task_to_id)]
     elif getattr(generation, "is_multilingual", None) is False:
         if (language or "en").lower() not in ("en", "english"):
             raise ComflpError(f"this model recognises English alone, not {language!r}")
