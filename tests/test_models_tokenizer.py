@@ -136,6 +136,19 @@ def test_a_tokenizer_that_would_be_read_wrongly_is_refused(tmp_path, vocabulary,
         load_tokenizer(str(write_tokenizer(tmp_path / "given", vocabulary, **settings)))
 
 
+@pytest.mark.parametrize("in_checkpoint", [True, False])
+def test_a_directory_without_a_processor_is_told_where_to_get_one(tmp_path, in_checkpoint):
+    make_model(tmp_path, "wav2vec2", "ABC ", num_layers=1)
+    for path in tmp_path.iterdir():
+        if path.name not in ("config.json", "model.safetensors", "preprocessor_config.json"):
+            path.unlink()
+    if in_checkpoint:
+        (tmp_path / "trainer_state.json").write_text("{}")
+    with pytest.raises(ComflpError, match="holds a model without its processor.*copy the processor's files into it") as error:
+        comflp.models.load(tmp_path)
+    assert ("Trainer" in str(error.value)) == in_checkpoint and "NoneType" not in str(error.value) and "target_lang" not in str(error.value)
+
+
 @pytest.mark.parametrize("model_type", ["wav2vec2", "parakeet_ctc"])
 @pytest.mark.parametrize("text, named", [("a <pad> b", "<pad>"), ("a <unk>", "<unk>"), ("a <PAD> b", "<pad>")])
 def test_special_tokens_in_a_transcript_are_refused_by_name(tmp_path, model_type, text, named):

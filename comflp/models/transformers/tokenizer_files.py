@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin, Wav2Vec2CTCTokenizer
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
@@ -32,6 +33,7 @@ def load_tokenizer(name: str) -> tuple[PreTrainedTokenizerBase, str | None]:
             else:
                 tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # the library raises whatever its parts raise, KeyErrors and ImportErrors among them
+        _check_files(Path(name), error)
         raise ComflpError(
             f"{name} has no tokenizer that can be loaded ({one_line(error)}); a model directory needs "
             f"tokenizer_config.json and vocabulary beside its weights, and where vocab.json holds several languages, "
@@ -56,6 +58,19 @@ def with_own_settings(processor: ProcessorMixin, name: str) -> ProcessorMixin:
     _restore_delimiter(processor.tokenizer)
     _narrow(processor.tokenizer, name)
     return processor
+
+
+def _check_files(directory: Path, error: Exception) -> None:
+    """ComflpError for a directory in which no file of a tokenizer lies, as in the Trainer's checkpoints."""
+    if not directory.is_dir():
+        return
+    names = [path.name for path in directory.iterdir()]
+    if not any("token" in name or "vocab" in name or name.endswith(".model") for name in names):
+        trainer = ", as the Trainer writes its checkpoints unless it is given the processor as processing_class" if "trainer_state.json" in names else ""
+        raise ComflpError(
+            f"{directory} holds a model without its processor{trainer}; copy the processor's files into it, from the folder above or "
+            f"the base model: AutoProcessor.from_pretrained(BASE).save_pretrained({str(directory)!r})"
+        ) from error
 
 
 def _check_class(name: str, tokenizer: PreTrainedTokenizerBase, wanted: str | None) -> None:
