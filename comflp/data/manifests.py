@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -16,13 +17,13 @@ SUFFIXES = (".json", ".jsonl", ".list")
 def read_manifest(path: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
     """(names of all columns, [(line number, row)]). Raises DataError with file and line for what is not one JSON object."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8, from byte {error.start} on") from None
     rows, faults = [], []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -33,8 +34,21 @@ def read_manifest(path: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]
             rows.append((number, row))
         else:
             faults.append(Fault(str(path), number, "the line is not one JSON object, such as {\"audio_filepath\": \"a.wav\", \"text\": \"hello\"}"))
+    if faults and _is_array(text):
+        raise DataError(f"{path} is one JSON array, and a manifest has one object a line: "
+                        f"jq -c '.[]' {shlex.quote(str(path))} > NEW.jsonl makes it, in the same folder where the names of files are relative")
     stop_at_faults(f"{path} is not usable", faults)
     return list(dict.fromkeys(name for _, row in rows for name in row)), rows
+
+
+def _is_array(text: str) -> bool:
+    """Whether the whole text is one JSON array of objects, however it is broken into lines."""
+    if not text.lstrip().startswith("["):
+        return False
+    try:
+        return all(isinstance(row, dict) for row in json.loads(text))
+    except (ValueError, RecursionError):
+        return False
 
 
 def part_of(row: Mapping[str, Any]) -> Segment | None:

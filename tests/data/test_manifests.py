@@ -67,6 +67,14 @@ def test_lines_that_cannot_be_used_are_named(manifest, row, message):
         manifest({"audio_filepath": "call/a.wav"}, row)
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_array_is_told_the_way_to_lines(manifest, indent):
+    array = json.dumps([{"audio_filepath": "b.wav"}, {"audio_filepath": "call/a.wav"}], indent=indent)
+    with pytest.raises(ComflpError, match=r"train.json is one JSON array, .*one object a line: jq -c '\.\[\]' .*train.json > NEW.jsonl") as error:
+        manifest(array)
+    assert "\n" not in str(error.value)
+
+
 def test_a_part_that_is_not_there_and_a_manifest_of_nothing(manifest):
     with pytest.raises(ComflpError, match=r"it ends at 9\.5 s, its recording at 1\.000 s"):
         manifest({"audio_filepath": "b.wav", "offset": 0.5, "duration": 9})
