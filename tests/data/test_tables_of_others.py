@@ -42,6 +42,11 @@ def test_a_tsv_has_no_quoting(clips, script, tmp_path):
         ("t.csv", "wav,text,id\na.wav,one,x/y\n", "t.csv:2: the id 'x/y' has to be usable as a file name"),
         ("t.csv", b"wav,text\na.wav,\xff\n", "t.csv:2: the line is not UTF-8"),
         ("t.csv", "", "t.csv:1: there is no column wav or text"),
+        ("t.csv", "wav;text\na.wav;one, two\n", "t.csv:1: columns are separated by ; here: write commas and call the table .csv, or tabs and .tsv"),
+        ("t.csv", "wav\ttext\na.wav\tone\n", "t.csv:1: columns are separated by tabs here: call the table .tsv"),
+        ("t.tsv", "\nwav,text\na.wav,one\n", "t.tsv:2: columns are separated by commas here: call the table .csv"),
+        ("t.csv", "wav,text\na.wav,one\n".encode("utf-16"), "t.csv is UTF-16: save it as UTF-8"),
+        ("t.tsv", "wav\ttext\na.wav\tone\n".encode("utf-16-be"), "t.tsv is UTF-16: save it as UTF-8"),
     ],
 )
 def test_a_row_that_is_not_as_the_header_is_named(clips, script, tmp_path, name, table, expected):
