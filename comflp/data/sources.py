@@ -192,8 +192,14 @@ def _dataset(rows: Any, folder: Path) -> list[Utterance]:
 
 
 def _columns(names: Sequence[str], what: str, called: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Kind -> the column of it, empty where there is none. called: what columns may be called, what goes first first."""
-    found = {kind: next((name for name in words if name in names), "") for kind, words in called.items()}
+    """Kind -> the column of it, empty where there is none. called: what columns may be called, what goes first first; small letters may be capitals."""
+    found = {}
+    for kind, words in called.items():
+        alike = [[name for name in names if str(name).lower() == word.lower()] for word in words]
+        candidates = [[word] for word in words if word in names] or list(filter(None, alike)) or [[""]]
+        if len(set(candidates[0])) > 1:
+            raise DataError(f"{what}: the columns {' and '.join(candidates[0])} differ in capitals only; rename or remove one")
+        found[kind] = candidates[0][0]
     if not found["wav"]:
         raise DataError(f"{what}: there is no column {' or '.join(called['wav'])}; the columns are {', '.join(names)}")
     return found

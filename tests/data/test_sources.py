@@ -57,6 +57,19 @@ def test_rows_in_every_form_of_audio(tmp_path):
         read_speech([rows[0], {"audio": None, "sentence": "x"}], tmp_path / "made")
 
 
+def test_columns_are_found_whatever_their_capitals(tmp_path):
+    soundfile.write(tmp_path / "a.wav", wave(0), RATE)
+    table = tmp_path / "t.csv"
+    table.write_text("Path,Sentence\na.wav,one\n")
+    check(read_speech(table, tmp_path / "made"), ["one"])
+    table.write_text("PATH,path,Text,sentence\nb.wav,a.wav,two,one\n")
+    check(read_speech(table, tmp_path / "made"), ["one"])
+    check(read_speech([{"Audio": str(tmp_path / "a.wav"), "TEXT": "one"}], tmp_path / "made"), ["one"])
+    table.write_text("path,Text,TEXT\na.wav,one,two\n")
+    with pytest.raises(ComflpError, match="t.csv:1: the columns Text and TEXT differ in capitals only; rename or remove one"):
+        read_speech(table, tmp_path / "made")
+
+
 def test_channels_that_cancel_each_other_out_are_no_silence(tmp_path):
     with pytest.warns(AudioWarning, match="the loudest one is taken"):
         check(read_speech([{"audio": Decoder(wave(0), -0.9 * wave(0)), "text": "one"}], tmp_path / "made"), ["one"])
