@@ -19,6 +19,10 @@ _UNITS = {"params": "parameters", "macs": "multiply-adds a second of audio", "me
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([%kKMGB]?)(?:@([0-9]{1,4}))?")
 _FACTOR = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
 _ROUNDING = 1e-9
+_STACKS = ("encoder", "decoder")
+"""What the stacks of any model are called."""
+_LAYERS = re.compile(rf"(?:(?:layers|{'|'.join(_STACKS)})\s*=\s*)?[0-9]+\s*[,-]\s*[0-9]+\s*(?:[,+-].*)?", re.DOTALL)
+"""How layers are written that somebody names: ``1,3-4`` or ``encoder=1,3``."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,9 @@ def parse_target(text: str, num_layers: Mapping[str, int]) -> list[Target]:
 
     Raises TargetError, which names the forms that there are, for anything else.
     """
+    if _LAYERS.fullmatch(text.strip()):
+        raise TargetError(f"--target {shown(text)}: a target counts the layers to remove and does not name them; write layers=2 for two. "
+                          "The steps of the recipes take layers by their numbers, as --proposals")
     targets = [_parsed(part.strip(), num_layers) for part in text.split(",")]
     if len({target.batch_size for target in targets if target.kind == "speedup"}) > 1:
         raise TargetError(f"--target {shown(text)}: a speed-up is measured in batches of one size; give one")
@@ -136,7 +143,9 @@ def _parsed(text: str, num_layers: Mapping[str, int]) -> Target:
         return Target(text, "stacks", 0, counts=_numbers_of_stacks(text, num_layers))
     match = _AMOUNT.fullmatch(value)
     fault = None
-    if name not in ("layers", "speedup", *_UNITS):
+    if name in _STACKS and equals:
+        fault = f"this model has no {name}, only the layers of its {' and '.join(num_layers)}"
+    elif name not in ("layers", "speedup", *_UNITS):
         fault = f"there is no target {shown(name)}" if equals else f"{shown(text)} is not of the form NAME=VALUE"
     elif match is None or len(value) > 30:
         fault = f"{shown(value)} is not a number, with %, k, M, G or B behind it where that fits"

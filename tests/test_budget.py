@@ -1,5 +1,6 @@
 """--target: what the user wants resolved into numbers of layers, at the edges; costs of real models."""
 
+import re
 from functools import partial
 
 import pytest
@@ -75,6 +76,20 @@ def test_what_is_no_target_is_told_the_forms(text):
     with pytest.raises(TargetError, match="--target") as error:
         numbers(text)
     assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["1,3", " 1, 3 ", "1-3", "1,3-4,7", "layers=1,3", "encoder=1,3", "encoder=1-3+decoder=2"])
+def test_layers_by_their_numbers_are_quoted_whole_and_told_that_a_target_counts(text):
+    with pytest.raises(TargetError, match=f"--target {re.escape(repr(text))}: a target counts the layers to remove and does not name them.*--proposals"):
+        numbers(text)
+
+
+def test_a_stack_that_the_model_has_not():
+    for text in ("decoder=1", "decoder=1+encoder=2", "params=50%,decoder=1"):
+        with pytest.raises(TargetError, match="this model has no decoder, only the layers of its encoder; write layers=6"):
+            numbers(text)
+    with pytest.raises(TargetError, match="there is no stack 'decoder'; there are encoder"):
+        numbers("encoder=2+decoder=1")
 
 
 def test_two_stacks():
