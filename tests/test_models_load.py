@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -53,8 +54,19 @@ def test_an_unknown_name_is_refused(monkeypatch):
         comflp.models.load("https://huggingface.co/openai/whisper-tiny")
     with pytest.raises(ComflpError, match="test_models_load.py is a file; a model is a directory"):
         comflp.models.load(__file__)
-    with pytest.raises(ComflpError, match="exp/nowhere is neither a directory nor a model of the Hugging Face hub"):
+    with pytest.raises(ComflpError, match="exp/nowhere is no directory and has not been downloaded before, and HF_HUB_OFFLINE keeps"):
         comflp.models.load("exp/nowhere")
+    with pytest.raises(ComflpError, match="no--where is neither a directory nor a model of the Hugging Face hub"):
+        comflp.models.load("no--where")
+
+
+def test_a_hub_that_cannot_be_reached_is_said_in_one_line(tmp_path):
+    """Nothing listens on the port; the hub's library waits between its tries, which this test does not."""
+    code = "import time; time.sleep = lambda seconds: None; from comflp.cli import main; main()"
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    done = subprocess.run([sys.executable, "-c", code, "info", "exp/nowhere"], env=environment, capture_output=True, text=True)
+    assert re.fullmatch(r".*exp/nowhere is no directory and has not been downloaded before, and the Hugging Face hub, http://127.0.0.1:9, cannot be "
+                        r"reached \(.*refused.*\)\n", done.stderr), done.stderr
 
 
 def test_a_hub_name_is_loaded_from_the_cache(directory, tmp_path):

@@ -86,18 +86,25 @@ def _refuse_paths(name: str) -> None:
 
 def _hub_config(name: str) -> dict | None:
     """config.json of a hub repository, None where it has only hyperparams.yaml."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub.utils import logging
 
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # each try to reach the hub would be a warning
     try:
         return read_json(hf_hub_download(name, "config.json"))
     except LocalEntryNotFoundError as error:
-        fault = f"the Hugging Face hub cannot be reached and {name} has not been downloaded before: {error}"
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        unasked = "HF_HUB_OFFLINE keeps the Hugging Face hub from being asked" if constants.HF_HUB_OFFLINE else \
+            f"the Hugging Face hub, {constants.ENDPOINT}, cannot be reached ({reason})"
+        raise ComflpError(f"{name} is no directory and has not been downloaded before, and {unasked}") from None
     except EntryNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        fault = str(error)
-    raise ComflpError(f"{name} is neither a directory nor a model of the Hugging Face hub ({fault})")
+        raise ComflpError(f"{name} is neither a directory nor a model of the Hugging Face hub ({error})") from None
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _load_speechbrain(name_or_dir: str | Path, trust_hyperparams: bool) -> LayeredModel:
