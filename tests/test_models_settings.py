@@ -5,6 +5,7 @@ import json
 import pytest
 from fixtures.models import make_model
 from fixtures.whisper import make_whisper
+from transformers import AutoProcessor, WhisperFeatureExtractor
 
 import comflp.models
 from comflp.errors import ComflpError
@@ -73,3 +74,13 @@ def test_an_adapter_alone_is_no_model(tmp_path):
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "openai/whisper-base"}')
     with pytest.raises(ComflpError, match="holds an adapter of peft, .*merge_and_unload"):
         comflp.models.load(tmp_path)
+
+
+def test_a_saved_whisper_has_the_files_of_transformers_4_and_its_spelling(tmp_path):
+    folder = make_whisper(tmp_path / "deep")
+    (folder / "normalizer.json").write_text('{"colour": "color"}')
+    comflp.models.load(folder, language="it").save(tmp_path / "saved")
+    processor = AutoProcessor.from_pretrained(tmp_path / "saved")
+    extractor = WhisperFeatureExtractor.from_dict(json.loads((tmp_path / "saved" / "preprocessor_config.json").read_text()))
+    assert extractor.to_dict() == processor.feature_extractor.to_dict()
+    assert processor.tokenizer.normalize("The colour") == "the color"

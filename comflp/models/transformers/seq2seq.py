@@ -12,7 +12,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel, ProcessorMixin
 
-from comflp.artifacts import atomic_directory
+from comflp.artifacts import atomic_directory, write_json
 from comflp.data.batching import AudioBatch, refuse_too_long, refuse_too_short
 from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
@@ -276,4 +276,7 @@ class TransformersSeq2Seq(LayeredModel):
         with atomic_directory(directory) as temporary, quiet():
             self.model.save_pretrained(temporary)
             self.processor.save_pretrained(temporary)
+            self.processor.feature_extractor.save_pretrained(temporary)  # the file that transformers 4 reads
+            if (spelling := getattr(self.processor.tokenizer, "english_spelling_normalizer", None)) is not None:  # transformers 5 leaves it out
+                write_json(temporary / "normalizer.json", spelling)
             (temporary / "README.md").write_text(model_card(self), encoding="utf-8")
