@@ -1,6 +1,7 @@
 """Settings of a directory that say what a caller of transformers wants back, and what hypotheses of token-writing models begin with."""
 
 import json
+import warnings
 
 import pytest
 from fixtures.models import make_model
@@ -84,3 +85,15 @@ def test_a_saved_whisper_has_the_files_of_transformers_4_and_its_spelling(tmp_pa
     extractor = WhisperFeatureExtractor.from_dict(json.loads((tmp_path / "saved" / "preprocessor_config.json").read_text()))
     assert extractor.to_dict() == processor.feature_extractor.to_dict()
     assert processor.tokenizer.normalize("The colour") == "the color"
+
+
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "tokenizer_config.json"])
+def test_a_language_model_that_is_left_out_is_told(tmp_path, file):
+    folder = make_model(tmp_path / "deep", "wav2vec2", "ABC '")
+    edit(folder / file, processor_class="Wav2Vec2ProcessorWithLM")
+    with pytest.warns(UserWarning, match=f"the language model of {folder} is left out: .* greedy search without it"):
+        model = comflp.models.load(folder)
+    model.save(tmp_path / "saved")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        comflp.models.load(tmp_path / "saved")

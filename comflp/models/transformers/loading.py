@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -38,6 +39,8 @@ _MAY_BE_LEFT_OVER = ("quantizer.", "project_q.", "project_hid.", *_SPEC_AUGMENT)
 _LANGUAGE_MODELS = ("granite_speech", "granite_speech_plus", "qwen3_asr", "voxtral", "voxtral_realtime")
 """Recognisers whose decoder is a language model."""
 
+_WITH_LANGUAGE_MODEL = "Wav2Vec2ProcessorWithLM"
+
 
 def load_transformers(name_or_dir: str | Path, model_type: str | None, wanted_language: str | None = None) -> LayeredModel:
     """The model and its processor, in evaluation mode, in float32.
@@ -65,6 +68,7 @@ def load_transformers(name_or_dir: str | Path, model_type: str | None, wanted_la
         _load_language(model, name, language, len(tokenizer.encoder))
     parts = family.family(model.config) if isinstance(family, Kind) else family.family
     processor = getattr(transformers, parts.processor)(_load_extractor(parts, name), tokenizer, **parts.processor_options)
+    _tell_of_a_language_model(name, processor)
     if tokenizer.chat_template is not None:  # a directory has one file of it for both
         processor.chat_template = tokenizer.chat_template
     return _cut(model, processor, getattr(model.config, "comflp", None) or _origin(name), name, wanted_language)
@@ -208,3 +212,11 @@ def _load_extractor(family: Family, name: str) -> FeatureExtractionMixin:
     if isinstance(rate, bool) or not isinstance(rate, int) or rate not in SAMPLE_RATES:
         raise ComflpError(f"{name}: sampling_rate in preprocessor_config.json is {rate!r}, which is no sample rate in Hz")
     return extractor
+
+
+def _tell_of_a_language_model(name: str, processor: ProcessorMixin) -> None:
+    """Warn where the directory asks for the processor that searches with a language model: what is loaded has none."""
+    settings, _ = processor.feature_extractor.get_feature_extractor_dict(name)
+    if _WITH_LANGUAGE_MODEL in (settings.get("processor_class"), processor.tokenizer.init_kwargs.get("processor_class")):
+        warnings.warn(f"the language model of {name} is left out: texts and error rates are those of greedy search without it, and what "
+                      "is saved has none", stacklevel=3)
