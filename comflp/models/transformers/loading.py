@@ -58,10 +58,12 @@ def load_transformers(name_or_dir: str | Path, model_type: str | None, wanted_la
     """
     name = str(name_or_dir)
     family, auto_class = _family(name, model_type)
+    config = read_json(Path(name) / "config.json" if Path(name).is_dir() else hf_hub_download(name, "config.json"))
     if Path(name).is_dir():
         check_weights(Path(name), auto_class)
     else:
-        check_config(name, read_json(hf_hub_download(name, "config.json")))
+        check_config(name, config)
+    _tell_of_half_precision(name, config)
     tokenizer, language = load_tokenizer(name)
     model = _load_model(name, auto_class)
     if language is not None:
@@ -212,6 +214,14 @@ def _load_extractor(family: Family, name: str) -> FeatureExtractionMixin:
     if isinstance(rate, bool) or not isinstance(rate, int) or rate not in SAMPLE_RATES:
         raise ComflpError(f"{name}: sampling_rate in preprocessor_config.json is {rate!r}, which is no sample rate in Hz")
     return extractor
+
+
+def _tell_of_half_precision(name: str, config: dict) -> None:
+    """Warn where the weights are in another type by config.json, under its name of today or of transformers 4."""
+    stated = config.get("dtype", config.get("torch_dtype"))
+    if stated in ("float16", "bfloat16"):
+        warnings.warn(f"the weights of {name} are in {stated} by its config.json; they are read, counted and saved in float32, of twice the bytes",
+                      stacklevel=3)
 
 
 def _tell_of_a_language_model(name: str, processor: ProcessorMixin) -> None:
