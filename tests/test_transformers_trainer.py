@@ -21,7 +21,9 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "transformers_trainer.md"
 def test_the_page(make_data, tmp_path):
     deep = comflp.models.load(make_library_model(tmp_path / "deep", "wav2vec2", "abcde '"))
     proposal = PruningProposal.parse("2", num_layers=deep.num_layers)
-    deep.prune(proposal).save(tmp_path / "repaired")
+    pruned = deep.prune(proposal)
+    pruned.origin["training"] = {"metric": "cer", "error_rate": 43.21}
+    pruned.save(tmp_path / "repaired")
     for name in ("train", "dev"):
         make_data(8, name=name)
         (tmp_path / "data").mkdir(exist_ok=True)
@@ -35,3 +37,5 @@ def test_the_page(make_data, tmp_path):
     assert "eval_loss" in done.stdout and 0 < read_json(tmp_path / "finetuned" / "scores" / "score.json")["cer"]
     trained = comflp.models.load(tmp_path / "finetuned")
     assert trained.num_layers == deep.num_layers - 1 and trained.origin["pruning"][-1]["removed"] == str(proposal)
+    card = (tmp_path / "finetuned" / "README.md").read_text()
+    assert "| 1 | 4 | 2 |" in card and "43.21" not in card + (tmp_path / "finetuned" / "config.json").read_text()

@@ -52,6 +52,11 @@ def model_card(model: LayeredModel) -> str:
     return "\n".join(lines)
 
 
+def lasting_origin(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """An origin without the facts under ``training``: they are of these weights alone, and a program that trains on copies what config.json says."""
+    return {key: value for key, value in origin.items() if key != "training"}
+
+
 def _last_name(source: object, model: LayeredModel) -> str:
     """The name of a repository or directory without what it lies in; the family's where ``source`` is a sentence or nothing."""
     name = str(source or "").split("/")[-1]

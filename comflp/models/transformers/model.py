@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from comflp.artifacts import atomic_directory
 from comflp.data.batching import AudioBatch, refuse_too_short
 from comflp.models.layered import LayeredModel, Output, Stack, State, Step
-from comflp.models.model_card import model_card
+from comflp.models.model_card import lasting_origin, model_card
 from comflp.models.transformers import head as normed_head
 from comflp.models.transformers.logging import quiet
 from comflp.models.transformers.processor import ProcessorTokenizer, input_lengths, normalised_waveforms
@@ -30,7 +30,7 @@ class TransformersCTC(LayeredModel):
 
     model: the library's ``...ForCTC``, in float32. split: how its family is cut.
     processor: the library's processor: feature extractor and tokenizer.
-    origin: see :class:`LayeredModel`; written to ``config.json`` under ``comflp``.
+    origin: see :class:`LayeredModel`; written to ``config.json`` under ``comflp``, but for the facts under ``training``.
     """
 
     def __init__(self, model: PreTrainedModel, split: Split, processor: ProcessorMixin, origin: dict):
@@ -132,10 +132,10 @@ class TransformersCTC(LayeredModel):
 
         ``from_pretrained(directory)`` of the :attr:`library_class` gives the same logits and
         ``AutoProcessor.from_pretrained(directory)`` the same processor. Origin and
-        proposals are under ``comflp`` in config.json and in README.md.
+        proposals are under ``comflp`` in config.json and in README.md, error rates in README.md alone.
         """
         model = normed_head.to_library_form(self.model)
-        model.config.comflp = self.origin
+        model.config.comflp = lasting_origin(self.origin)
         with atomic_directory(directory) as temporary, quiet():
             model.save_pretrained(temporary)
             self.processor.save_pretrained(temporary)

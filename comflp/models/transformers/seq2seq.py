@@ -18,7 +18,7 @@ from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
 from comflp.models.finite import check_finite, output_of
 from comflp.models.layered import ENTER, LayeredModel, Output, Stack, State, Step
-from comflp.models.model_card import model_card
+from comflp.models.model_card import lasting_origin, model_card
 from comflp.models.transformers.checked_scores import CheckedScores
 from comflp.models.transformers.catching import catch, without_random_skipping
 from comflp.models.transformers.logging import quiet
@@ -270,7 +270,7 @@ class TransformersSeq2Seq(LayeredModel):
 
     def save(self, directory: str | Path) -> None:
         """Write configuration, weights, generation settings, processor and model card, for the library to load alone."""
-        self.model.config.comflp = self.origin
+        self.model.config.comflp = lasting_origin(self.origin)
         generation = self.model.generation_config
         generation._original_object_hash = hash(generation)  # a language counts as a change, after which the library refuses what it loaded
         with atomic_directory(directory) as temporary, quiet():
