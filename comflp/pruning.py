@@ -82,7 +82,8 @@ def prune(
     """A smaller model that does what ``model`` does, as far as its target lets it.
 
     model: a LayeredModel, a model directory, a name on the Hugging Face hub, or a model of transformers with its
-        ``processor``. speech: what :func:`comflp.data.sources.read_speech` reads, at least ten utterances: a data
+        ``processor``; one in memory is used itself, in evaluation mode and with layerdrop off (give ``copy.deepcopy(model)`` to keep it as it was).
+    speech: what :func:`comflp.data.sources.read_speech` reads, at least ten utterances: a data
         directory, a table, a folder of audio files, file names, or arrays with their ``sample_rate``. Texts are not needed;
         where there are some, candidates of CTC models are ranked by error rate (``metric``: ``cer`` or ``wer``; ``normaliser``: of
         :mod:`comflp.scoring`, by the model where it is left out).

@@ -78,7 +78,10 @@ def load_transformers(name_or_dir: str | Path, model_type: str | None, wanted_la
 
 
 def layered(model: PreTrainedModel, processor: ProcessorMixin, language: str | None = None) -> LayeredModel:
-    """A model and a processor in memory as a layered model; the weights are shared, in evaluation mode from here on.
+    """A model and a processor in memory as a layered model.
+
+    The model given is used itself: from here on it is in evaluation mode, with layerdrop off, with ``return_dict`` and the like of its
+    configuration at their defaults, and with language and task in its generation settings. Give ``copy.deepcopy(model)`` to keep it as it was.
 
     Raises ComflpError for an unknown family, and for weights in another type than float32.
     """
