@@ -38,7 +38,7 @@ class FitResult:
     log: one row an epoch with the fields of train_log.csv; error rates in percent.
     averaged_epochs: the epochs whose weights were averaged, best first.
     error_rate_before, error_rate: on ``valid``, of the model as it came and with the averaged weights.
-    skipped: ids of training utterances too short for their text.
+    skipped: ids of training utterances that were left out: too short for their text, or without a hypothesis to learn from.
     """
 
     model: LayeredModel
