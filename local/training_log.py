@@ -50,9 +50,9 @@ def left_out(skipped: list[str], num_utterances: int) -> str:
     """What a stage's last line says of training utterances that the loss could not use; nothing where it used all.
 
     >>> left_out(["u1", "u7"], 100)
-    '; 2 of 100 training utterances left out, whose text is too long for the audio or the model (record.json names them)'
+    '; 2 of 100 training utterances left out, whose text is missing or too long for the audio or the model (record.json names them)'
     """
     if not skipped:
         return ""
-    return (f"; {len(skipped):,} of {num_utterances:,} training utterances left out, whose text is too long for the audio or the model "
+    return (f"; {len(skipped):,} of {num_utterances:,} training utterances left out, whose text is missing or too long for the audio or the model "
             "(record.json names them)")
