@@ -97,3 +97,10 @@ def test_a_language_model_that_is_left_out_is_told(tmp_path, file):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         comflp.models.load(tmp_path / "saved")
+
+
+def test_a_model_that_translates_goes_on_to(tmp_path):
+    model = comflp.models.load(make_whisper(tmp_path / "deep"), language="it")
+    model.model.generation_config.task = "translate"
+    model.save(tmp_path / "saved")
+    assert comflp.models.load(tmp_path / "saved").tokenizer.prompt[2] == model.model.generation_config.task_to_id["translate"] != model.tokenizer.prompt[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterable, Sequence
@@ -123,9 +124,12 @@ def _whisper(processor: ProcessorMixin, model: PreTrainedModel, language: str | 
     elif getattr(generation, "is_multilingual", None) is False:
         if (language or "en").lower() not in ("en", "english"):
             raise ComflpError(f"this model recognises English alone, not {language!r}")
-    elif language or any(getattr(kept, "forced_decoder_ids", None) for kept in (generation, model.config)):
-        raise ComflpError("the model's generation settings do not name its languages (lang_to_id), so the prompt that it was trained with is "
-                          "not known; put the generation_config.json of the model that it was trained from beside its weights")
+    else:
+        unknown = ("the model's generation settings do not name its languages (lang_to_id), so the prompt that it was trained with is "
+                   "not known; put the generation_config.json of the model that it was trained from beside its weights")
+        if language or any(getattr(kept, "forced_decoder_ids", None) for kept in (generation, model.config)):
+            raise ComflpError(unknown)
+        warnings.warn(f"{unknown}; until then it begins with its start token alone", stacklevel=2)
     if getattr(generation, "no_timestamps_token_id", None) is not None:
         prompt.append(generation.no_timestamps_token_id)
     return prompt
