@@ -53,10 +53,10 @@ def status_of(command: Callable[[], int | None], name: str) -> int:
     """Call ``command``; its exit status, 0 for None. name: the program's name in messages.
 
     A ComflpError, a fault of the disk or of memory becomes one line on stderr and exit status 1, Ctrl-C becomes exit
-    status 130; SIGTERM ends as an error does, so that temporary files are removed, with exit status 143. Where nobody reads what is
-    printed any more, as before ``| head``, nothing is said and the exit status is 141.
+    status 130; SIGTERM ends as an error does, so that temporary files are removed, with exit status 143. An error that comes after one of
+    these is what a library made of it. Where nobody reads what is printed any more, as before ``| head``, nothing is said and the exit status is 141.
     """
-    with _ending_at_sigterm():
+    with _asked_to_stop() as asked:
         try:
             show_plain_warnings(name)
             if isinstance(sys.stdout, io.TextIOWrapper):
@@ -66,10 +66,12 @@ def status_of(command: Callable[[], int | None], name: str) -> int:
             return status
         except ErrorOfMain:
             return 1
-        except KeyboardInterrupt:
-            say(name, "interrupted; run the same command again to go on")
-            return 130
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt) or signal.SIGINT in asked:
+                say(name, "interrupted; run the same command again to go on")
+                return 130
+            if asked:
+                return 143
             if isinstance(error, BrokenPipeError) and _nobody_reads():
                 return 141
             line = _line_of(error)
@@ -138,17 +140,22 @@ def named(file: str) -> str:
 
 
 @contextlib.contextmanager
-def _ending_at_sigterm() -> Iterator[None]:
-    """SIGTERM raises SystemExit for the time of the block, where nobody else looks after it."""
+def _asked_to_stop() -> Iterator[list[int]]:
+    """The signals that asked this program to stop, as they come; SIGTERM raises SystemExit, where nobody else looks after it."""
+    asked: list[int] = []
     alone = "WORLD_SIZE" not in os.environ and threading.current_thread() is threading.main_thread()
-    if not alone or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+    def stop(number: int, _: Any) -> NoReturn:
+        asked.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(143)
+
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, stop) for number, handler in usual.items() if alone and signal.getsignal(number) == handler}
     try:
-        yield
+        yield asked
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def show_plain_warnings(name: str) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 
 from faults.artifacts_compared import leftovers
 from fixtures import recipe as small
@@ -66,6 +67,24 @@ def test_a_run_that_is_stopped_goes_on_and_a_second_one_at_the_same_time_does_no
 
     early = small.run(recipe, 3, 3)
     assert early.returncode == 1 and "stage 2 (correlation) makes it" in early.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "said"), [(signal.SIGINT, 130, "x: interrupted; run the same command again to go on\n"), (signal.SIGTERM, 143, "")]
+)
+def test_what_a_library_makes_of_an_interruption_is_no_error_of_ours(number, status, said):
+    code = """if True:
+        import contextlib, os, sys, time
+        from comflp.cli.terminal import status_of
+        def command():
+            with contextlib.suppress(BaseException):
+                os.kill(os.getpid(), int(sys.argv[1]))
+                time.sleep(30)
+            raise RuntimeError("initialization failed.")
+        sys.exit(status_of(command, "x"))
+    """
+    done = subprocess.run([sys.executable, "-c", code, str(int(number))], env=small.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (status, said)
 
 
 def test_kills_at_random_moments_lose_nothing(pytestconfig):
