@@ -26,9 +26,9 @@ def refuse_other_data(records: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     """
     latest: dict[str, tuple[str, str]] = {}
     for path, record in records:
-        if data := record.get("inputs", {}).get("decoded data"):
-            directory = PurePath(path).parent
+        directory, data = PurePath(path).parent, record.get("inputs", {}).get("decoded data")
+        if data and directory.name.startswith("decode_"):
             before, known = latest.setdefault(directory.name, (str(directory), data))
-            if known != data and directory.name.startswith("decode_"):
+            if known != data:
                 raise ComflpError(f"{before} is of other data than {directory}: the data set was changed in between; run stage 6 again with --force, "
                                   f"or move {before} away")

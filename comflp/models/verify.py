@@ -28,9 +28,9 @@ def verify_saved(model: LayeredModel, directory: str | Path) -> None:
     """
     device = model.device
     reloaded = comflp.models.load(directory, trust_hyperparams=True).to(device)
-    saved, found = depth_of(model.stacks), depth_of(reloaded.stacks)
-    if found != saved:
-        raise ComflpError(f"{directory} holds a model of {depth_in_words(found)} layers, the one that was saved has {depth_in_words(saved)}")
+    depth, loaded = depth_of(model.stacks), depth_of(reloaded.stacks)
+    if loaded != depth:
+        raise ComflpError(f"{directory} holds a model of {depth_in_words(loaded)} layers, the one that was saved has {depth_in_words(depth)}")
     batch = _example(model, _SECONDS)
     training = model.training
     model.eval()

@@ -14,6 +14,7 @@ from comflp.search.coarse.block_matrix import BlockMatrix
 from comflp.search.coarse.candidate import Candidate
 from comflp.search.coarse.exact import exact_search
 from comflp.search.coarse.problem import Problem
+from comflp.target import LayerCounts
 
 METHODS = {"exact": exact_search, "beam": beam_search}
 """Name -> function: ``exact`` finds the true K best; ``beam`` is Algorithm 1 of the paper."""
@@ -70,11 +71,12 @@ def coarse_searches(
             raise ComflpError(f"cannot remove {num_prune} of {matrix.num_layers} layers; N is from 1 to {matrix.num_layers - 1}")
     found = METHODS[method](Problem(matrix, reverse), num_prunes, beam_size) if num_prunes else {}
     for num_prune in num_prunes:
-        _check_number(len(found[num_prune]), num_prune, beam_size, method)
+        check_number(len(found[num_prune]), num_prune, beam_size, method)
     return {n: [Candidate(proposal, matrix.quality(proposal)) for proposal in found[n]] for n in num_prunes}
 
 
-def _check_number(number: int, num_prune: int, beam_size: int, method: str) -> None:
+def check_number(number: int, num_prune: int | LayerCounts, beam_size: int, method: str) -> None:
+    """NoProposalError where no proposal was found, a warning where there are fewer than ``beam_size``."""
     if not number:
         other = "; --method exact finds what the beam may have missed" if method == "beam" else ""
         raise NoProposalError(f"no proposal removes {num_prune} layers without a layer that must stay or a forbidden block{other}")

@@ -13,7 +13,7 @@ from comflp.proposal import Proposal, PruningProposal
 from comflp.search.coarse.block_matrix import BlockMatrix
 from comflp.search.coarse.candidate import Candidate
 from comflp.search.coarse.joint import k_best_joint
-from comflp.search.coarse.search import FewProposalsWarning, coarse_searches
+from comflp.search.coarse.search import FewProposalsWarning, check_number, coarse_searches
 from comflp.target import LayerCounts
 
 
@@ -86,8 +86,7 @@ def stack_searches(
         wanted: k_best_joint({stack: ranked[stack, wanted[stack]] for stack in matrices.matrices}, beam_size) for wanted in counts
     }
     for wanted, found in merged.items():
-        if len(found) < beam_size:
-            warnings.warn(f"there are only {len(found)} proposals of {wanted} layers, not {beam_size}", FewProposalsWarning, stacklevel=2)
+        check_number(len(found), wanted, beam_size, method)
     return {
         wanted: [Candidate(proposal, matrices.quality(proposal)) for proposal, _ in found] for wanted, found in merged.items()
     }
