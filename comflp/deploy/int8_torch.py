@@ -110,6 +110,7 @@ def save_int8(model: LayeredModel, directory: str | Path, force: bool = False) -
         tensors = {}
         for name, tensor in safetensors.torch.load_file(temporary / WEIGHTS).items():
             if name in names:
+                tensor = tensor.float()
                 scales = tensor.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).eps) / _LARGEST
                 tensors[name] = (tensor / scales[:, None]).round().to(torch.int8)
                 tensors[name + INT8_SCALE] = scales

@@ -43,12 +43,12 @@ def measure_costs(model: LayeredModel) -> ModelCosts:
     num_layers = depths_of(model.stacks)
     layers = {name: _removable_layers(model, name) for name in model.stacks}
     counts = {name: [sum(p.numel() for p in layer.parameters()) for layer in found] for name, found in layers.items()}
-    bytes_ = {name: [_bytes(layer) for layer in found] for name, found in layers.items()}
+    size = model.weight_type.itemsize
     return ModelCosts(
         num_layers=num_layers,
         removable=removable,
         parameters=Costs(float(model.num_parameters), {name: statistics.median_low(sizes) for name, sizes in counts.items()}),
-        bytes=Costs(float(_bytes(model)), {name: statistics.median_low(sizes) for name, sizes in bytes_.items()}),
+        bytes=Costs(float(size * model.num_parameters), {name: size * statistics.median_low(found) for name, found in counts.items()}),
         multiply_adds=_by_parts(model, multiply_adds),
     )
 
@@ -110,10 +110,6 @@ def multiply_adds(call: Callable[[], Any]) -> tuple[Any, float]:
 def _removable_layers(model: LayeredModel, name: str) -> list[torch.nn.Module]:
     stack = model.stacks[name]
     return [layer for number, layer in enumerate(stack.layers, start=1) if number not in stack.must_stay] or list(stack.layers)
-
-
-def _bytes(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
 
 
 def _by_parts(model: LayeredModel, cost_of: Callable, batch_size: int = 1, path_of: Callable | None = None) -> Costs:

@@ -123,6 +123,7 @@ class LayeredModel(torch.nn.Module, ABC):
     row: what a row of the output's logits is of: ``frame``, ``token``, or ``step`` of a transducer's path.
     teacher_forced: whether passes read ``batch.targets``, what the deep model itself recognises (``own_targets(state)`` gives it).
     longest: seconds of the longest utterance that the model takes, None where it takes any.
+    weight_type: what :meth:`save` writes parameters in, as the checkpoint had them; they are computed with in float32.
     """
 
     family: str
@@ -135,6 +136,7 @@ class LayeredModel(torch.nn.Module, ABC):
     row: str = "frame"
     teacher_forced: bool = False
     longest: float | None = None
+    weight_type: torch.dtype = torch.float32
 
     @property
     @abstractmethod
@@ -182,6 +184,11 @@ class LayeredModel(torch.nn.Module, ABC):
     def num_parameters(self) -> int:
         """Number of scalar parameters, shared ones counted once."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    def round_weights(self) -> None:
+        """Round the parameters, in place, to what :meth:`save` writes of them."""
+        for parameter in self.parameters():
+            parameter.data.copy_(parameter.data.to(self.weight_type))
 
     @property
     def device(self) -> torch.device:
@@ -260,13 +267,8 @@ class LayeredModel(torch.nn.Module, ABC):
                                       f"{stack.must_stay[layer]}")
 
     def forward(
-        self,
-        batch: AudioBatch,
-        layerdrop: float = 0.0,
-        return_hidden: bool = False,
-        checkpoint_layers: bool = False,
-        drop_generator: random.Random | None = None,
-        subnetworks: Sequence[Proposal] = (),
+        self, batch: AudioBatch, layerdrop: float = 0.0, return_hidden: bool = False, checkpoint_layers: bool = False,
+        drop_generator: random.Random | None = None, subnetworks: Sequence[Proposal] = (),
     ) -> Output:
         """All pieces in one go.
 

@@ -21,6 +21,7 @@ from comflp.models.transformers.directory import check_weights
 from comflp.models.transformers.families import FAMILIES, TRANSDUCERS, Kind
 from comflp.models.transformers.logging import one_line, quiet
 from comflp.models.transformers.model import TransformersCTC
+from comflp.models.transformers.saving import weight_type
 from comflp.models.transformers.seq2seq import TransformersSeq2Seq
 from comflp.models.transformers.seq2seq_families import SEQ2SEQ, Seq2SeqFamily
 from comflp.models.transformers.split import Family
@@ -44,7 +45,7 @@ _WITH_LANGUAGE_MODEL = "Wav2Vec2ProcessorWithLM"
 
 
 def load_transformers(name_or_dir: str | Path, model_type: str | None, wanted_language: str | None = None) -> LayeredModel:
-    """The model and its processor, in evaluation mode, in float32.
+    """The model and its processor, in evaluation mode, in float32; :func:`weight_type` is what it will be saved in.
 
     wanted_language: which language a multilingual encoder-decoder model is to recognise.
 
@@ -64,7 +65,6 @@ def load_transformers(name_or_dir: str | Path, model_type: str | None, wanted_la
         check_weights(Path(name), auto_class)
     else:
         check_config(name, config)
-    _tell_of_half_precision(name, config)
     tokenizer, language = load_tokenizer(name)
     model = _load_model(name, auto_class)
     if language is not None:
@@ -74,7 +74,10 @@ def load_transformers(name_or_dir: str | Path, model_type: str | None, wanted_la
     _tell_of_a_language_model(name, processor)
     if tokenizer.chat_template is not None:  # a directory has one file of it for both
         processor.chat_template = tokenizer.chat_template
-    return _cut(model, processor, getattr(model.config, "comflp", None) or _origin(name), name, wanted_language)
+    made = _cut(model, processor, getattr(model.config, "comflp", None) or _origin(name), name, wanted_language)
+    if not isinstance(model, normed_head.NormedHeadForCTC):  # whose library form has other numbers
+        made.weight_type = weight_type(model, config)
+    return made
 
 
 def layered(model: PreTrainedModel, processor: ProcessorMixin, language: str | None = None) -> LayeredModel:
@@ -219,14 +222,6 @@ def _load_extractor(family: Family, name: str) -> FeatureExtractionMixin:
     if isinstance(rate, bool) or not isinstance(rate, int) or rate not in SAMPLE_RATES:
         raise ComflpError(f"{name}: sampling_rate in preprocessor_config.json is {rate!r}, which is no sample rate in Hz")
     return extractor
-
-
-def _tell_of_half_precision(name: str, config: dict) -> None:
-    """Warn where the weights are in another type by config.json, under its name of today or of transformers 4."""
-    stated = config.get("dtype", config.get("torch_dtype"))
-    if stated in ("float16", "bfloat16"):
-        warnings.warn(f"the weights of {name} are in {stated} by its config.json; they are read, counted and saved in float32, of twice the bytes",
-                      stacklevel=3)
 
 
 def _tell_of_a_language_model(name: str, processor: ProcessorMixin) -> None:

@@ -9,13 +9,11 @@ from typing import Mapping, Sequence
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
-from comflp.artifacts import atomic_directory
 from comflp.data.batching import AudioBatch, refuse_too_short
 from comflp.models.layered import LayeredModel, Output, Stack, State, Step
-from comflp.models.model_card import lasting_origin, model_card
 from comflp.models.transformers import head as normed_head
-from comflp.models.transformers.logging import quiet
 from comflp.models.transformers.processor import ProcessorTokenizer, input_lengths, normalised_waveforms
+from comflp.models.transformers.saving import write
 from comflp.models.transformers.split import Split, module_at
 
 
@@ -134,10 +132,4 @@ class TransformersCTC(LayeredModel):
         ``AutoProcessor.from_pretrained(directory)`` the same processor. Origin and
         proposals are under ``comflp`` in config.json and in README.md, error rates in README.md alone.
         """
-        model = normed_head.to_library_form(self.model)
-        model.config.comflp = lasting_origin(self.origin)
-        with atomic_directory(directory) as temporary, quiet():
-            model.save_pretrained(temporary)
-            self.processor.save_pretrained(temporary)
-            self.processor.feature_extractor.save_pretrained(temporary)  # the file that transformers 4 reads
-            (temporary / "README.md").write_text(model_card(self), encoding="utf-8")
+        write(normed_head.to_library_form(self.model), self, directory)

@@ -12,18 +12,17 @@ from typing import Any, Iterator, Mapping, Sequence
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel, ProcessorMixin
 
-from comflp.artifacts import atomic_directory, write_json
 from comflp.data.batching import AudioBatch, refuse_too_long, refuse_too_short
 from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
 from comflp.models.finite import check_finite, output_of
 from comflp.models.layered import ENTER, LayeredModel, Output, Stack, State, Step
-from comflp.models.model_card import lasting_origin, model_card
 from comflp.models.transformers.checked_scores import CheckedScores
 from comflp.models.transformers.catching import catch, without_random_skipping
 from comflp.models.transformers.logging import quiet
 from comflp.models.transformers.processor import input_lengths, normalised_waveforms
 from comflp.models.transformers.prompt import TokenTokenizer
+from comflp.models.transformers.saving import write
 from comflp.models.transformers.seq2seq_families import Seq2SeqFamily
 from comflp.models.transformers.split import module_at, numbered, place_of
 from comflp.proposal import Proposal
@@ -270,13 +269,6 @@ class TransformersSeq2Seq(LayeredModel):
 
     def save(self, directory: str | Path) -> None:
         """Write configuration, weights, generation settings, processor and model card, for the library to load alone."""
-        self.model.config.comflp = lasting_origin(self.origin)
         generation = self.model.generation_config
         generation._original_object_hash = hash(generation)  # a language counts as a change, after which the library refuses what it loaded
-        with atomic_directory(directory) as temporary, quiet():
-            self.model.save_pretrained(temporary)
-            self.processor.save_pretrained(temporary)
-            self.processor.feature_extractor.save_pretrained(temporary)  # the file that transformers 4 reads
-            if (spelling := getattr(self.processor.tokenizer, "english_spelling_normalizer", None)) is not None:  # transformers 5 leaves it out
-                write_json(temporary / "normalizer.json", spelling)
-            (temporary / "README.md").write_text(model_card(self), encoding="utf-8")
+        write(self.model, self, directory)
