@@ -6,11 +6,13 @@ import warnings
 import pytest
 from fixtures.models import make_model
 from fixtures.whisper import make_whisper
-from transformers import AutoProcessor, WhisperFeatureExtractor
+from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, WhisperFeatureExtractor
 
 import comflp.models
 from comflp.errors import ComflpError
 from comflp.inference.decode import decode
+from comflp.models.verify import noise_batch
+from comflp.proposal import PruningProposal
 
 
 def edit(path, **changes):
@@ -104,3 +106,13 @@ def test_a_model_that_translates_goes_on_to(tmp_path):
     model.model.generation_config.task = "translate"
     model.save(tmp_path / "saved")
     assert comflp.models.load(tmp_path / "saved").tokenizer.prompt[2] == model.model.generation_config.task_to_id["translate"] != model.tokenizer.prompt[2]
+
+
+def test_a_model_that_lost_its_alignment_heads_says_that_it_cannot_time_words(tmp_path):
+    """They are in layers 2 and 4 of the decoder."""
+    model = comflp.models.load(make_whisper(tmp_path / "deep"), language="it")
+    model.prune(PruningProposal.parse("decoder=2,4", {"encoder": 4, "decoder": 4})).save(tmp_path / "pruned")
+    waveform = noise_batch(16000, (1.0,)).waveforms[0].numpy()
+    features = AutoProcessor.from_pretrained(tmp_path / "pruned")(waveform, sampling_rate=16000, return_tensors="pt")
+    with pytest.raises(ValueError, match="has no `alignment_heads`"):
+        AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path / "pruned").generate(**features, return_token_timestamps=True)

@@ -252,8 +252,9 @@ class TransformersSeq2Seq(LayeredModel):
         heads = getattr(generation, "alignment_heads", None)
         if heads is not None:
             number = {layer - 1: index for index, layer in enumerate(kept["decoder"])}
-            left = [[number[layer], head] for layer, head in heads if layer in number]
-            generation.alignment_heads = left or None  # without any the library cannot time words, and says so
+            generation.alignment_heads = [[number[layer], head] for layer, head in heads if layer in number]
+            if not generation.alignment_heads:
+                del generation.alignment_heads  # where the entry is missing, and only there, the library says that it cannot time words
 
     def reinitialize(self, seed: int, keep_frontend: bool) -> None:
         with torch.random.fork_rng(devices=[]):
