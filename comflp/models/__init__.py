@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from comflp.artifacts import read_json
-from comflp.errors import ComflpError
-from comflp.models.directory import EXPORT, check_directory
+from comflp.errors import ComflpError, NoLanguageError
+from comflp.models.directory import EXPORT, check_directory, lfs_pointers
 from comflp.models.layered import LayeredModel, Output, Stack, State, Step
 from comflp.models.tokenizer import Tokenizer
 
@@ -31,7 +31,15 @@ def load(
     that leads out of itself or describes what no model can be (:func:`comflp.models.directory.check_directory`), and for a
     language where the model does not take one.
     """
-    made = _load(model, processor, trust_hyperparams, language)
+    try:
+        made = _load(model, processor, trust_hyperparams, language)
+    except NoLanguageError:
+        raise
+    except ComflpError as error:
+        if isinstance(model, (str, Path)) and (pointers := lfs_pointers(Path(model))):
+            raise ComflpError(f"{', '.join(pointers)} in {model}: a pointer of Git LFS lies in the place of the file; run 'git lfs pull' there, or "
+                              f"download the model again ({error})") from error
+        raise
     if language is not None and len(made.stacks) == 1:
         raise ComflpError(f"a {made.family} model recognises what it was trained on; leave the language {language!r} out (where a directory "
                           "holds several, as those of MMS do, target_lang in its tokenizer_config.json says which)")
@@ -52,10 +60,8 @@ def _load(model: str | Path | Any, processor: Any, trust_hyperparams: bool, lang
                               "directory that it was made of")
         if (directory / "hyperparams.yaml").exists():
             return _load_speechbrain(directory, trust_hyperparams)
+        _refuse_adapter(directory)
         if not (directory / "config.json").exists():
-            if (directory / "adapter_config.json").exists():
-                raise ComflpError(f"{directory} holds an adapter of peft, and not the model that it is for; save that with the adapter in it "
-                                  "(model.merge_and_unload().save_pretrained(...)), and its processor beside it")
             raise ComflpError(f"{directory} is not a model directory: it has neither config.json nor hyperparams.yaml")
         config = read_json(directory / "config.json")
     else:
@@ -72,6 +78,17 @@ def _load(model: str | Path | Any, processor: Any, trust_hyperparams: bool, lang
     from comflp.models.transformers.loading import load_transformers
 
     return load_transformers(model, model_type, language)
+
+
+def _refuse_adapter(directory: Path) -> None:
+    """ComflpError for an adapter of peft: alone it is no model, and whether one beside whole weights counts depends on what is installed."""
+    if not (directory / "adapter_config.json").exists():
+        return
+    merged = "save that with the adapter in it (model.merge_and_unload().save_pretrained(...)), and its processor beside it"
+    if not (directory / "config.json").exists():
+        raise ComflpError(f"{directory} holds an adapter of peft, and not the model that it is for; {merged}")
+    raise ComflpError(f"{directory} holds an adapter of peft (adapter_config.json) beside a model, which is not applied here; {merged}. "
+                      "Where the weights have the adapter in them already, remove adapter_config.json")
 
 
 def _refuse_paths(name: str) -> None:

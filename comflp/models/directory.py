@@ -17,6 +17,12 @@ MOST_LAYERS = 1000
 EXPORT = "export.json"
 """What every export has in its directory, and no model."""
 
+_LFS = b"version https://git-lfs.github.com/spec/"
+"""What a pointer of Git LFS begins with."""
+
+_OF_OTHERS = (".h5", ".msgpack", ".ot", ".onnx", ".md")
+"""Endings of files that no model is loaded from."""
+
 SAMPLE_RATES = range(1000, 400_000)
 """In Hz, of any model."""
 
@@ -35,6 +41,20 @@ def check_directory(directory: Path) -> None:
         _check_index(index)
     for config in sorted({*directory.glob("config.json"), *directory.glob("*/config.json")}):
         check_config(str(config.parent), read_json(config))
+
+
+def lfs_pointers(directory: Path) -> list[str]:
+    """The names of files of a directory that are pointers of Git LFS, which ``git clone`` leaves where that is not installed.
+
+    Files that no model here is loaded from, such as the weights for other libraries, do not count.
+    """
+    found = []
+    for path in sorted(directory.iterdir()) if directory.is_dir() else []:
+        if path.is_file() and path.suffix not in _OF_OTHERS:
+            with path.open("rb") as file:
+                if file.read(len(_LFS)) == _LFS:
+                    found.append(path.name)
+    return found
 
 
 def check_links(directory: Path) -> None:

@@ -8,7 +8,14 @@ from pathlib import Path
 import torch
 import transformers
 from huggingface_hub import hf_hub_download
-from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq, FeatureExtractionMixin, PreTrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers import (
+    AutoModelForCTC,
+    AutoModelForSpeechSeq2Seq,
+    FeatureExtractionMixin,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
 
 from comflp.artifacts import read_json
 from comflp.errors import ComflpError
@@ -129,6 +136,10 @@ def _family(name: str, model_type: str | None) -> tuple[Kind | Seq2SeqFamily, ty
             f"{name} is a {model_type!r} model, a language model that reads the output of an audio encoder; models with a CTC "
             f"head, transducers and encoder-decoder models can be loaded, of these families: {', '.join(_KNOWN)}"
         )
+    if model_type is None:
+        converted = " It looks like a model of CTranslate2 (faster-whisper); take the model of transformers that it was converted from." \
+            if (Path(name) / "model.bin").is_file() else ""
+        raise ComflpError(f"{name}: config.json has no model_type, so it is not of a model of transformers, of SpeechBrain or of comflp.{converted}")
     raise ComflpError(
         f"{name} is a {model_type!r} model; models of these families can be loaded: {', '.join(_KNOWN)}"
     )
@@ -160,7 +171,15 @@ def _load_model(name: str, auto_class: type) -> PreTrainedModel:
 
 
 def _cause(missing: list[str], left_over: list[str], auto_class: type) -> str:
-    """The likely reason of weights that are missing or too many: a prefix before every name, or no CTC head."""
+    """The likely reason of weights that are missing or too many: an adapter, a checkpoint of a training program, a prefix before every name, or no
+    CTC head.
+    """
+    if any(".lora_" in key or ".base_layer." in key for key in left_over):
+        return ("these are weights with an adapter of peft beside them; save the model with the adapter in it: "
+                "model.merge_and_unload().save_pretrained(...)")
+    if missing and left_over and not any("." in key for key in left_over):
+        return (f"its file has the entries {', '.join(map(repr, sorted(left_over)[:5]))}, as the checkpoint of a training program has, with the weights "
+                "inside one of them; write those alone: torch.save(checkpoint[...], 'pytorch_model.bin')")
     for key in left_over:
         for wanted in missing:
             prefix = key.removesuffix(wanted)

@@ -1,0 +1,64 @@
+"""Model directories as other programs and hands leave them: what loads, and what an error says of the rest."""
+
+import json
+
+import pytest
+import torch
+from fixtures.models import make_model
+from safetensors.torch import load_file
+
+import comflp.models
+from comflp.errors import ComflpError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return make_model(tmp_path / "model", "wav2vec2", "ABC ", 2)
+
+
+def repacked(folder, content):
+    """The weights as pytorch_model.bin with this content, made of them."""
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(content(weights), folder / "pytorch_model.bin")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "vocab.json"])
+def test_a_pointer_of_git_lfs_is_called_one(folder, name):
+    (folder / "model.safetensors" if name == "pytorch_model.bin" else folder / name).unlink()
+    (folder / name).write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n")
+    with pytest.raises(ComflpError, match=rf"^{name} in .*: a pointer of Git LFS lies in the place of the file; run 'git lfs pull'"):
+        comflp.models.load(folder)
+
+
+def test_pointers_of_files_that_are_not_read_do_no_harm(folder):
+    for name in ("tf_model.h5", "pytorch_model.bin"):
+        (folder / name).write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert comflp.models.load(folder).num_layers == 2
+
+
+@pytest.mark.parametrize("entry", ["state_dict", "model"])
+def test_weights_inside_a_checkpoint_of_a_training_program_are_told(folder, entry):
+    repacked(folder, lambda weights: {entry: weights, "epoch": 3})
+    with pytest.raises(ComflpError, match=f"the entries 'epoch', '{entry}', as the checkpoint of a training program has"):
+        comflp.models.load(folder)
+
+
+def test_weights_with_an_adapter_that_was_not_merged_are_told(folder):
+    repacked(folder, lambda weights: {key.replace("q_proj.", "q_proj.base_layer."): value for key, value in weights.items()})
+    with pytest.raises(ComflpError, match="an adapter of peft beside them; .*merge_and_unload"):
+        comflp.models.load(folder)
+
+
+def test_an_adapter_beside_a_model_is_not_left_out_silently(folder):
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(ComflpError, match="beside a model, which is not applied here; .*remove adapter_config.json"):
+        comflp.models.load(folder)
+
+
+@pytest.mark.parametrize("file, said", [("model.bin", "It looks like a model of CTranslate2"), ("other", "no model_type")])
+def test_a_configuration_without_a_model_type_is_told(tmp_path, file, said):
+    (tmp_path / "config.json").write_text('{"alignment_heads": [[1, 0]], "lang_ids": [1]}')
+    (tmp_path / file).write_bytes(b"0")
+    with pytest.raises(ComflpError, match=said):
+        comflp.models.load(tmp_path)
