@@ -5,10 +5,22 @@ import json
 import pytest
 import torch
 from fixtures.models import make_model
+from fixtures.whisper import make_whisper
 from safetensors.torch import load_file
+from transformers import AutoProcessor
 
 import comflp.models
 from comflp.errors import ComflpError
+from comflp.inference.decode import decode
+
+
+def edit_extractor(folder, **changes):
+    """The settings of the feature extractor, in whichever file they lie."""
+    for path in (folder / "preprocessor_config.json", folder / "processor_config.json"):
+        if path.exists():
+            content = json.loads(path.read_text())
+            content.get("feature_extractor", content).update(changes)
+            path.write_text(json.dumps(content))
 
 
 @pytest.fixture
@@ -62,3 +74,23 @@ def test_a_configuration_without_a_model_type_is_told(tmp_path, file, said):
     (tmp_path / file).write_bytes(b"0")
     with pytest.raises(ComflpError, match=said):
         comflp.models.load(tmp_path)
+
+
+@pytest.mark.parametrize("changes", [{"feature_size": 128}, {"chunk_length": 30}, {"hop_length": 320}], ids=str)
+def test_a_feature_extractor_of_another_whisper_is_told(tmp_path, changes):
+    """As where one fine-tunes large-v3, which has 128 mel bands, and saves the processor of another size."""
+    folder = make_whisper(tmp_path / "whisper")
+    edit_extractor(folder, **changes)
+    with pytest.raises(ComflpError, match="the feature extractor is not that of the model: put the preprocessor_config.json"):
+        comflp.models.load(folder, language="it")
+
+
+def test_random_noise_of_a_feature_extractor_is_left_out(tmp_path, noise_data):
+    folder = make_whisper(tmp_path / "whisper", ends=True)
+    wanted = decode(comflp.models.load(folder, language="it"), noise_data)
+    edit_extractor(folder, dither=0.1)
+    with pytest.warns(UserWarning, match=r"adds random noise to what it reads \(dither 0.1"):
+        model = comflp.models.load(folder, language="it")
+    assert dict(decode(model, noise_data)) == dict(wanted)
+    model.save(tmp_path / "saved")
+    assert AutoProcessor.from_pretrained(tmp_path / "saved").feature_extractor.dither == 0

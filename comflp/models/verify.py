@@ -54,7 +54,15 @@ def refuse_unless_equal_to_library(model: LayeredModel, what: str) -> None:
     """
     batch = _example(model, (1.0,))
     with torch.no_grad():
-        expected, found = model.library_logits(batch), model(batch).logits
+        try:
+            expected = model.library_logits(batch)
+        except (RuntimeError, ValueError) as error:  # what the library raises for inputs of another shape
+            said = " ".join(str(error).split())[:300]
+            raise ComflpError(
+                f"{what}: its library fails on a second of noise ({said}); where that is about the shape of the input, the feature extractor "
+                f"is not that of the model: put the preprocessor_config.json beside the weights that they were trained with"
+            ) from error
+        found = model(batch).logits
     if expected.shape == found.shape:
         difference = float((expected - found).abs().max() / (expected.max() - expected.min()).clamp_min(1e-30))
         fault = f"its logits differ by {difference:.2g} of their range"

@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     ProcessorMixin,
+    WhisperFeatureExtractor,
 )
 
 from comflp.artifacts import read_json
@@ -92,6 +93,7 @@ def layered(model: PreTrainedModel, processor: ProcessorMixin, language: str | N
 
     The model given is used itself: from here on it is in evaluation mode, with layerdrop off, with ``return_dict`` and the like of its
     configuration at their defaults, and with language and task in its generation settings. Give ``copy.deepcopy(model)`` to keep it as it was.
+    Random noise of Whisper's feature extractor (``dither``) is set to none in the processor given.
 
     Raises ComflpError for an unknown family, and for weights in another type than float32.
     """
@@ -111,6 +113,7 @@ def _cut(
     model: PreTrainedModel, processor: ProcessorMixin, origin: dict, name: str, language: str | None
 ) -> LayeredModel:
     family, _ = _family(name, model.config.model_type)
+    _leave_out_noise(processor.feature_extractor, name)
     origin = lasting_origin(origin)  # directories of older versions have error rates in config.json, of whatever weights
     for config in (model.config, *(part for part in vars(model.config).values() if isinstance(part, PreTrainedConfig))):
         config.return_dict, config.output_attentions, config.output_hidden_states = True, False, False  # what a caller wants back, and not the model
@@ -241,6 +244,14 @@ def _load_extractor(family: Family, name: str) -> FeatureExtractionMixin:
     if isinstance(rate, bool) or not isinstance(rate, int) or rate not in SAMPLE_RATES:
         raise ComflpError(f"{name}: sampling_rate in preprocessor_config.json is {rate!r}, which is no sample rate in Hz")
     return extractor
+
+
+def _leave_out_noise(extractor: FeatureExtractionMixin, name: str) -> None:
+    """Set the random noise that Whisper's extractor can add to every waveform to none, with a warning: features would differ from call to call."""
+    if isinstance(extractor, WhisperFeatureExtractor) and extractor.dither:
+        warnings.warn(f"the feature extractor of {name} adds random noise to what it reads (dither {extractor.dither:g} in "
+                      "preprocessor_config.json), so that no result could be had twice; it is left out, here and in what is saved", stacklevel=4)
+        extractor.dither = 0.0
 
 
 def _tell_of_a_language_model(name: str, processor: ProcessorMixin) -> None:
