@@ -270,6 +270,9 @@ class TransformersSeq2Seq(LayeredModel):
 
     def save(self, directory: str | Path) -> None:
         """Write configuration, weights, generation settings, processor and model card, for the library to load alone."""
+        embeddings, head = self.model.get_input_embeddings(), self.model.get_output_embeddings()
+        if head is not None and head.weight is not embeddings.weight:
+            self.model.config.tie_word_embeddings = False  # merged adapters untie them, and older versions of the library tie what says nothing
         generation = self.model.generation_config
         generation._original_object_hash = hash(generation)  # a language counts as a change, after which the library refuses what it loaded
         write(self.model, self, directory)
