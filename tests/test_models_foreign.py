@@ -6,12 +6,18 @@ import pytest
 import torch
 from fixtures.models import make_model
 from fixtures.whisper import make_whisper
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor
 
 import comflp.models
 from comflp.errors import ComflpError
 from comflp.inference.decode import decode
+from comflp.models.verify import noise_batch
+
+
+def edit(path, removed=(), **changes):
+    content = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({key: value for key, value in content.items() if key not in removed}))
 
 
 def edit_extractor(folder, **changes):
@@ -94,3 +100,38 @@ def test_random_noise_of_a_feature_extractor_is_left_out(tmp_path, noise_data):
     assert dict(decode(model, noise_data)) == dict(wanted)
     model.save(tmp_path / "saved")
     assert AutoProcessor.from_pretrained(tmp_path / "saved").feature_extractor.dither == 0
+
+
+def test_generation_settings_that_name_no_tasks_are_told(tmp_path):
+    folder = make_whisper(tmp_path / "whisper")
+    edit(folder / "generation_config.json", removed=["task_to_id"])
+    with pytest.raises(ComflpError, match=r"not its tasks \(task_to_id\).* put the generation_config.json"):
+        comflp.models.load(folder, language="it")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"no_speech_threshold": 0.6, "logprob_threshold": -1.0, "temperature": [0.0, 0.2]}, {"stop_strings": ["a"]}, {"guidance_scale": 1.5}], ids=str
+)
+def test_the_search_is_greedy_whatever_the_generation_settings_ask_for(tmp_path, noise_data, settings):
+    folder = make_whisper(tmp_path / "whisper", ends=True)
+    wanted = decode(comflp.models.load(folder, language="it"), noise_data)
+    edit(folder / "generation_config.json", **settings)
+    model = comflp.models.load(folder, language="it")
+    assert dict(decode(model, noise_data)) == dict(wanted)
+    model.save(tmp_path / "saved")
+    saved = json.loads((tmp_path / "saved" / "generation_config.json").read_text())
+    assert settings.items() <= saved.items(), "what the library alone does is as it was"
+
+
+def test_a_head_that_is_not_the_embedding_is_saved_as_such(tmp_path):
+    """Merging an adapter unties them and leaves the configuration; versions of the library that go by it would lose the head."""
+    folder = make_whisper(tmp_path / "whisper")
+    weights = load_file(folder / "model.safetensors")
+    weights["proj_out.weight"] = torch.randn(weights["model.decoder.embed_tokens.weight"].shape)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    model = comflp.models.load(folder, language="it")
+    model.save(tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "config.json").read_text())["tie_word_embeddings"] is False
+    batch = noise_batch(16000, (1.0,)).with_targets([[1, 2, 3]])
+    with torch.no_grad():
+        torch.testing.assert_close(comflp.models.load(tmp_path / "saved").library_logits(batch), model(batch).logits, rtol=1e-4, atol=1e-4)

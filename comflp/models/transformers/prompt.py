@@ -120,7 +120,11 @@ def _whisper(processor: ProcessorMixin, model: PreTrainedModel, language: str | 
         language = _kept(generation, language, (token.strip("<|>") for token in known))
         if getattr(generation, "task", None) is None:
             generation.task = "transcribe"  # what the library does where nothing is said
-        prompt += [_checked(tokenizer, f"<|{language}|>", known), _checked(tokenizer, generation.task, generation.task_to_id)]
+        tasks = getattr(generation, "task_to_id", None)
+        if not tasks:
+            raise ComflpError("the model's generation settings name its languages and not its tasks (task_to_id), so its prompt is not known; "
+                              "put the generation_config.json of the model that it was trained from beside its weights")
+        prompt += [_checked(tokenizer, f"<|{language}|>", known), _checked(tokenizer, generation.task, tasks)]
     elif getattr(generation, "is_multilingual", None) is False:
         if (language or "en").lower() not in ("en", "english"):
             raise ComflpError(f"this model recognises English alone, not {language!r}")

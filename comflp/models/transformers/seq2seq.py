@@ -28,6 +28,15 @@ from comflp.models.transformers.split import module_at, numbered, place_of
 from comflp.proposal import Proposal
 
 
+_OTHER_SEARCHES = (
+    "temperature", "logprob_threshold", "no_speech_threshold", "compression_ratio_threshold", "stop_strings", "penalty_alpha", "dola_layers",
+    "guidance_scale", "constraints", "force_words_ids", "num_beam_groups", "diversity_penalty", "prompt_lookup_num_tokens", "cache_implementation",
+    "max_time",
+)
+"""Generation settings that ask for another search than a greedy one, for a second try or an end by the clock. Whisper's thresholds read features, which
+a search from the end of the encoder has not; they are for audio of several windows."""
+
+
 class _Unkept(DynamicCache):
     """The place of a decoder's own keys and values in its cache, for passes that read all tokens at once: nothing is kept."""
 
@@ -175,7 +184,7 @@ class TransformersSeq2Seq(LayeredModel):
         encoded, what = self._encoded(state), output_of(proposal)
         check_finite(state.hidden, state.num_frames, state.context["utterances"], what=what)
         scores = CheckedScores(state.context["utterances"], what)
-        with self._decoder_of(proposal), quiet():
+        with self._decoder_of(proposal), self._greedily(), quiet():
             found = self.model.generate(
                 **encoded, **self._begun(len(limits)), max_new_tokens=max(limits), num_beams=1, do_sample=False, num_return_sequences=1,
                 return_dict_in_generate=False, logits_processor=[scores], **({"min_new_tokens": least_tokens} if least_tokens else {}),
@@ -222,6 +231,19 @@ class TransformersSeq2Seq(LayeredModel):
             yield
         finally:
             self._set_decoder(layers)
+
+    @contextlib.contextmanager
+    def _greedily(self) -> Iterator[None]:
+        """Within the block the generation settings have nothing that makes another search of a greedy one, or one that is tried again."""
+        settings = self.model.generation_config
+        self.model.generation_config = copy.deepcopy(settings)
+        for name in _OTHER_SEARCHES:
+            if getattr(settings, name, None) is not None:
+                setattr(self.model.generation_config, name, None)
+        try:
+            yield
+        finally:
+            self.model.generation_config = settings
 
     def _set_decoder(self, layers: Sequence[torch.nn.Module]) -> None:
         self.decoder.layers = numbered(layers)
