@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import soundfile
@@ -12,7 +12,8 @@ import soundfile
 from comflp.data import manifests
 from comflp.data.audio import mixed
 from comflp.data.data_dir import DataDir, read_data_dir
-from comflp.data.delimited import check_once, read_lines
+from comflp.data.loading import load
+from comflp.data.rows import COLUMNS, find_columns, table_utterances, words_of
 from comflp.data.saved_datasets import as_text, column_names, find_files, find_tables, is_audio, is_saved, read_rows, splits_of, write_audio
 from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 from comflp.data.utterance import Segment, Utterance
@@ -24,12 +25,7 @@ SUFFIXES = (".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".mp3", ".ogg", "
 UNREADABLE = (".m4a", ".webm", ".aac", ".wma", ".amr")
 """What audio is known by that libsndfile cannot read."""
 
-_COLUMNS = {
-    "wav": ("wav", "path", "audio", "file", "audio_filepath"), "text": ("text", "txt", "wrd", "sentence", "transcript", "transcription"),
-    "speaker": ("speaker", "speaker_id", "spk_id", "client_id"), "id": ("id", "ID", "utt_id", "key"),
-}  # fmt: skip
-"""What a table's columns may be called."""
-_IN_DATASETS = {**_COLUMNS, "wav": ("audio", "wav", "path", "file")}
+_IN_DATASETS = {**COLUMNS, "wav": ("audio", "wav", "path", "file")}
 """What a dataset's may be: Common Voice has both, the audio itself in ``audio``."""
 
 
@@ -56,8 +52,9 @@ def read_speech(
         if (path / "wav.scp").exists():
             return read_data_dir(path, require_text=False, allow_pipes=allow_pipes, progress=progress)
         if path.suffix.lower() in (".csv", ".tsv", *manifests.SUFFIXES) and not path.is_dir():
-            utterances = _rows(path)
-        elif path.is_dir():
+            utterances, places = table_utterances(path)
+            return _as_data_dir(utterances, Path(made) / "data", progress, str(path), places)
+        if path.is_dir():
             utterances = _saved(path, Path(made) / "audio") if is_saved(path) else _folder(path)
         elif not path.exists():
             raise ComflpError(f"there is no {path}")
@@ -79,13 +76,18 @@ def read_speech(
             utterances = _files([Path(item) for item in speech], None)
         else:
             utterances = _arrays(speech, Path(made) / "audio", sample_rate)
-    return _as_data_dir(utterances, Path(made) / "data", progress, str(speech) if isinstance(speech, (str, Path)) else "the speech given")
+    named = str(speech) if isinstance(speech, (str, Path)) else "the speech given"
+    return _as_data_dir(utterances, Path(made) / "data", progress, named, [f"number {number:,}" for number in range(1, len(utterances) + 1)])
 
 
-def _as_data_dir(utterances: list[Utterance], path: Path, progress: Any, named: str) -> DataDir:
-    """Written as a data directory and read back, so that durations and faults are found in the one way that there is."""
+def _as_data_dir(utterances: list[Utterance], path: Path, progress: Any, named: str, places: Sequence[str]) -> DataDir:
+    """Written as a data directory and read back, so that durations and faults are found in the one way that there is.
+
+    places: where the user finds each utterance, such as ``table.csv:3``. Faults are told there, and not in the directory, which nobody has written.
+    """
     stop_at_faults("the speech is not usable", [Fault(ascii(utterance.wav), 0, "the name is not in UTF-8, or has a line break; rename the file")
                                                 for utterance in utterances if not _is_one_line(utterance.wav)])
+    stop_at_faults(f"{named} is not usable", list(_faults_of_values(utterances, places)))
     parts, recordings = [""] * len(utterances), [(utterance.utt_id, utterance.wav) for utterance in utterances]
     if any(utterance.segment for utterance in utterances):
         names = {wav: f"recording{number:06d}" for number, wav in enumerate(dict.fromkeys(utterance.wav for utterance in utterances), start=1)}
@@ -102,7 +104,30 @@ def _as_data_dir(utterances: list[Utterance], path: Path, progress: Any, named: 
         rows = "".join(f"{utterance.utt_id} {value}\n" for utterance, value in zip(utterances, values) if value)
         if rows:
             (path / name).write_text(rows, encoding="utf-8")
-    return read_data_dir(path, require_text=False, progress=progress, named=named)
+    found, faults = load(path, require_text=False, allow_pipes=False, progress=progress)
+    first = {utterance.wav: place for utterance, place in zip(reversed(utterances), reversed(places))}
+    lines = {str(path / "wav.scp"): [first[wav] for _, wav in recordings]}
+    stop_at_faults(f"{named} is not usable", list(dict.fromkeys(_told_there(fault, lines.get(fault.file, places)) for fault in faults)))
+    return DataDir(path, found)
+
+
+def _faults_of_values(utterances: Sequence[Utterance], places: Sequence[str]) -> Iterator[Fault]:
+    """What a data directory could not hold: names that are no ids, names that are there twice, texts that are no Unicode."""
+    first: dict[str, str] = {}
+    for utterance, place in zip(utterances, places):
+        fault = id_fault(utterance.utt_id)
+        if fault is None and utterance.utt_id in first:
+            fault = f"duplicate id {utterance.utt_id!r}, first at {first[utterance.utt_id]}"
+        if fault is None and not _is_one_line(utterance.text + utterance.speaker):
+            fault = f"the text {ascii(utterance.text + utterance.speaker)} holds half a character (a surrogate), which UTF-8 cannot write"
+        first.setdefault(utterance.utt_id, place)
+        if fault is not None:
+            yield Fault(place, 0, fault)
+
+
+def _told_there(fault: Fault, places: Sequence[str]) -> Fault:
+    """A fault of a line of the data directory, told at the place that the line was made from."""
+    return Fault(places[fault.line - 1], 0, fault.message.replace("utt2dur says", "the row says")) if fault.line else fault
 
 
 def _as_ids(speakers: Sequence[str]) -> Sequence[str]:
@@ -171,7 +196,7 @@ def _saved(path: Path, folder: Path) -> list[Utterance]:
     if (path / "dataset_dict.json").exists():
         raise ComflpError(f"{path} holds several splits; give the folder of one of them: {', '.join(str(path / split) for split in splits_of(path))}")
     tables = find_tables(path)
-    columns = _columns(column_names(tables[0]), str(path), _IN_DATASETS)
+    columns = find_columns(column_names(tables[0]), str(path), _IN_DATASETS)
     wanted = list(filter(None, (columns[kind] for kind in ("wav", "text", "speaker"))))
     return _utterances((row for table in tables for row in read_rows(table, wanted)), columns, path, folder)
 
@@ -187,34 +212,15 @@ def _undecoded(dataset: Any) -> Any:
 def _dataset(rows: Any, folder: Path) -> list[Utterance]:
     """Utterances of a Dataset or of a list of dicts; audio in memory is written to ``folder``."""
     names = getattr(rows, "column_names", None) or list(dict.fromkeys(name for row in rows for name in row))
-    columns = _columns(names, "the dataset", _IN_DATASETS)
+    columns = find_columns(names, "the dataset", _IN_DATASETS)
     return _utterances((rows[number] for number in range(len(rows))), columns, Path(), folder)
-
-
-def _columns(names: Sequence[str], what: str, called: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Kind -> the column of it, empty where there is none. called: what columns may be called, what goes first first; small letters may be capitals."""
-    found = {}
-    for kind, words in called.items():
-        alike = [[name for name in names if str(name).lower() == word.lower()] for word in words]
-        candidates = [[word] for word in words if word in names] or list(filter(None, alike)) or [[""]]
-        if len(set(candidates[0])) > 1:
-            raise DataError(f"{what}: the columns {' and '.join(candidates[0])} differ in capitals only; rename or remove one")
-        found[kind] = candidates[0][0]
-    if not found["wav"]:
-        raise DataError(f"{what}: there is no column {' or '.join(called['wav'])}; the columns are {', '.join(names)}")
-    return found
-
-
-def _words(row: Mapping[str, Any], column: str) -> str:
-    """The words of a row's column; none where there is no such column. (The index that pandas writes has a column without a name.)"""
-    return " ".join(as_text(row.get(column)).split()) if column else ""
 
 
 def _utterances(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], place: Path, folder: Path) -> list[Utterance]:
     folder.mkdir(parents=True, exist_ok=True)
     utterances, faults = [], []
     for number, row in enumerate(rows, start=1):
-        name, said, speaker = f"u{number:06d}", *(_words(row, columns[kind]) for kind in ("text", "speaker"))
+        name, said, speaker = f"u{number:06d}", *(words_of(row, columns[kind]) for kind in ("text", "speaker"))
         path = _audio_file(row.get(columns["wav"]), place, folder / name, f"row {number}")
         if path is None or (columns["text"] and not said):
             faults.append(Fault(f"row {number}", 0, "there is no audio" if path is None else "there is no text"))
@@ -234,38 +240,3 @@ def _audio_file(audio: Any, place: Path, target: Path, what: str) -> Path | None
     if isinstance(audio, dict) and audio.get("array") is not None:
         return _write_array(audio["array"], int(audio["sampling_rate"]), target.with_name(f"{target.name}.wav"), what)
     return write_audio(audio, place, target) if is_audio(audio) else None
-
-
-def _rows(path: Path) -> list[Utterance]:
-    """Utterances of a table or a manifest; relative paths start from its folder. What a manifest says of durations is held to the audio."""
-    is_manifest = path.suffix.lower() in manifests.SUFFIXES
-    if is_manifest:
-        header, rows = manifests.read_manifest(path)
-    else:
-        header, lines = read_lines(path)
-        rows = [(number, dict(zip(header, values))) for number, values in lines]
-    if not rows:
-        raise DataError(f"{path}:1: there are no rows")
-    columns = _columns(header, f"{path}:1", _COLUMNS)
-    check_once(path, header, filter(None, columns.values()))
-    faults: list[Fault] = []
-    utterances: list[Utterance] = []
-    with_texts = bool(columns["text"]) and (not is_manifest or any(_words(row, columns["text"]) for _, row in rows))  # NeMo writes "" where none is known
-    for number, row in rows:
-        wav = as_text(row.get(columns["wav"])).strip()
-        text, speaker, utt_id = (_words(row, columns[kind]) for kind in ("text", "speaker", "id"))
-        if not wav or not (path.parent / wav).is_file():
-            faults.append(Fault(str(path), number, f"there is no file {path.parent / wav}" if wav else "the row names no audio file"))
-            continue
-        if with_texts and not text:
-            faults.append(Fault(str(path), number, "the row has no text"))
-        try:
-            part = manifests.part_of(row)
-        except ValueError as error:
-            faults.append(Fault(str(path), number, str(error)))
-            continue
-        name = utt_id or "_".join((*Path(wav).with_suffix("").parts, *([f"{1000 * part.start:07.0f}"] if part else [])))
-        utterances.append(Utterance("_".join(name.strip("_/ ").split()), str((path.parent / wav).absolute()), text, speaker,
-                                    manifests.seconds_of(row, part) if is_manifest else 0.0, part))
-    stop_at_faults(f"{path} is not usable", faults)
-    return utterances

@@ -82,9 +82,25 @@ def test_a_part_that_is_not_there_and_a_manifest_of_nothing(manifest):
         manifest()
 
 
+def test_faults_of_the_audio_are_told_at_the_line_of_the_manifest(manifest, tmp_path):
+    (tmp_path / "damaged.wav").write_bytes(bytes(100))
+    good, part = {"audio_filepath": "b.wav", "text": "one"}, {"offset": 0.5, "duration": 0.25}
+    for rows, message in (
+        ([good, {"audio_filepath": "damaged.wav", "text": "two"}], r"train\.json:2: utterance 'damaged': .*damaged\.wav cannot be read as audio"),
+        ([good, {**good, **part}, {**good, "audio_filepath": "call/a.wav", "offset": 1, "duration": 7}], r"train\.json:3: utterance 'call_a_.*it ends at 8 s"),
+        ([good, {**good, **part}, {"audio_filepath": "damaged.wav", "text": "two"}], r"train\.json:3: recording .*damaged\.wav cannot be read as audio"),
+        ([good, {**good, "id": "x/y"}], r"train\.json:2: the id 'x/y' has to be usable as a file name"),
+        ([good, good], r"train\.json:2: duplicate id 'b', first at .*train\.json:1"),
+        ([good, '{"audio_filepath": "call/a.wav", "text": "half \\ud83d"}'], r"train\.json:2: the text 'half \\ud83d' holds half a character"),
+    ):
+        with pytest.raises(ComflpError, match=message) as error:
+            manifest(*rows)
+        assert "made" not in str(error.value) and str(error.value).count("\n") == 1, "one fault, in the user's own file"
+
+
 def test_a_duration_alone_is_that_of_the_whole_recording(manifest):
     assert len(manifest({"audio_filepath": "b.wav", "duration": 1.02})) == 1
-    with pytest.raises(ComflpError, match=r"a\.wav lasts 2\.000 s, utt2dur says 0\.4 s"):
+    with pytest.raises(ComflpError, match=r"train\.json:1: utterance 'call_a': .*a\.wav lasts 2\.000 s, the row says 0\.4 s"):
         manifest({"audio_filepath": "call/a.wav", "duration": 0.4, "text": "one"})
     assert len(manifest({"audio_filepath": "call/a.wav"})) == 1, "no durations are left over"
 

@@ -1,0 +1,77 @@
+"""Rows of tables and manifests as utterances: which column is what, which file a row means, and what it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+from comflp.data import manifests
+from comflp.data.delimited import check_once, read_lines
+from comflp.data.saved_datasets import as_text
+from comflp.data.tables import DataError, Fault, stop_at_faults
+from comflp.data.utterance import Utterance
+
+COLUMNS = {
+    "wav": ("wav", "path", "audio", "file", "audio_filepath"), "text": ("text", "txt", "wrd", "sentence", "transcript", "transcription"),
+    "speaker": ("speaker", "speaker_id", "spk_id", "client_id"), "id": ("id", "ID", "utt_id", "key"),
+}  # fmt: skip
+"""What a table's columns may be called."""
+
+
+def table_utterances(path: Path) -> tuple[list[Utterance], list[str]]:
+    """Utterances of a table or a manifest, and the file and line of each. Relative paths start from its folder.
+
+    What a manifest says of durations is held to the audio.
+    """
+    is_manifest = path.suffix.lower() in manifests.SUFFIXES
+    if is_manifest:
+        header, rows = manifests.read_manifest(path)
+    else:
+        header, lines = read_lines(path)
+        rows = [(number, dict(zip(header, values))) for number, values in lines]
+    if not rows:
+        raise DataError(f"{path}:1: there are no rows")
+    columns = find_columns(header, f"{path}:1", COLUMNS)
+    check_once(path, header, filter(None, columns.values()))
+    faults: list[Fault] = []
+    utterances: list[Utterance] = []
+    places: list[str] = []
+    with_texts = bool(columns["text"]) and (not is_manifest or any(words_of(row, columns["text"]) for _, row in rows))  # NeMo writes "" where none is known
+    for number, row in rows:
+        wav = as_text(row.get(columns["wav"])).strip()
+        text, speaker, utt_id = (words_of(row, columns[kind]) for kind in ("text", "speaker", "id"))
+        if not wav or not (path.parent / wav).is_file():
+            faults.append(Fault(str(path), number, f"there is no file {path.parent / wav}" if wav else "the row names no audio file"))
+            continue
+        if with_texts and not text:
+            faults.append(Fault(str(path), number, "the row has no text"))
+        try:
+            part = manifests.part_of(row)
+        except ValueError as error:
+            faults.append(Fault(str(path), number, str(error)))
+            continue
+        name = utt_id or "_".join((*Path(wav).with_suffix("").parts, *([f"{1000 * part.start:07.0f}"] if part else [])))
+        utterances.append(Utterance("_".join(name.strip("_/ ").split()), str((path.parent / wav).absolute()), text, speaker,
+                                    manifests.seconds_of(row, part) if is_manifest else 0.0, part))
+        places.append(f"{path}:{number}")
+    stop_at_faults(f"{path} is not usable", faults)
+    return utterances, places
+
+
+def find_columns(names: Sequence[str], what: str, called: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Kind -> the column of it, empty where there is none. called: what columns may be called, what goes first first; small letters may be capitals."""
+    found = {}
+    for kind, words in called.items():
+        alike = [[name for name in names if str(name).lower() == word.lower()] for word in words]
+        candidates = [[word] for word in words if word in names] or list(filter(None, alike)) or [[""]]
+        if len(set(candidates[0])) > 1:
+            raise DataError(f"{what}: the columns {' and '.join(candidates[0])} differ in capitals only; rename or remove one")
+        found[kind] = candidates[0][0]
+    if not found["wav"]:
+        raise DataError(f"{what}: there is no column {' or '.join(called['wav'])}; the columns are {', '.join(names)}")
+    return found
+
+
+def words_of(row: Mapping[str, Any], column: str) -> str:
+    """The words of a row's column; none where there is no such column. (The index that pandas writes has a column without a name.)"""
+    return " ".join(as_text(row.get(column)).split()) if column else ""
