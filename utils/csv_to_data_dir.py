@@ -4,9 +4,10 @@
     . ./path.sh && python utils/csv_to_data_dir.py --csv train.csv --out data/train
 
 The first line names the columns, and every other line has as many. In a .csv file a value with a comma stands in
-quotes; a .tsv file (such as Common Voice's) has no quoting. Relative paths start from the file's own folder. Without an
-id column an utterance is named by its audio file (files of different folders must then not share a name),
-without a speaker column, or with none in it, each is its own speaker.
+quotes; a .tsv file (such as Common Voice's) has no quoting. Relative paths start from the file's own folder,
+or from clips/ in it, where Common Voice keeps its audio. Without an id column an utterance is named by its audio file
+(files of different folders must then not share a name), without a speaker column, or with none in it, each is its own
+speaker.
 """
 
 from pathlib import Path
@@ -16,7 +17,7 @@ from cli import parser, run
 from corpus import check_new, describe, with_durations
 
 from comflp.data.data_dir import DATA_DIRECTORY, DataDir, write_data_dir
-from comflp.data.delimited import check_once, read_lines
+from comflp.data.delimited import check_once, file_of, is_file, read_lines
 from comflp.data.manifests import part_of
 from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 
@@ -45,7 +46,7 @@ def read_rows(path, columns, needed):
             repeated.append((line, utt_id))
             continue
         seen[utt_id] = line
-        rows.append((utt_id, path.parent / wav, text, speaker, f"{path}:{line}"))
+        rows.append((utt_id, file_of(path, wav), text, speaker, f"{path}:{line}"))
     if not rows and not faults:
         faults.append(Fault(str(path), 1, "there are no rows"))
     if repeated:
@@ -62,7 +63,7 @@ def _fault(path, wav, text, utt_id, speaker):
     """Why a row cannot be an utterance, or None."""
     if not wav or not text:
         return f"the row has no {'audio path' if not wav else 'text'}"
-    if not wav.isprintable() or not (path.parent / wav).is_file():
+    if not wav.isprintable() or not is_file(file_of(path, wav)):
         return f"there is no file {str(path.parent / wav)!r}" if not wav.isprintable() else f"there is no file {path.parent / wav}"
     return id_fault(utt_id) or id_fault(speaker)
 

@@ -66,3 +66,20 @@ def check_once(path: Path, header: Sequence[str], columns: Iterable[str]) -> Non
     twice = sorted({name for name in columns if header.count(name) > 1})
     if twice:
         raise DataError(f"{path}:1: there are two columns {' and '.join(twice)}")
+
+
+def file_of(table: Path, named: str) -> Path:
+    """The audio file that a row of a table or manifest names: from the table's folder on, or from ``clips`` in it, where Common Voice keeps it.
+
+    One that is in neither is returned as from the table's folder.
+    """
+    beside, in_clips = table.parent / named, table.parent / "clips" / named
+    return in_clips if not is_file(beside) and is_file(in_clips) else beside
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; no name is too long or too odd to ask."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

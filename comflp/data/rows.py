@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from comflp.data import manifests
-from comflp.data.delimited import check_once, read_lines
+from comflp.data.delimited import check_once, file_of, is_file, read_lines
 from comflp.data.saved_datasets import as_text
 from comflp.data.tables import DataError, Fault, stop_at_faults
 from comflp.data.utterance import Utterance
@@ -40,8 +40,9 @@ def table_utterances(path: Path) -> tuple[list[Utterance], list[str]]:
     for number, row in rows:
         wav = as_text(row.get(columns["wav"])).strip()
         text, speaker, utt_id = (words_of(row, columns[kind]) for kind in ("text", "speaker", "id"))
-        if not wav or not (path.parent / wav).is_file():
-            faults.append(Fault(str(path), number, f"there is no file {path.parent / wav}" if wav else "the row names no audio file"))
+        file = file_of(path, wav)
+        if not wav or not is_file(file):
+            faults.append(Fault(str(path), number, f"there is no file {file}" if wav else "the row names no audio file"))
             continue
         if with_texts and not text:
             faults.append(Fault(str(path), number, "the row has no text"))
@@ -51,7 +52,7 @@ def table_utterances(path: Path) -> tuple[list[Utterance], list[str]]:
             faults.append(Fault(str(path), number, str(error)))
             continue
         name = utt_id or "_".join((*Path(wav).with_suffix("").parts, *([f"{1000 * part.start:07.0f}"] if part else [])))
-        utterances.append(Utterance("_".join(name.strip("_/ ").split()), str((path.parent / wav).absolute()), text, speaker,
+        utterances.append(Utterance("_".join(name.strip("_/ ").split()), str(file.absolute()), text, speaker,
                                     manifests.seconds_of(row, part) if is_manifest else 0.0, part))
         places.append(f"{path}:{number}")
     stop_at_faults(f"{path} is not usable", faults)

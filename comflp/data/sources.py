@@ -14,8 +14,8 @@ from comflp.data.audio import mixed
 from comflp.data.data_dir import DataDir, read_data_dir
 from comflp.data.loading import load
 from comflp.data.rows import COLUMNS, find_columns, table_utterances, words_of
-from comflp.data.saved_datasets import as_text, column_names, find_files, find_tables, is_audio, is_saved, read_rows, splits_of, write_audio
-from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
+from comflp.data.saved_datasets import column_names, find_files, find_tables, is_audio, is_saved, read_rows, splits_of, write_audio
+from comflp.data.tables import Fault, id_fault, stop_at_faults
 from comflp.data.utterance import Segment, Utterance
 from comflp.errors import ComflpError
 
@@ -119,7 +119,7 @@ def _faults_of_values(utterances: Sequence[Utterance], places: Sequence[str]) ->
         if fault is None and utterance.utt_id in first:
             fault = f"duplicate id {utterance.utt_id!r}, first at {first[utterance.utt_id]}"
         if fault is None and not _is_one_line(utterance.text + utterance.speaker):
-            fault = f"the text {ascii(utterance.text + utterance.speaker)} holds half a character (a surrogate), which UTF-8 cannot write"
+            fault = f"the text {utterance.text + utterance.speaker!a} holds half a character (a surrogate), which UTF-8 cannot write"
         first.setdefault(utterance.utt_id, place)
         if fault is not None:
             yield Fault(place, 0, fault)

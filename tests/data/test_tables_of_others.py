@@ -9,6 +9,8 @@ import pytest
 import soundfile
 
 from comflp.data.data_dir import read_data_dir
+from comflp.data.sources import read_speech
+from comflp.errors import ComflpError
 
 COMMON_VOICE = ["--wav-column", "path", "--text-column", "sentence", "--speaker-column", "client_id"]
 
@@ -28,6 +30,22 @@ def test_a_tsv_has_no_quoting(clips, script, tmp_path):
     (tmp_path / "t.tsv").write_text("\n".join(rows) + "\n")
     script("utils/csv_to_data_dir.py", "--csv", "t.tsv", "--out", "out", *COMMON_VOICE)
     assert texts(tmp_path / "out") == ['a "open', 'b she said "no"', 'c "closed"', 'd last"']
+
+
+def test_a_tsv_names_files_in_clips(write_wav, script, tmp_path):
+    """As Common Voice is unpacked: LANGUAGE/test.tsv names files that lie in LANGUAGE/clips."""
+    write_wav("de/clips/a.wav", seconds=0.1)
+    write_wav("de/b.wav", seconds=0.1)
+    (tmp_path / "de" / "test.tsv").write_text("client_id\tpath\tsentence\ns1\ta.wav\tone\ns2\tb.wav\ttwo\n")
+    script("utils/csv_to_data_dir.py", "--csv", "de/test.tsv", "--out", "out", *COMMON_VOICE)
+    assert (tmp_path / "out" / "wav.scp").read_text().splitlines() == ["a de/clips/a.wav", "b de/b.wav"]
+    assert [(u.utt_id, u.wav) for u in read_speech(tmp_path / "de" / "test.tsv", tmp_path / "made")] == [
+        ("a", str(tmp_path / "de" / "clips" / "a.wav")), ("b", str(tmp_path / "de" / "b.wav"))]
+    (tmp_path / "de" / "test.tsv").write_text(f"client_id\tpath\tsentence\ns1\t{'x' * 300}.wav\tone\n")
+    done = script("utils/csv_to_data_dir.py", "--csv", "de/test.tsv", "--out", "out2", *COMMON_VOICE, check=False)
+    assert "test.tsv:2: there is no file de/xxx" in done.stderr
+    with pytest.raises(ComflpError, match=r"test\.tsv:2: there is no file .*/de/xxx"):
+        read_speech(tmp_path / "de" / "test.tsv", tmp_path / "made")
 
 
 @pytest.mark.parametrize(
