@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from comflp.data import manifests
 from comflp.data.delimited import check_once, file_of, is_file, read_lines
 from comflp.data.saved_datasets import as_text
-from comflp.data.tables import DataError, Fault, stop_at_faults
+from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 from comflp.data.utterance import Utterance
 
 COLUMNS = {
@@ -36,6 +38,7 @@ def table_utterances(path: Path) -> tuple[list[Utterance], list[str]]:
     faults: list[Fault] = []
     utterances: list[Utterance] = []
     places: list[str] = []
+    pieces: list[tuple[str, ...]] = []
     with_texts = bool(columns["text"]) and (not is_manifest or any(words_of(row, columns["text"]) for _, row in rows))  # NeMo writes "" where none is known
     for number, row in rows:
         wav = as_text(row.get(columns["wav"])).strip()
@@ -51,12 +54,44 @@ def table_utterances(path: Path) -> tuple[list[Utterance], list[str]]:
         except ValueError as error:
             faults.append(Fault(str(path), number, str(error)))
             continue
-        name = utt_id or "_".join((*Path(wav).with_suffix("").parts, *([f"{1000 * part.start:07.0f}"] if part else [])))
-        utterances.append(Utterance("_".join(name.strip("_/ ").split()), str(file.absolute()), text, speaker,
+        utterances.append(Utterance("_".join(utt_id.split()), str(file.absolute()), text, speaker,
                                     manifests.seconds_of(row, part) if is_manifest else 0.0, part))
         places.append(f"{path}:{number}")
-    stop_at_faults(f"{path} is not usable", faults)
+        *folders, stem = Path(wav).with_suffix("").parts
+        pieces.append((*folders, f"{stem}_{1000 * part.start:07.0f}" if part else stem))
+    stop_at_faults(f"{path} is not usable", [*faults, *_repeated(utterances, places)])
+    if not all(utterance.utt_id for utterance in utterances):
+        utterances = [replace(utterance, utt_id=utterance.utt_id or name) for utterance, name in zip(utterances, _names(pieces))]
     return utterances, places
+
+
+def _repeated(utterances: Sequence[Utterance], places: Sequence[str]) -> Iterator[Fault]:
+    """Rows without an id that mean the same audio as an earlier one."""
+    first: dict[Any, str] = {}
+    for utterance, place in zip(utterances, places):
+        audio = (utterance.wav, utterance.segment)
+        if audio in first and not utterance.utt_id:
+            yield Fault(place, 0, f"the row means the same audio as {first[audio]}; remove one, or give both an id")
+        first.setdefault(audio, place)
+
+
+def _names(pieces: Sequence[tuple[str, ...]]) -> list[str]:
+    """Utterance ids of the parts of paths; the folders that all have in common are left out where paths are too long for names."""
+    names = ["_".join(parts).strip("_/ ") for parts in pieces]
+    if any(map(id_fault, names)):
+        levels = zip(*(parts[:-1] for parts in pieces))
+        common = len(list(takewhile(lambda folders: len(set(folders)) == 1, levels)))
+        names = ["_".join(parts[common:]).strip("_/ ") for parts in pieces]
+    return numbered_unless_ids(names)
+
+
+def numbered_unless_ids(names: Sequence[str]) -> list[str]:
+    """``names``, which files gave, as utterance ids: with their numbers where one is there twice or is no id, or the numbers where that is too long."""
+    names = ["_".join(name.split()) for name in names]
+    if len(set(names)) == len(names) and not any(map(id_fault, names)):
+        return names
+    numbered = [f"{number:06d}_{name}" for number, name in enumerate(names, start=1)]
+    return [name[:6] if id_fault(name) else name for name in numbered]
 
 
 def find_columns(names: Sequence[str], what: str, called: Mapping[str, Sequence[str]]) -> dict[str, str]:

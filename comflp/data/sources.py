@@ -13,7 +13,7 @@ from comflp.data import manifests
 from comflp.data.audio import mixed
 from comflp.data.data_dir import DataDir, read_data_dir
 from comflp.data.loading import load
-from comflp.data.rows import COLUMNS, find_columns, table_utterances, words_of
+from comflp.data.rows import COLUMNS, find_columns, numbered_unless_ids, table_utterances, words_of
 from comflp.data.saved_datasets import column_names, find_files, find_tables, is_audio, is_saved, read_rows, splits_of, write_audio
 from comflp.data.tables import Fault, id_fault, stop_at_faults
 from comflp.data.utterance import Segment, Utterance
@@ -161,11 +161,7 @@ def _folder(path: Path) -> list[Utterance]:
 def _files(paths: Sequence[Path], folder: Path | None) -> list[Utterance]:
     """Utterances named by their files: by the path below ``folder``, with a number where names repeat or are no ids, being too long."""
     names = ["_".join((path.relative_to(folder) if folder else Path(path.name)).with_suffix("").parts) for path in paths]
-    names = ["_".join(name.split()) for name in names]
-    if len(set(names)) < len(names) or any(map(id_fault, names)):
-        numbered = [f"{number:06d}_{name}" for number, name in enumerate(names, start=1)]
-        names = [name[:6] if id_fault(name) else name for name in numbered]
-    return [Utterance(name, str(path.absolute()), "", "", 0.0) for name, path in zip(names, paths)]
+    return [Utterance(name, str(path.absolute()), "", "", 0.0) for name, path in zip(numbered_unless_ids(names), paths)]
 
 
 def _arrays(arrays: Sequence[Any], folder: Path, sample_rate: int | None) -> list[Utterance]:

@@ -90,12 +90,34 @@ def test_faults_of_the_audio_are_told_at_the_line_of_the_manifest(manifest, tmp_
         ([good, {**good, **part}, {**good, "audio_filepath": "call/a.wav", "offset": 1, "duration": 7}], r"train\.json:3: utterance 'call_a_.*it ends at 8 s"),
         ([good, {**good, **part}, {"audio_filepath": "damaged.wav", "text": "two"}], r"train\.json:3: recording .*damaged\.wav cannot be read as audio"),
         ([good, {**good, "id": "x/y"}], r"train\.json:2: the id 'x/y' has to be usable as a file name"),
-        ([good, good], r"train\.json:2: duplicate id 'b', first at .*train\.json:1"),
+        ([{**good, "id": "x"}, {**good, "id": "x"}], r"train\.json:2: duplicate id 'x', first at .*train\.json:1"),
+        ([good, good], r"train\.json:2: the row means the same audio as .*train\.json:1; remove one, or give both an id"),
         ([good, '{"audio_filepath": "call/a.wav", "text": "half \\ud83d"}'], r"train\.json:2: the text 'half \\ud83d' holds half a character"),
     ):
         with pytest.raises(ComflpError, match=message) as error:
             manifest(*rows)
         assert "made" not in str(error.value) and str(error.value).count("\n") == 1, "one fault, in the user's own file"
+
+
+def test_rows_without_ids_are_named_whatever_their_paths(manifest, tmp_path):
+    """A path of a cache is longer than an id may be, and two paths may be one name."""
+    long, wide = tmp_path / ("a" * 70) / ("b" * 70), "\u4f1a" * 60
+    long.mkdir(parents=True)
+    for name in ("x", "y", wide):
+        soundfile.write(long / f"{name}.wav", WAVE[:800], RATE)
+    (tmp_path / "call_a").mkdir()
+    (tmp_path / "call" / "a").mkdir()
+    for folder in ("call_a", "call/a"):
+        soundfile.write(tmp_path / folder / "b.wav", WAVE[:800], RATE)
+
+    def ids(*names, **others):
+        return [u.utt_id for u in manifest(*({"audio_filepath": str(name), **others} for name in names))]
+
+    assert ids(long / "x.wav", long / "y.wav") == ["x", "y"], "what is common to all is left out"
+    assert ids(long / "x.wav", offset=0.05, duration=0.05) == ["x_0000050"]
+    assert ids(long / f"{wide}.wav", long / "x.wav") == ["000001", "000002_x"]
+    assert ids("call_a/b.wav", "call/a/b.wav") == ["000001_call_a_b", "000002_call_a_b"]
+    assert [u.utt_id for u in manifest({"audio_filepath": "b.wav", "id": "_1_"}, {"audio_filepath": "call/a.wav", "id": "1"})] == ["1", "_1_"]
 
 
 def test_a_duration_alone_is_that_of_the_whole_recording(manifest):
