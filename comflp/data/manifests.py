@@ -34,25 +34,33 @@ def read_manifest(path: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]
             rows.append((number, row))
         else:
             faults.append(Fault(str(path), number, "the line is not one JSON object, such as {\"audio_filepath\": \"a.wav\", \"text\": \"hello\"}"))
-    if faults and _is_array(text):
-        raise DataError(f"{path} is one JSON array, and a manifest has one object a line: "
-                        f"jq -c '.[]' {shlex.quote(str(path))} > NEW.jsonl makes it, in the same folder where the names of files are relative")
+    if faults or len(rows) == 1:
+        found, lines = _one_value(text)
+        if found:
+            raise DataError(f"{path} is one JSON {found}, and a manifest has one object a line: "
+                            f"jq -c '{lines}' {shlex.quote(str(path))} > NEW.jsonl makes it, in the same folder where the names of files are relative")
     stop_at_faults(f"{path} is not usable", faults)
     return list(dict.fromkeys(name for _, row in rows for name in row)), rows
 
 
-def _is_array(text: str) -> bool:
-    """Whether the whole text is one JSON array of objects, however it is broken into lines."""
-    if not text.lstrip().startswith("["):
-        return False
+def _one_value(text: str) -> tuple[str, str]:
+    """(what it is, jq's words for its rows) where the whole text is one array of rows, or one object of a row for each id; else nothing."""
+    if not text.lstrip().startswith(("[", "{")):
+        return "", ""
     try:
-        return all(isinstance(row, dict) for row in json.loads(text))
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        return False
+        return "", ""
+    rows = list(value.values() if isinstance(value, dict) else value)
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        return "", ""
+    return ("array", ".[]") if isinstance(value, list) else ("object of all utterances, as SpeechBrain has it", "to_entries[] | {id: .key} + .value")
 
 
 def part_of(row: Mapping[str, Any]) -> Segment | None:
     """The part of its recording that a row means: ``offset`` and ``duration`` of NeMo, ``start`` and ``end`` of WeNet, in seconds; None for all of it.
+
+    A ``duration`` or ``end`` of null is the recording's end, as in NeMo.
 
     Raises ValueError, with what to say of it, for a row whose part is not two such numbers; SpeechBrain's ``start`` and ``stop`` are of samples.
     """
@@ -62,15 +70,18 @@ def part_of(row: Mapping[str, Any]) -> Segment | None:
     if "stop" in row and "end" not in row:
         raise ValueError("start and stop, as SpeechBrain has them, are samples; divide them by the sampling rate and call the columns start and end")
     try:
-        start, end = (float(row[name]) for name in names)
+        start, end = (float("inf") if name in row and row[name] is None else float(row[name]) for name in names)
     except (KeyError, TypeError, ValueError):
-        raise ValueError(f"the row has {names[0]}, and {' and '.join(names)} are not both numbers of seconds") from None
+        start = end = float("nan")
+    if not 0 <= start < float("inf") or not end > 0:
+        raise ValueError(f"the row has {names[0]}, and {' and '.join(names)} are not both numbers of seconds")
     return Segment("", start, start + end if names[0] == "offset" else end)
 
 
 def seconds_of(row: Mapping[str, Any], part: Segment | None) -> float:
     """How long the audio that a row means is by what it says; 0 where it says nothing of it. NeMo's ``duration`` alone is of the whole recording."""
     try:
-        return part.end - part.start if part else float(row.get("duration") or 0)
+        seconds = part.end - part.start if part else float(row.get("duration") or 0)
+        return seconds if seconds < float("inf") else 0.0
     except (TypeError, ValueError):
         return 0.0

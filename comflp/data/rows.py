@@ -14,10 +14,12 @@ from comflp.data.tables import DataError, Fault, id_fault, stop_at_faults
 from comflp.data.utterance import Utterance
 
 COLUMNS = {
-    "wav": ("wav", "path", "audio", "file", "audio_filepath"), "text": ("text", "txt", "wrd", "sentence", "transcript", "transcription"),
+    "wav": ("wav", "path", "audio", "file", "audio_filepath", "file_name"), "text": ("text", "txt", "wrd", "sentence", "transcript", "transcription", "words"),
     "speaker": ("speaker", "speaker_id", "spk_id", "client_id"), "id": ("id", "ID", "utt_id", "key"),
 }  # fmt: skip
 """What a table's columns may be called."""
+_NAMED = 20
+"""Columns that a message lists."""
 
 
 def table_utterances(path: Path) -> tuple[list[Utterance], list[str]]:
@@ -104,7 +106,8 @@ def find_columns(names: Sequence[str], what: str, called: Mapping[str, Sequence[
             raise DataError(f"{what}: the columns {' and '.join(candidates[0])} differ in capitals only; rename or remove one")
         found[kind] = candidates[0][0]
     if not found["wav"]:
-        raise DataError(f"{what}: there is no column {' or '.join(called['wav'])}; the columns are {', '.join(names)}")
+        named = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
+        raise DataError(f"{what}: there is no column {' or '.join(called['wav'])}; the columns are {named}")
     return found
 
 

@@ -75,6 +75,28 @@ def test_an_array_is_told_the_way_to_lines(manifest, indent):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_object_of_all_utterances_is_told_the_way_to_lines(manifest, indent):
+    """As SpeechBrain's recipes write it, on one line or many."""
+    rows = json.dumps({"u1": {"wav": "{data_root}/b.wav", "words": "one"}, "u2": {"wav": "call/a.wav", "words": "two"}}, indent=indent)
+    with pytest.raises(ComflpError, match=r"train.json is one JSON object of all utterances, .*jq -c 'to_entries\[\] \| \{id: .key\} \+ .value' ") as error:
+        manifest(rows)
+    assert "\n" not in str(error.value)
+    found = manifest({"id": "u2", "wav": "call/a.wav", "length": 2.0, "words": "two"})
+    assert [(u.utt_id, u.text) for u in found] == [("u2", "two")], "a single row is no such object"
+    with pytest.raises(ComflpError, match=r"the columns are u0, .*, u19 and 80 more$"):
+        manifest({f"u{number}": "b.wav" for number in range(100)})
+
+
+def test_a_part_of_no_duration_goes_on_to_the_end(manifest):
+    rows = [{"audio_filepath": "call/a.wav", "offset": offset, "duration": None, "text": "one"} for offset in (0, 1.25)]
+    assert [(u.utt_id, u.duration) for u in manifest(*rows)] == [("call_a_0000000", 2.0), ("call_a_0001250", 0.75)]
+    assert [u.duration for u in manifest({"key": "x", "wav": "b.wav", "txt": "one", "start": 0.5, "end": None})] == [0.5]
+    for wrong in ({"offset": float("nan"), "duration": 1}, {"offset": -1, "duration": 2}, {"offset": 0, "duration": float("nan")}, {"offset": 0}):
+        with pytest.raises(ComflpError, match="train.json:1: the row has offset, and offset and duration are not both numbers of seconds"):
+            manifest({"audio_filepath": "b.wav", **wrong})
+
+
 def test_a_part_that_is_not_there_and_a_manifest_of_nothing(manifest):
     with pytest.raises(ComflpError, match=r"it ends at 9\.5 s, its recording at 1\.000 s"):
         manifest({"audio_filepath": "b.wav", "offset": 0.5, "duration": 9})
