@@ -67,6 +67,18 @@ def table_utterances(path: Path) -> tuple[list[Utterance], list[str]]:
     return utterances, places
 
 
+def metadata_of(folder: Path) -> Path | None:
+    """The table of an AudioFolder of the library datasets, ``metadata.csv`` or ``metadata.jsonl`` with a column ``file_name``; None where there is none."""
+    for path in (folder / "metadata.csv", folder / "metadata.jsonl"):
+        try:
+            with open(path, "rb") as file:
+                if b"file_name" in file.readline(1 << 16):
+                    return path
+        except OSError:
+            continue
+    return None
+
+
 def _repeated(utterances: Sequence[Utterance], places: Sequence[str]) -> Iterator[Fault]:
     """Rows without an id that mean the same audio as an earlier one."""
     first: dict[Any, str] = {}

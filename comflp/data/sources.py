@@ -13,7 +13,7 @@ from comflp.data import manifests
 from comflp.data.audio import mixed
 from comflp.data.data_dir import DataDir, read_data_dir
 from comflp.data.loading import load
-from comflp.data.rows import COLUMNS, find_columns, numbered_unless_ids, table_utterances, words_of
+from comflp.data.rows import COLUMNS, find_columns, metadata_of, numbered_unless_ids, table_utterances, words_of
 from comflp.data.saved_datasets import column_names, find_files, find_tables, is_audio, is_saved, read_rows, splits_of, write_audio
 from comflp.data.tables import Fault, id_fault, stop_at_faults
 from comflp.data.utterance import Segment, Utterance
@@ -34,12 +34,13 @@ def read_speech(
 ) -> DataDir:
     """The utterances of ``speech``, with their texts where it has them.
 
-    speech: a Kaldi data directory (a folder with ``wav.scp``); a .csv or .tsv table with a column ``wav`` (or ``path``,
-        ``audio``, ``file``) and, if there are texts, ``text`` (or ``sentence``, ``transcript``, ``transcription``, ``wrd``), if there are speakers
+    speech: a Kaldi data directory (a folder with ``wav.scp``); a .csv or .tsv table with a column ``wav`` (or ``path``, ``audio``, ``file``,
+        ``file_name``) and, if there are texts, ``text`` (or ``sentence``, ``transcript``, ``transcription``, ``wrd``), if there are speakers
         ``speaker`` (or ``speaker_id``, ``spk_id``, ``client_id``); a manifest of NeMo or WeNet (.json, .jsonl, .list); a folder, of which all
-        audio files are taken, those in folders within it too; what ``save_to_disk`` of the library datasets wrote, or a folder of
-        parquet files; a Dataset of it or a stream of one (IterableDataset), or a list of dicts, with a column ``audio`` and, if there are texts, ``text`` (or
-        as above); a list of audio files; a list of arrays (num_samples,) of floats in [-1, 1]; or a DataDir.
+        audio files are taken, those in folders within it too, or those that its ``metadata.csv`` names (an AudioFolder of the library
+        datasets); what ``save_to_disk`` of that library wrote, or a folder of parquet files; a Dataset of it or a stream of one
+        (IterableDataset), or a list of dicts, with a column ``audio`` and, if there are texts, ``text`` (or as above); a list of audio files;
+        a list of arrays (num_samples,) of floats in [-1, 1]; or a DataDir.
     made: a directory to write the data directory to, and arrays as audio files; not used for what is one already.
     sample_rate: Hz, of arrays.
 
@@ -51,6 +52,7 @@ def read_speech(
         path = Path(speech)
         if (path / "wav.scp").exists():
             return read_data_dir(path, require_text=False, allow_pipes=allow_pipes, progress=progress)
+        path = metadata_of(path) or path
         if path.suffix.lower() in (".csv", ".tsv", *manifests.SUFFIXES) and not path.is_dir():
             utterances, places = table_utterances(path)
             return _as_data_dir(utterances, Path(made) / "data", progress, str(path), places)

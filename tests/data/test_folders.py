@@ -51,3 +51,17 @@ def test_audio_that_cannot_be_read_is_not_left_out_without_a_word(folder, suffix
         ids(folder)
     soundfile.write(folder / "call" / "b.wav", np.zeros(800), 8000)
     assert ids(folder) == ["call_a", "call_b", "one"]
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("metadata.csv", "file_name,transcription\none.wav,the text\n"),
+    ("metadata.jsonl", '{"file_name": "one.wav", "transcription": "the text"}\n'),
+])  # fmt: skip
+def test_the_texts_of_an_audiofolder_are_read(folder, name, content):
+    """As the library datasets loads it: the table beside the audio files says which there are, and their texts."""
+    soundfile.write(folder / "two.wav", np.zeros(800), 8000)
+    (folder / name).write_text(content)
+    for given in (folder, folder / name):
+        assert [(u.utt_id, u.text) for u in read_speech(given, folder.parent / "made")] == [("one", "the text")]
+    (folder / name).write_text("one|a table of something else\n")
+    assert ids(folder) == ["one", "two"]
