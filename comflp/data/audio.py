@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from comflp.data.containers import LengthError, count_samples, read_part, read_whole
+from comflp.data.containers import HEAD, LengthError, count_samples, read_part, read_whole, what_to_do
 from comflp.data.utterance import Utterance
 from comflp.errors import ComflpError
 
@@ -131,6 +131,7 @@ def mixed(samples: np.ndarray) -> np.ndarray:
 def _opened(wav: str, allow_pipes: bool) -> Iterator[BinaryIO]:
     """The bytes of a file, or what an allowed pipe prints; what goes wrong with them in the block names ``wav``."""
     said = ""  # of a pipe: its status is that of its last command, so what the others said is kept
+    head = None
     try:
         if wav.endswith("|"):
             content, said = _run_pipe(wav, allow_pipes)
@@ -139,6 +140,7 @@ def _opened(wav: str, allow_pipes: bool) -> Iterator[BinaryIO]:
         if not stat.S_ISREG(os.stat(wav).st_mode):  # reading a named pipe would wait for ever
             raise AudioError(f"{wav} cannot be read as audio (it is a folder, a device or a named pipe, and not a file)")
         with open(wav, "rb") as source:
+            head = source.read(HEAD)
             yield source
     except FileNotFoundError:
         if _IN_ARCHIVE.search(wav):
@@ -147,7 +149,8 @@ def _opened(wav: str, allow_pipes: bool) -> Iterator[BinaryIO]:
         raise AudioError(f"there is no file {wav}" + ("" if os.path.isabs(wav) else f" in {os.getcwd()}")) from None
     except _DECODING_ERRORS as error:
         reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
-        raise AudioError(f"{wav} cannot be read as audio ({reason})" + (f"; the command said: {said}" if said else "")) from error
+        hint = what_to_do(head) if head is not None and isinstance(error, soundfile.SoundFileError) else ""
+        raise AudioError(f"{wav} cannot be read as audio ({reason})" + hint + (f"; the command said: {said}" if said else "")) from error
 
 
 def _content(source: BinaryIO) -> str:

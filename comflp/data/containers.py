@@ -30,6 +30,18 @@ _ID3V1 = 128
 """Bytes of a tag that may stand after everything else."""
 
 
+HEAD = 1024
+"""Bytes by which the beginning of a file tells what it is."""
+_OTHERS = (
+    (rb"\s*\Z", "it is empty: copy it again"),
+    (rb"version https://git-lfs", "it is a pointer of Git LFS in the place of the audio: git lfs pull fetches that"),
+    (rb"\s*<(!doctype|html|\?xml)", "it is a web page or XML, as a download that failed leaves it: fetch the audio again"),
+    (rb"NIST_1A.*embedded-shorten", "it is compressed with shorten: sph2pipe -f wav OLD NEW.wav converts it"),
+    (rb"PK\x03\x04|\x1f\x8b|BZh|7z\xbc\xaf", "it is an archive: unpack it"),
+)
+"""What stands in the place of audio: how it begins, and what to do about it."""
+
+
 class LengthError(ComflpError):
     """A file is not as long as its header says, or would be read in part only; the message says what was found."""
 
@@ -90,6 +102,18 @@ def count_samples(source: BinaryIO) -> tuple[int, int]:
             return file.frames, file.samplerate
     samples, rate = read_whole(source)
     return len(samples), rate
+
+
+def what_to_do(head: bytes) -> str:
+    """What to do about a file that libsndfile cannot read, by its first ``HEAD`` bytes; begins with a colon.
+
+    >>> what_to_do(b"")
+    ': it is empty: copy it again'
+    """
+    for pattern, advice in _OTHERS:
+        if re.match(pattern, head, re.IGNORECASE | re.DOTALL):
+            return f": {advice}"
+    return ": whatever its name says, it is damaged or in a format that is not read here (M4A, WebM, AMR, ...), which ffmpeg -i OLD NEW.wav converts"
 
 
 def _read_mp3(content: bytes) -> tuple[np.ndarray, int]:

@@ -107,3 +107,19 @@ def test_a_file_that_is_exchanged_after_its_data_directory_was_read(write_wav, t
         read_audio(data["u1"], 16000)
     again = read_data_dir(data.path)
     assert len(read_audio(again["u1"], 16000)) == len(before) and again.fingerprint() != data.fingerprint()
+
+
+@pytest.mark.parametrize(("content", "advice"), [
+    (b"", "it is empty: copy it again"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:4cac\nsize 84977953\n", "git lfs pull fetches that"),
+    (b"\n<!DOCTYPE html><html><body>404</body></html>", "it is a web page or XML"),
+    (b"NIST_1A\n   1024\nchannel_count -i 1\nsample_coding -s26 pcm,embedded-shorten-v2.00\nsample_count -i 8\nsample_n_bytes -i 2\n"
+     b"sample_rate -i 8000\nend_head\n".ljust(1040, b"\0"), "sph2pipe -f wav OLD NEW.wav"),
+    (b"PK\x03\x04" + bytes(100), "it is an archive: unpack it"),
+    (b"\0\0\0\x20ftypM4A " + bytes(100), r"a format that is not read here \(M4A, WebM, AMR, ...\), which ffmpeg -i OLD NEW.wav converts"),
+])  # fmt: skip
+def test_what_is_no_audio_is_told_by_how_it_begins(written, content, advice):
+    path = written(content, "call.wav")
+    for read in (audio_seconds, lambda path: read_audio(path, 8000)):
+        with pytest.raises(AudioError, match=rf"call\.wav cannot be read as audio \(.*\): .*{advice}"):
+            read(path)
