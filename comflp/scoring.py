@@ -11,6 +11,7 @@ normaliser case and punctuation count.
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Callable, Iterator, Mapping, Protocol, Sequence
@@ -27,7 +28,16 @@ METRICS = ("cer", "wer")
 NORMALISERS = ("none", "basic", "english")
 """What texts are put through before they are compared. ``basic`` and ``english`` are those of Whisper: small letters, no
 punctuation; ``basic`` keeps the marks on letters, vowel signs above all, which Whisper's takes out; ``english`` also writes
-numbers in digits and contractions in full. (British spellings stay what they are: the table of them is a file of Whisper's models.)"""
+numbers in digits and contractions in full, whichever apostrophe they have. (British spellings stay what they are: the table of
+them is a file of Whisper's models.) Neither leaves a space beside letters of scripts that write none between words: punctuation
+that is taken out would leave some, and each would count as an error."""
+
+_SPACELESS = (
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Thai, Lao, Burmese, Khmer, kana and Chinese characters."""
+_SPACE_OF_NO_WORD = re.compile(f"(?<={_SPACELESS}) | (?={_SPACELESS})")
+_APOSTROPHE = re.compile("[\u2018\u2019\u02bc\uff07\u00b4`]")
 
 _OTHER_CASE_ALLOWED = 0.01
 """Share of the references' letters that may be in a case that the model cannot write: a name here and there."""
@@ -168,7 +178,8 @@ def normalise(text: str, normaliser: str = "none") -> str:
     >>> normalise(" a \\t b "), normalise("Well, a Cat!", "basic")
     ('a b', 'well a cat')
     """
-    return plain_text(_normaliser(normaliser)(plain_text(text)))
+    changed = plain_text(_normaliser(normaliser)(plain_text(text)))
+    return changed if normaliser == "none" else _SPACE_OF_NO_WORD.sub("", changed)
 
 
 @functools.cache
@@ -180,7 +191,8 @@ def _normaliser(name: str) -> Callable[[str], str]:
     from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
 
     if name == "english":
-        return EnglishTextNormalizer({})
+        english = EnglishTextNormalizer({})
+        return lambda text: english(_APOSTROPHE.sub("'", text))
     basic = BasicTextNormalizer()
     basic.clean = _without_symbols
     return basic
