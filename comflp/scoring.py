@@ -3,9 +3,10 @@
 Fine search, training, decoding and the report all count with these functions,
 so a CER means the same everywhere: both texts as they look
 (:func:`comflp.text.plain_text`), then through a normaliser where one is asked
-for; Levenshtein alignment by jiwer; every character (a space inside the text
-too) one unit for CER, every word between spaces one unit for WER. Without a
-normaliser case and punctuation count.
+for; Levenshtein alignment by jiwer; every character (a space between words
+too) one unit for CER, every word between spaces one unit for WER. Beside letters
+of scripts that write no spaces between words none counts for CER: corpora of
+these are cut into words or not. Without a normaliser case and punctuation count.
 """
 
 from __future__ import annotations
@@ -29,8 +30,7 @@ NORMALISERS = ("none", "basic", "english")
 """What texts are put through before they are compared. ``basic`` and ``english`` are those of Whisper: small letters, no
 punctuation; ``basic`` keeps the marks on letters, vowel signs above all, which Whisper's takes out; ``english`` also writes
 numbers in digits and contractions in full, whichever apostrophe they have. (British spellings stay what they are: the table of
-them is a file of Whisper's models.) Neither leaves a space beside letters of scripts that write none between words: punctuation
-that is taken out would leave some, and each would count as an error."""
+them is a file of Whisper's models.)"""
 
 _SPACELESS = (
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -178,8 +178,7 @@ def normalise(text: str, normaliser: str = "none") -> str:
     >>> normalise(" a \\t b "), normalise("Well, a Cat!", "basic")
     ('a b', 'well a cat')
     """
-    changed = plain_text(_normaliser(normaliser)(plain_text(text)))
-    return changed if normaliser == "none" else _SPACE_OF_NO_WORD.sub("", changed)
+    return plain_text(_normaliser(normaliser)(plain_text(text)))
 
 
 @functools.cache
@@ -277,7 +276,7 @@ class _Split(jiwer.AbstractTransform):
         return [self._split(text) for text in inp]
 
 
-_CHARACTERS = _Split(list)
+_CHARACTERS = _Split(lambda text: list(_SPACE_OF_NO_WORD.sub("", text)))
 _WORDS = _Split(str.split)
 
 
