@@ -33,10 +33,11 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(status)
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """An ArgumentParser as all stage scripts have it, with --force."""
+def parser(description: str, trains: bool = False) -> argparse.ArgumentParser:
+    """An ArgumentParser as all scripts have it that make something, with --force. trains: what is made is trained."""
     made = terminal.parser(description)
-    made.add_argument("--force", action="store_true", help="make the results again even if others are there; a training that was so begun and killed goes on")
+    goes_on = "; a training that was so begun and killed goes on" if trains else ""
+    made.add_argument("--force", action="store_true", help=f"make the results again even if others are there{goes_on}")
     return made
 
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # what makes models imports torch, which takes seconds, and i
 
 def parse_options():
     """(options, the configuration that they name)"""
-    arguments = parser(__doc__)
+    arguments = parser(__doc__, trains=True)
     training_options(arguments, "data/train", "data/dev")
     arguments.add_argument("--exp", type=option_types.path, required=True, help="experiment directory of the deep model")
     wanted_options(arguments)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import option_types
-from cli import parser, run
+from cli import run
 
 from comflp.artifacts import atomic_path
+from comflp.cli.terminal import parser
 from comflp.errors import ComflpError
 from comflp.report.collect import collect, metric_of
 from comflp.report.names import label

@@ -22,7 +22,7 @@ from comflp.stacks import as_json
 
 def parse_options():
     """(options, the configuration that they name)"""
-    arguments = parser(__doc__)
+    arguments = parser(__doc__, trains=True)
     training_options(arguments)
     arguments.add_argument("--out", type=option_types.new_path, required=True, help="experiment directory; gets deep/ and train_deep/")
     options, overrides = arguments.parse_known_args()

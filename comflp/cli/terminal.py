@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import inspect
 import io
 import os
 import re
@@ -182,6 +183,21 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
+class Help(argparse.HelpFormatter):
+    """--help with the default of each option that has one, and with the paragraphs of a description as they were written."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.required or action.default is None or action.default is False or action.default in ("", []):
+            return action.help
+        words = action.default if isinstance(action.default, list) else [str(action.default).lower() if action.default is True else action.default]
+        return f"{action.help} (default: {' '.join(map(str, words)).replace('%', '%%')})"
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text))
+        fill = super()._fill_text
+        return "\n\n".join(paragraph if paragraph.startswith("    ") else fill(paragraph, width, indent) for paragraph in paragraphs)
+
+
 def parser(description: str, **more: Any) -> Parser:
     """A Parser as all programs have it: defaults in --help, no abbreviated options. more: arguments of argparse.ArgumentParser."""
-    return Parser(description=description, allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **more)
+    return Parser(description=description, allow_abbrev=False, formatter_class=Help, **more)
