@@ -58,15 +58,10 @@ def test_a_configuration_that_cannot_be(directory, values, said):
     assert said in refusal(directory)
 
 
-def test_post_norm_models_stay_post_norm_and_a_directory_that_does_not_say_is_pre_norm(make_model, directory, tmp_path):
+def test_post_norm_models_stay_post_norm(make_model, tmp_path):
     model = make_model(norm_first=False)
     model.prune(PruningProposal.parse("2", 4)).save(tmp_path / "pruned")
     assert not any(layer.norm_first for layer in comflp.models.load(tmp_path / "pruned").stacks["encoder"].layers)
-    path = directory / "config.json"
-    config = json.loads(path.read_text())
-    del config["norm_first"]
-    path.write_text(json.dumps(config))
-    assert comflp.models.load(directory).architecture.norm_first
 
 
 def test_a_key_that_is_missing_is_named(directory):

@@ -188,9 +188,7 @@ def test_model_card_tells_facts_and_leaves_out_unknown_ones(tmp_path):
     model.save(tmp_path / "tuned")
     assert "- CER before fine-tuning: 20.00%\n- CER: 1.00%" in (tmp_path / "tuned" / "README.md").read_text()
     assert "training" not in json.loads((tmp_path / "tuned" / "config.json").read_text())["comflp"], "another program may train these weights on"
-    edit = json.loads((tmp_path / "tuned" / "config.json").read_text())
-    (tmp_path / "tuned" / "config.json").write_text(json.dumps({**edit, "comflp": model.origin}))
-    assert "CER" not in model_card(comflp.models.load(tmp_path / "tuned")), "nor is it read of a directory that has it"
+    assert "CER" not in model_card(comflp.models.load(tmp_path / "tuned"))
     assert "CER" not in model_card(model.prune(PruningProposal.parse("1", num_layers=3)))
 
 

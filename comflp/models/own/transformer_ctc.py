@@ -194,7 +194,6 @@ class TransformerCTC(LayeredModel):
         """
         directory = Path(directory)
         file, config = directory / "config.json", read_json(directory / "config.json")
-        config.setdefault("norm_first", True)  # which directories of earlier versions do not say
         sizes = {field.name: config[field.name] for field in dataclasses.fields(Architecture)}
         try:
             architecture = Architecture(**sizes)

@@ -22,7 +22,6 @@ from comflp.artifacts import read_json
 from comflp.errors import ComflpError
 from comflp.models.directory import SAMPLE_RATES, check_config
 from comflp.models.layered import LayeredModel
-from comflp.models.model_card import lasting_origin
 from comflp.models.published import published, source_of
 from comflp.models.transformers import head as normed_head
 from comflp.models.transformers.directory import check_weights
@@ -114,7 +113,6 @@ def _cut(
 ) -> LayeredModel:
     family, _ = _family(name, model.config.model_type)
     _leave_out_noise(processor.feature_extractor, name)
-    origin = lasting_origin(origin)  # directories of older versions have error rates in config.json, of whatever weights
     for config in (model.config, *(part for part in vars(model.config).values() if isinstance(part, PreTrainedConfig))):
         config.return_dict, config.output_attentions, config.output_hidden_states = True, False, False  # what a caller wants back, and not the model
     if isinstance(family, Kind):
