@@ -138,9 +138,7 @@ def of_hidden_states(options, measure, settings, ranks):
     record = hidden / "record.json"
     # ShortGPT's cosine is a mean over frames, which stage 1 took; hidden states are means of frames already.
     name = "frame_cosine.npy" if measure.name == "cosine" else "hidden.ark"
-    must_stay = read_json(record).get("must_stay", {}) if record.exists() else {}
-    if not all(isinstance(layers, dict) for layers in must_stay.values()) or not must_stay:
-        must_stay = {ENCODER: must_stay}  # records of earlier versions, and of archives that stage 1 did not make
+    must_stay = read_json(record)["must_stay"] if record.exists() else {ENCODER: {}}  # archives that stage 1 did not make have no record
     sources = {stack: require(hidden / folder / name, "stage 1 (feature dump)") for stack, folder in stack_folders(must_stay).items()}
 
     def compute():

@@ -158,7 +158,7 @@ def refinement_of(options, matrices, paths, ranks):
         return None, {}, None
     about = read_json(next(iter(paths.values())).with_suffix(".json"))
     reads_text = measure_named(about["measure"]).reads_text
-    forced = about.get("teacher_forced", len(paths) > 1)  # which matrices of earlier versions do not say
+    forced = about["teacher_forced"]
     kinds = (*(FORCED_KINDS if forced else KINDS), REPAIR)
     if options.refine_by not in ("", *kinds):
         of_whom = "a model that writes token by token" if forced else "a CTC model"

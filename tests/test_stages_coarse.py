@@ -94,7 +94,7 @@ def test_options_of_the_search(exp):
 
 def test_layers_that_must_stay_stay_by_themselves(exp):
     """Stage 1's record says which; stage 2 hands it on, and stage 3 leaves them in."""
-    record = {"stage": "stage1_dump_hidden_states", "options": {}, "origin": {}, "outputs": {}, "must_stay": {"3": "it subsamples"}}
+    record = {"stage": "stage1_dump_hidden_states", "options": {}, "origin": {}, "outputs": {}, "must_stay": {"encoder": {"3": "it subsamples"}}}
     (exp / "hidden" / "record.json").write_text(json.dumps(record))
     status, said = correlation(exp, "dc")
     assert status == 0, said
