@@ -97,7 +97,7 @@ def _best(layout: Layout, wanted: Sequence[LayerCounts], text: str) -> LayerCoun
         if (path := layout.named(counts, name).proposal).exists() and (counts not in found or found[counts].proposal == read_proposal(path))
     }
     if ranked:
-        return min(ranked, key=lambda counts: ranked[counts].get(ranked[counts].get("ranked_by", "error_rate"), math.inf))
+        return min(ranked, key=lambda counts: ranked[counts][ranked[counts]["ranked_by"]])
     if found:
         return max(found, key=lambda counts: -math.inf if found[counts].quality is None else found[counts].quality)
     shown, made_by = ", ".join(map(str, wanted)), "stage 3 (coarse search)" if lists else "stage 4 (fine search)"

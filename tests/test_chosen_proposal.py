@@ -31,7 +31,8 @@ def found(layout, counts, proposal, quality, by="kl+text"):
 
 def ranked(layout, counts, name, proposal, **rates):
     """What stage 4 leaves: a named proposal."""
-    layout.named(counts, ProposalName.parse(name)).choose({"proposal": proposal, "num_layers": SIZES, "num_prune": counts.total, **rates})
+    content = {"proposal": proposal, "num_layers": SIZES, "num_prune": counts.total, "ranked_by": "error_rate"}
+    layout.named(counts, ProposalName.parse(name)).choose({**content, **rates})
 
 
 def chosen(layout, name, *wanted):

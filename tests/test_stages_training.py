@@ -39,7 +39,7 @@ def stage5(recipe, proposal, *more, expect=0):
 def propose(recipe, name, layers):
     """A named proposal as stage 4 leaves it."""
     named = Layout(recipe / "exp").named(TWO, ProposalName.parse(name))
-    named.choose({"proposal": layers, "num_layers": 4, "num_prune": 2, "error_rate": 10.0})
+    named.choose({"proposal": layers, "num_layers": 4, "num_prune": 2, "ranked_by": "error_rate", "error_rate": 10.0})
     model = fingerprint_model(recipe / "exp" / "deep")
     Stage(named.record, "stage4_fine_search", {}, {"model": model, "valid": "v"}).finish([named.proposal])
 

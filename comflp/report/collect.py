@@ -31,9 +31,8 @@ def collect(exp: str | Path, metric: str = "cer") -> Experiment:
     records = tuple(_records(layout))  # first: what was changed since it was written is not read
     refuse_other_origins(layout)
     refuse_other_data(records)
-    ranked_by = next((read_json(files.proposal).get("ranked_by", "error_rate") for _, _, files in layout.names()), "error_rate")
-    lists = tuple(_list(*found, metric, ranked_by) for found in layout.lists())
-    reader = _Reader(layout, metric, ranked_by, {stack: 0 for each in lists for stack in each.counts})
+    lists = tuple(_list(*found, metric) for found in layout.lists())
+    reader = _Reader(layout, metric, {stack: 0 for each in lists for stack in each.counts})
     paths = {measure: layout.matrices(measure) for measure in layout.measures()}
     found = Experiment(
         layout.root.resolve().name,
@@ -57,7 +56,7 @@ def metric_of(exp: str | Path) -> str:
     """What the searches of an experiment, or else its decodes, were asked for; ``cer`` where there are none."""
     layout = Layout(Path(exp))
     found = [files.ranked for _, _, files in layout.lists() if files.ranked.exists()] or sorted(layout.root.rglob("score.json"))
-    return read_json(found[0]).get("metric", "cer") if found else "cer"
+    return read_json(found[0])["metric"] if found else "cer"
 
 
 def _files(directory: Path) -> Iterator[Path]:
@@ -73,15 +72,13 @@ def _optional(path: Path) -> Any:
     return read_json(path) if path.exists() else None
 
 
-def _list(counts: LayerCounts, name: ListName, files: ListFiles, metric: str, ranked_by: str) -> SearchList:
+def _list(counts: LayerCounts, name: ListName, files: ListFiles, metric: str) -> SearchList:
     record = _optional(files.ranked_record) or {}
     repaired = bool(record.get("options", {}).get("repair_candidates")) and name.source != "glp"
     searched, ranked = _optional(files.candidates), _optional(files.ranked)
     sizes = (searched if ranked is None else ranked)["num_layers"]
-    if ranked is not None and ranked.get("metric", metric) != metric:
+    if ranked is not None and ranked["metric"] != metric:
         ranked = None  # an order by another error rate than what is shown
-    if ranked is not None:
-        ranked.setdefault("ranked_by", ranked_by)  # earlier versions said it of named proposals alone
     if isinstance(sizes, Mapping):  # the directory's name leaves out stacks that keep all their layers
         counts = LayerCounts({stack: counts.get(stack, 0) for stack in sizes})
     return SearchList(counts, name, searched, ranked, repaired)
@@ -102,11 +99,11 @@ def _of_metric(content: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
 class _Reader:
     """Reads the models of an experiment, each once.
 
-    ranked_by: what its models are compared by. none: their stacks where searches know them, each without a layer removed.
+    none: the stacks of its models where searches know them, each without a layer removed.
     """
 
-    def __init__(self, layout: Layout, metric: str, ranked_by: str, none: Mapping[str, int]):
-        self.layout, self.metric, self.ranked_by, self.none = layout, metric, ranked_by, none
+    def __init__(self, layout: Layout, metric: str, none: Mapping[str, int]):
+        self.layout, self.metric, self.none = layout, metric, none
         self._models: dict[Path, Model | None] = {}
 
     def model(self, directory: Path) -> Model | None:
@@ -120,7 +117,7 @@ class _Reader:
         found = decodes(directory)
         scores = {name: read_json(path) for name, path in found.items()}
         exported = {name: _of_metric(read_json(path), self.metric) for name, path in exports(directory).items()}
-        rates = {name: read_rate(path.parent, scores[name], self.metric, self.ranked_by) for name, path in found.items()}
+        rates = {name: read_rate(path.parent, scores[name], self.metric) for name, path in found.items()}
         facts = (_optional(directory / "record.json") or {}).get("facts", {})
         if "set" in facts and facts["metric"] == self.metric:  # its training's own, until stage 6 decodes it
             rates.setdefault(facts["set"], Rate(facts["error_rate"]))

@@ -63,32 +63,27 @@ class Rate:
         return difference(own.values, other.values, speakers=own.speakers)
 
 
-def read_rate(directory: Path, score: Mapping[str, Any], metric: str, ranked_by: str = "error_rate") -> Rate:
-    """The error rate of a decode, with its interval where the texts lie beside score.json.
-
-    ranked_by: what models are compared by where a score.json of an earlier version does not say it.
-    """
-    counts, number, capped = _read_counts(directory, metric), score.get("num_utterances"), None
+def read_rate(directory: Path, score: Mapping[str, Any], metric: str) -> Rate:
+    """The error rate of a decode, with its interval where the texts lie beside score.json."""
+    counts, capped = _read_counts(directory, metric), None
     low, high = rate_interval(counts.values, speakers=counts.speakers) if counts and len(counts.utt_ids) > 1 else (None, None)
-    if score.get("ranked_by", ranked_by) == _CAPPED:
-        capped = score.get(_CAPPED) if score.get("metric", metric) == metric else None
+    if score["ranked_by"] == _CAPPED:
+        capped = score[_CAPPED] if score["metric"] == metric else None
         if counts:
             counts = replace(counts, values=capped_counts(counts.values))
             capped = ErrorRate(*counts.values.sum(axis=0).tolist()).rate
-    return Rate(score.get(metric, score["error_rate"]), low, high, number, counts, capped=capped)
+    return Rate(score[metric], low, high, score["num_utterances"], counts, capped=capped)
 
 
 def ranked_rate(entry: Mapping[str, Any], ranked: Mapping[str, Any]) -> Rate:
     """The error rate of a candidate, or of the deep model, in the content of a ranked.json."""
-    number, deep = ranked.get("num_utterances"), ranked.get("deep")
-    capped = entry.get(_CAPPED) if ranked.get("ranked_by") == _CAPPED else None
+    number, capped = ranked["num_utterances"], entry[_CAPPED] if ranked["ranked_by"] == _CAPPED else None
     if number == 1:
         return Rate(entry["error_rate"], num_utterances=number, capped=capped)
     from_deep = None
-    if deep and entry.get("deep_difference_interval"):
-        value = entry.get("deep_difference", entry["error_rate"] - deep["error_rate"])
-        from_deep = Difference(value, *entry["deep_difference_interval"], number or 0)
-    return Rate(entry["error_rate"], *(entry.get("interval") or (None, None)), number, from_deep=from_deep, capped=capped)
+    if entry.get("deep_difference_interval"):
+        from_deep = Difference(entry["deep_difference"], *entry["deep_difference_interval"], number)
+    return Rate(entry["error_rate"], *entry["interval"], number, from_deep=from_deep, capped=capped)
 
 
 def _read_counts(directory: Path, metric: str) -> Counts | None:

@@ -57,7 +57,7 @@ class SearchList:
     @property
     def results(self) -> list[Mapping[str, Any]]:
         """Decoded candidates, best first, those that a race dropped left out."""
-        return [entry for entry in (self.ranked or {}).get("results", []) if not entry.get("dropped_after")]
+        return [entry for entry in (self.ranked or {}).get("results", []) if not entry["dropped_after"]]
 
     @property
     def rates(self) -> list[float]:

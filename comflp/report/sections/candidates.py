@@ -36,12 +36,9 @@ def section(experiment: Experiment, metric: str) -> Section:
     return Section("candidates", "What the searches found", parts)
 
 
-def less_best(entry: SearchList, result: Mapping[str, Any]) -> Difference | None:
+def less_best(entry: SearchList, result: Mapping[str, Any]) -> Difference:
     """A candidate's error rate less its list's best, as ranked.json has it."""
-    if not result.get("difference_interval"):
-        return None
-    value = result.get("difference", result["error_rate"] - entry.results[0]["error_rate"])
-    return Difference(value, *result["difference_interval"], result.get("dropped_after") or entry.ranked.get("num_utterances") or 0)
+    return Difference(result["difference"], *result["difference_interval"], result["dropped_after"] or entry.ranked["num_utterances"])
 
 
 def _table(experiment: Experiment, counts: LayerCounts, metric: str) -> Table:
@@ -54,7 +51,7 @@ def _table(experiment: Experiment, counts: LayerCounts, metric: str) -> Table:
     found = [entry for entry in experiment.lists_of(counts) if entry.results and not entry.name.reverse]
     for entry in sorted(found, key=_best_compared):
         best = entry.results[0]
-        others = [less for result in entry.results[1:] if (less := less_best(entry, result)) is not None and less.tied]
+        others = [less for result in entry.results[1:] if (less := less_best(entry, result)).tied]
         closest = min(others, key=lambda less: less.value, default=None)
         proposal = entry.proposal(best)
         rows.append((label(entry.name), ranked_rate(best, entry.ranked), Drawing(strips(proposal, experiment.stacks, 230), str(proposal)),

@@ -66,7 +66,7 @@ def decoding_seconds(entry: SearchList) -> float | None:
     if "search_cost" in entry.ranked:
         return entry.ranked["search_cost"]["seconds"]
     runs = layer_runs(entry)[1]
-    whole = entry.ranked.get("layer_runs")
+    whole = entry.ranked["layer_runs"]
     return entry.ranked["seconds"] * min(runs / whole, 1.0) if runs and whole else entry.ranked["seconds"]
 
 
@@ -77,7 +77,7 @@ def layer_runs(entry: SearchList) -> tuple[int | None, int | None]:
     if "search_cost" in ranked:
         return None, ranked["search_cost"]["layer_runs"]
     proposals = [entry.proposal(result) for result in ranked["results"]]
-    if "num_batches" not in ranked or not all(hasattr(proposal, "kept") for proposal in proposals):
+    if not all(hasattr(proposal, "kept") for proposal in proposals):
         return None, None
     alone = sum(len(proposal.kept) for proposal in proposals)
     shared = alone if entry.repaired else PrefixTree(proposals, lambda proposal: proposal.kept).num_prefixes
