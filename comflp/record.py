@@ -29,8 +29,6 @@ _EDITED = 1 << 24
 """Bytes of a file that somebody may have edited, so that it is looked at before it is used."""
 _MOST_NAMED = 6
 """Changed options that a message names."""
-_LATER = ("speakers",)
-"""Options that records of earlier versions do not have: such a record says nothing of them."""
 _PACKAGES = ("torch", "speechbrain", "transformers", "numpy", "kaldiio", "jiwer")
 
 
@@ -169,7 +167,7 @@ class Stage:
             f"{key}: {_short(before.get(key))} before, {_short(now.get(key))} now"
             for before, now in ((options, self.options), (origin, self.origin))
             for key in sorted({*before, *now})
-            if before.get(key) != now.get(key) and not (key in _LATER and key not in before)
+            if before.get(key) != now.get(key)
         ]
 
     def _compare(self, place: str | Path, what: str, options: Mapping[str, Any], origin: Mapping[str, str]) -> None:

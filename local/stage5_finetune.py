@@ -26,7 +26,7 @@ from snapshots import snapshots_of
 from training import Training, training_options
 from wanted import wanted_counts, wanted_options
 
-from comflp.artifacts import fingerprint_model, read_json
+from comflp.artifacts import fingerprint_model
 from comflp.data.data_dir import DataDir, read_data_dir
 from comflp.errors import ComflpError
 from comflp.experiment import Layout, write_proposal
@@ -34,7 +34,7 @@ from comflp.inference.speech import Speech
 from comflp.locks import locked
 from comflp.processes import Ranks, processes
 from comflp.proposal import Proposal
-from comflp.record import STARTED, Stage
+from comflp.record import Stage
 from comflp.result_names import FineTuned, Pruned, Repaired, Scratch
 from comflp.search.baselines.baseline import fixed
 from comflp.train import DISTILLATIONS
@@ -240,9 +240,7 @@ class Job:
             return
         out, directory = result.model(self.state), result.training(self.state)
         snapshots = snapshots_of(directory, self.probe, self.configuration.settings, len(self.deep.stacks), self.allow_pipes)
-        began = [read_json(path)["origin"] for path in (out / "record.json", directory / STARTED) if path.exists()]
-        told = self.force or all("repaired model" in origin for origin in began)  # which earlier versions did not record
-        start = {"repaired model": fingerprint_model(result.model(Repaired()))} if self.state.repaired and told else {}
+        start = {"repaired model": fingerprint_model(result.model(Repaired()))} if self.state.repaired else {}
         stage = self.stage(
             out / "record.json", "stage5_finetune",
             {**self.configuration.options(), "start": str(result.start), "distill": self.state.distill, "metric": self.metric,
