@@ -31,7 +31,6 @@ from comflp.target import ENCODER, LayerCounts
 
 _LAYERS = "layers_"
 _SNAPSHOT = re.compile(r"(?P<measure>.+)_epoch(?P<epoch>[0-9]+)\.npy")
-_OF_EARLIER_VERSIONS = ("pruned", "finetuned", "train", "stage5.record.json")
 
 
 @dataclass(frozen=True)
@@ -125,8 +124,7 @@ class Result:
 
     def trainings(self) -> list[FineTuned]:
         """The states that were trained for, whether the training is finished or not."""
-        states = (parse_state(path.name.replace("train", "finetuned", 1)) for path in sorted(self.directory.glob("train*/")))
-        return sorted(state for state in states if isinstance(state, FineTuned))
+        return sorted(state for state in map(_state_of, self.directory.glob("train*/")) if isinstance(state, FineTuned))
 
 
 @dataclass(frozen=True)
@@ -223,8 +221,8 @@ class Layout:
                 yield counts, ProposalName.parse(directory.name), files
 
     def results(self) -> Iterator[Result]:
-        """What was made, of every start; ComflpError where an earlier version left its models."""
-        self.refuse_earlier_versions()
+        """What was made, of every start; ComflpError where names hold copies of it (:meth:`refuse_copies`)."""
+        self.refuse_copies()
         for counts, directory in self._directories():
             start: Start | None = Scratch.parse(directory.name, counts)
             if directory.name.startswith(_LAYERS) and (directory / "proposal.json").exists():
@@ -232,15 +230,14 @@ class Layout:
             if start is not None:
                 yield Result(directory, start)
 
-    def refuse_earlier_versions(self) -> None:
-        """ComflpError that says what to do where models lie under names, as earlier versions of comflp kept them."""
-        for _, directory in self._directories():
-            is_result = directory.name.startswith(_LAYERS) or Scratch.parse(directory.name, LayerCounts({})) is not None
-            old = [directory / name for name in _OF_EARLIER_VERSIONS if (directory / name).exists()]
-            if (directory / "stage5.record.json").exists() or (not is_result and any(not path.is_symlink() for path in old)):
+    def refuse_copies(self) -> None:
+        """ComflpError that says what to do where a name holds models and trainings, and not links to them."""
+        for _, _, files in self.names():
+            held = [path.name for path in sorted(files.directory.glob("*/")) if not path.is_symlink() and _state_of(path)]
+            if held:
                 raise ComflpError(
-                    f"{directory} holds a model as earlier versions of comflp kept them, under its name; move "
-                    f"{', '.join(path.name for path in old)} out of {self.root}, and run stages 5 to 7 again"
+                    f"{files.directory} holds copies where links to {_LAYERS}... belong, as where an experiment was copied with its links followed; "
+                    f"remove {', '.join(held)} from it, and run stage 5 again, which links them"
                 )
 
     def _directories(self) -> Iterator[tuple[LayerCounts, Path]]:
@@ -248,6 +245,11 @@ class Layout:
             counts = LayerCounts.from_directory(parent.name)
             if counts is not None:
                 yield from ((counts, path) for path in sorted(parent.glob("*/")) if not path.name.startswith("."))
+
+
+def _state_of(path: Path) -> State | None:
+    """The state that a directory holds a model or the training of; None of any other."""
+    return parse_state(path.name.replace("train", "finetuned", 1))
 
 
 def counts_of(proposal: Proposal) -> LayerCounts:

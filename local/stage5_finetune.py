@@ -85,7 +85,7 @@ def main():
     options, configuration = parse_options()
     with processes(training=True) as ranks, contextlib.ExitStack() as held:
         layout = Layout(options.exp)
-        layout.refuse_earlier_versions()
+        layout.refuse_copies()
         device = configuration.run_opts.get("device")
         deep = DeepModel(layout.deep, partial(load_on, device, trust_hyperparams=options.trust_hyperparams), device)
         read = partial(read_data_dir, allow_pipes=options.allow_pipes)

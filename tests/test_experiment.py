@@ -94,18 +94,6 @@ def test_a_name_points_to_what_its_layers_became(tmp_path):
     assert (moved / "prune6" / "dc_fine" / "pruned").is_dir(), "an experiment can be moved"
 
 
-@pytest.mark.parametrize("path", [
-    "prune6/dc_fine/pruned/config.json", "prune6/top_e2/train/train_log.csv", "prune6/scratch_e2/finetuned/config.json",
-    "prune6/layers_1,3/stage5.record.json", "prune6/scratch/stage5.record.json",
-])  # fmt: skip
-def test_models_of_earlier_versions_are_refused_by_name(tmp_path, path):
-    (tmp_path / path).parent.mkdir(parents=True)
-    (tmp_path / path).write_text("{}")
-    directory = "/".join(path.split("/")[:2])
-    with pytest.raises(ComflpError, match=f"{directory} holds a model as earlier versions of comflp kept them.* run stages 5 to 7 again"):
-        list(Layout(tmp_path).results())
-
-
 def test_a_damaged_proposal_is_named(tmp_path):
     path = tmp_path / "prune1" / "layers_1" / "proposal.json"
     path.parent.mkdir(parents=True)

@@ -212,11 +212,11 @@ def test_more_epochs_go_on_from_a_finished_training_and_fewer_are_refused(recipe
     assert "lr: " in stage5(recipe, "top", "--number_of_epochs", "3", "--lr", "0.002", expect=1), "more epochs alone"
 
 
-def test_another_deep_model_and_results_of_earlier_versions_stop_the_stage(recipe):
+def test_another_deep_model_and_copies_in_place_of_links_stop_the_stage(recipe):
     record = Layout(recipe / "exp").named(TWO, ProposalName("top")).record
     content = read_json(record)
     content["origin"]["model"] = "0" * 64
     record.write_text(json.dumps(content))
     assert "made from another model" in stage5(recipe, "top", expect=1)
-    (recipe / "exp" / "prune2" / "dc_fine_e2" / "pruned").mkdir(parents=True)
-    assert "as earlier versions of comflp kept them" in stage5(recipe, "dc_fine", expect=1)
+    (recipe / "exp" / "prune2" / "dc_fine" / "train").mkdir()
+    assert "dc_fine holds copies where links to layers_... belong" in stage5(recipe, "dc_fine", expect=1)

@@ -107,9 +107,9 @@ def test_what_no_name_points_to_goes_by_its_layers(exp, tmp_path):
     assert found["Layers 4-6"].settings is None and found["Layers 4-6"].states[0][0] == "pruned"
 
 
-def test_an_experiment_of_an_earlier_version_is_refused(exp, tmp_path):
-    copied = shutil.copytree(exp, tmp_path / "small")  # as real directories
-    with pytest.raises(ComflpError, match="earlier versions of comflp kept them.* run stages 5 to 7 again"):
+def test_a_copy_that_followed_the_links_is_refused(exp, tmp_path):
+    copied = shutil.copytree(exp, tmp_path / "small")
+    with pytest.raises(ComflpError, match="prune3/dc_fine holds copies where links .*; remove finetuned, pruned, train from it, and run stage 5 again"):
         report.collect(copied)
 
 
