@@ -140,21 +140,16 @@ def total_of(errors: Sequence[ErrorRate]) -> ErrorRate:
     return total
 
 
-def utterance_errors(ref: str, hyp: str, metric: str = "cer", normaliser: str = "none") -> ErrorRate:
-    """Counts for one utterance.
-
-    >>> utterance_errors("four", "for")
-    ErrorRate(substitutions=0, deletions=1, insertions=0, hits=3)
-    >>> utterance_errors("It's Twenty-One!", "it is 21", "wer", "english").errors
-    0
-    """
-    return utterances_errors([ref], [hyp], metric, normaliser)[0]
-
-
 def utterances_errors(
     refs: Sequence[str], hyps: Sequence[str], metric: str = "cer", normaliser: str = "none"
 ) -> list[ErrorRate]:
-    """Counts for each of many utterances, in order."""
+    """Counts for each of many utterances, in order.
+
+    >>> utterances_errors(["four"], ["for"])
+    [ErrorRate(substitutions=0, deletions=1, insertions=0, hits=3)]
+    >>> [counts.errors for counts in utterances_errors(["It's Twenty-One!", "one"], ["it is 21", "1"], "wer", "english")]
+    [0, 0]
+    """
     return [_counts(chunks) for chunks in align(refs, hyps, metric, normaliser).alignments]
 
 

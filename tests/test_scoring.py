@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comflp.errors import ComflpError
-from comflp.scoring import ErrorRate, check_references, error_rate, normalise, utterance_errors, utterances_errors
+from comflp.scoring import ErrorRate, check_references, error_rate, normalise, utterances_errors
+
+
+def utterance_errors(ref, hyp, *how):
+    """Counts for one utterance."""
+    return utterances_errors([ref], [hyp], *how)[0]
 
 
 def test_counts_of_each_kind():
@@ -25,7 +30,7 @@ def test_the_rate_of_a_set_is_over_all_units_and_not_a_mean_of_rates():
 def test_runs_of_white_space_are_one_space_and_a_space_is_a_character():
     assert utterance_errors(" one\t two ", "one two").errors == 0
     assert utterance_errors("one two", "onetwo") == ErrorRate(deletions=1, hits=6)
-    assert utterance_errors("one  two", "one two", metric="wer") == ErrorRate(hits=2)
+    assert utterance_errors("one  two", "one two", "wer") == ErrorRate(hits=2)
 
 
 def test_dicts_are_matched_by_utterance_and_not_by_order():
