@@ -53,21 +53,20 @@ def measure_costs(model: LayeredModel) -> ModelCosts:
     )
 
 
-def measure_seconds(model: LayeredModel, costs: ModelCosts, batch_size: int = 1, num_threads: int = 1) -> ModelCosts:
+def measure_seconds(model: LayeredModel, costs: ModelCosts, batch_size: int = 1) -> ModelCosts:
     """``costs`` with the seconds that the model takes on this machine for a second of audio, in utterances of :data:`AUDIO_SECONDS`.
 
-    batch_size: utterances that it recognises together. num_threads: of PyTorch on the CPU. Each part is timed five times, and the median counts.
+    batch_size: utterances that it recognises together. PyTorch has one thread on the CPU. Each part is timed five times, and the median counts.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(num_threads)
+    torch.set_num_threads(1)
     try:
         seconds = _by_parts(model, partial(_seconds, model), batch_size, model.recognition_path)
     finally:
         torch.set_num_threads(before)
     batch = "one utterance" if batch_size == 1 else f"{batch_size} utterances"
     way = ", decoder as it writes" if model.teacher_forced else ""
-    threads = f"{num_threads} CPU thread{'s' * (num_threads > 1)}"
-    measured = f"{processor_of(model.device)}, batch of {batch} of {AUDIO_SECONDS:g} s{way}, {threads}, {platform.node()}"
+    measured = f"{processor_of(model.device)}, batch of {batch} of {AUDIO_SECONDS:g} s{way}, 1 CPU thread, {platform.node()}"
     return replace(costs, seconds=seconds, measured_on=measured, batch_size=batch_size)
 
 
