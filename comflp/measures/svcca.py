@@ -20,16 +20,16 @@ def svcca(layers: Layers, seed: int = 0, progress: Callable | None = None, *, va
     A layer that does not vary correlates with nothing: 0, with a warning. ``seed`` has no part in it.
     """
     check_share("variance", variance)
-    return mean_canonical_correlation(layers, lambda variances: leading(variances, variance), "SVCCA", progress)
+    return mean_canonical_correlation(layers, lambda variances: leading(variances, variance), progress)
 
 
-def mean_canonical_correlation(layers: Layers, count: Callable, name: str, progress: Callable | None = None) -> np.ndarray:
+def mean_canonical_correlation(layers: Layers, count: Callable, progress: Callable | None = None) -> np.ndarray:
     """SVCCA with ``count(variances)`` directions a layer, given the eigenvalues of X' X, largest first.
 
     With Z_i the orthonormal columns that span a layer's kept directions, the canonical correlations of layers i and j
     are the singular values of Z_i' Z_j. Their mean is over the smaller number of directions of the two.
     """
-    warn_few(name, layers.num_utterances, max(layers.widths))
+    warn_few("SVCCA", layers.num_utterances, max(layers.widths))
     statistics = moments(layers, progress)
     warn_constant([layer for layer, moment in enumerate(statistics) if moment.constant])
     bases = [principal_subspace(moment, count).basis for moment in statistics]

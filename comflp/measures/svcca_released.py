@@ -18,6 +18,4 @@ def svcca_released(layers: Layers, seed: int = 0, progress: Callable | None = No
     does: 715 against 56 of 768 where the singular values fall as 1/k.
     """
     check_share("share", share)
-    return mean_canonical_correlation(
-        layers, lambda variances: leading(np.sqrt(variances), share), "SVCCA", progress
-    )
+    return mean_canonical_correlation(layers, lambda variances: leading(np.sqrt(variances), share), progress)
