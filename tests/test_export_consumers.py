@@ -1,5 +1,7 @@
 """Exports as the runtimes that people use read them: 50 utterances get the texts that the model gives in PyTorch."""
 
+import copy
+import functools
 import json
 
 import numpy as np
@@ -11,10 +13,12 @@ from fixtures.whisper import make_whisper
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 import comflp.models
+from comflp.artifacts import read_json, write_json
 from comflp.deploy import recognition
 from comflp.deploy.export import export
 from comflp.deploy.formats import FORMATS
 from comflp.deploy.whisper_graphs import SherpaEncoder
+from comflp.errors import ComflpError
 from comflp.proposal import PruningProposal
 
 pytest.importorskip("onnxruntime")
@@ -137,6 +141,29 @@ def test_sherpa_onnx_reads_a_pruned_whisper(whisper, tmp_path):
     export(model, tmp_path, [FORMATS["sherpa-onnx"]])
     assert same_share(model, tmp_path / "sherpa-onnx", heard, lambda found, expected: bool(found) and expected.startswith(found)) >= 0.7
     assert isinstance(recognition.load(tmp_path / "sherpa-onnx", num_threads=1).text(CLICK), str)
+
+
+def test_a_whisper_that_translates_does_so_where_it_is_exported_to(whisper, tmp_path):
+    needs("sherpa_onnx")
+    model, heard = copy.deepcopy(whisper[0]), whisper[1]
+    model.model.generation_config.task = "translate"
+    translate, *letters = model.processor.tokenizer.convert_tokens_to_ids(["<|translate|>", "q", "d"])
+    with torch.no_grad():  # what follows the token differs from what follows that of transcription
+        rows = model.model.proj_out.weight
+        rows[translate] = 2 * (rows[letters[0]] - rows[letters[1]])
+        for layer in model.model.model.decoder.layers:
+            layer.self_attn.out_proj.weight *= 12
+    model.save(tmp_path / "m")
+    model = comflp.models.load(tmp_path / "m")
+    assert model.task == "translate"
+    export(model, tmp_path, [FORMATS["sherpa-onnx"]])
+    share = functools.partial(same_share, model, tmp_path / "sherpa-onnx", heard, lambda found, expected: bool(found) and expected.startswith(found))
+    translated = share()
+    about = read_json(tmp_path / "sherpa-onnx" / "export.json")
+    write_json(tmp_path / "sherpa-onnx" / "export.json", {**about, "task": "transcribe"})
+    assert translated >= 0.7 > 0.4 > share()
+    with pytest.raises(ComflpError, match="exported as onnx: onnx-asr has every Whisper transcribe"):
+        export(model, tmp_path, [FORMATS["onnx"]])
 
 
 def test_faster_whisper_reads_a_pruned_whisper(tmp_path):

@@ -20,7 +20,7 @@ def sherpa_onnx(directory: Path, about: Mapping[str, Any], num_threads: int | No
     recognizer = package.OfflineRecognizer
     if kind == "whisper":
         made = recognizer.from_whisper(encoder=str(directory / "encoder.onnx"), decoder=str(directory / "decoder.onnx"), tokens=tokens,
-                                       language=about["language"], num_threads=threads)
+                                       language=about["language"], task=about["task"], num_threads=threads)
     elif kind == "nemo_ctc":
         made = recognizer.from_nemo_ctc(model=str(directory / ONNX_FILE), tokens=tokens, num_threads=threads,
                                         sample_rate=about["sample_rate"], feature_dim=about["num_features"])
@@ -58,8 +58,8 @@ def faster_whisper(directory: Path, about: Mapping[str, Any], num_threads: int |
 
     def text(waveform: np.ndarray) -> str:
         segments, _ = made.transcribe(
-            np.pad(waveform, (0, -len(waveform) % window)), language=about["language"], beam_size=1, temperature=0.0, without_timestamps=True,
-            condition_on_previous_text=False, compression_ratio_threshold=None, log_prob_threshold=None, no_speech_threshold=None,
+            np.pad(waveform, (0, -len(waveform) % window)), language=about["language"], task=about["task"], beam_size=1, temperature=0.0,
+            without_timestamps=True, condition_on_previous_text=False, compression_ratio_threshold=None, log_prob_threshold=None, no_speech_threshold=None,
         )
         return "".join(segment.text for segment in segments).strip()
 

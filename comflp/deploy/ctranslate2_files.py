@@ -27,5 +27,5 @@ def write_ctranslate2(model: TransformersSeq2Seq, directory: Path, form: Format,
         model.save(plain)
         model.processor.feature_extractor.save_pretrained(plain)
         TransformersConverter(plain, copy_files=list(_READ_BESIDE)).convert(str(temporary), quantization=form.precision, force=True)
-        write_json(temporary / DESCRIPTION, describe(model, form.name, reads="a window", language=model.language or "en",
+        write_json(temporary / DESCRIPTION, describe(model, form.name, reads="a window", language=model.language or "en", task=model.task,
                                                      compute_type=form.precision))

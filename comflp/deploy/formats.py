@@ -124,6 +124,8 @@ def _reason(model: LayeredModel, form: Format) -> str | None:
         if form.runtime != "sherpa-onnx" and model.window != WINDOW_SECONDS:
             return (f"what reads it gives windows of {WINDOW_SECONDS} s, and this model has one of {model.window:g} s; take sherpa-onnx or torch, "
                     "or the model before its window was shortened")
+        if form.runtime == "onnx" and model.task == "translate":
+            return "onnx-asr has every Whisper transcribe, and this one translates; take sherpa-onnx, ctranslate2 or torch"
         return None
     if kind == "log-mel features":
         if model.family != "parakeet_ctc":

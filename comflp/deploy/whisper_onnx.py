@@ -38,7 +38,8 @@ def write_whisper(model: TransformersSeq2Seq, directory: Path, form: Format, for
             _sherpa(model, temporary)
         else:
             _transformers(model, temporary)
-        write_json(temporary / DESCRIPTION, describe(model, form.name, reads="a window", language=model.language or "en", sherpa_type="whisper"))
+        write_json(temporary / DESCRIPTION, describe(model, form.name, reads="a window", language=model.language or "en", task=model.task,
+                                                     sherpa_type="whisper"))
 
 
 def _transformers(model: TransformersSeq2Seq, directory: Path) -> None:

@@ -77,6 +77,11 @@ class TransformersSeq2Seq(LayeredModel):
     teacher_forced = True
 
     @property
+    def task(self) -> str:
+        """``transcribe``, or ``translate`` where the model writes what it hears in English."""
+        return getattr(self.model.generation_config, "task", None) or "transcribe"
+
+    @property
     def language(self) -> str | None:
         """The code of the language that the model is to recognise; None for models of one."""
         return getattr(self.model.generation_config, "language", None)
