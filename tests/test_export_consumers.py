@@ -1,7 +1,6 @@
 """Exports as the runtimes that people use read them: 50 utterances get the texts that the model gives in PyTorch."""
 
 import copy
-import functools
 import json
 
 import numpy as np
@@ -13,7 +12,6 @@ from fixtures.whisper import make_whisper
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 import comflp.models
-from comflp.artifacts import read_json, write_json
 from comflp.deploy import recognition
 from comflp.deploy.export import export
 from comflp.deploy.formats import FORMATS
@@ -157,11 +155,13 @@ def test_a_whisper_that_translates_does_so_where_it_is_exported_to(whisper, tmp_
     model = comflp.models.load(tmp_path / "m")
     assert model.task == "translate"
     export(model, tmp_path, [FORMATS["sherpa-onnx"]])
-    share = functools.partial(same_share, model, tmp_path / "sherpa-onnx", heard, lambda found, expected: bool(found) and expected.startswith(found))
-    translated = share()
-    about = read_json(tmp_path / "sherpa-onnx" / "export.json")
-    write_json(tmp_path / "sherpa-onnx" / "export.json", {**about, "task": "transcribe"})
-    assert translated >= 0.7 > 0.4 > share()
+    model.model.generation_config.task = "transcribe"
+    model.save(tmp_path / "other")
+    readers = [recognition.load(tmp_path / name) for name in ("sherpa-onnx", "m", "other")]
+    texts = [[reader.text(waveform) for reader in readers] for waveform in heard]
+    told_apart = [right.startswith(found) for found, right, wrong in texts if right.startswith(found) != wrong.startswith(found)]
+    assert sum(told_apart) > 0.6 * len(told_apart) > 0  # random weights tell its features from ours
+    model = comflp.models.load(tmp_path / "m")
     with pytest.raises(ComflpError, match="exported as onnx: onnx-asr has every Whisper transcribe"):
         export(model, tmp_path, [FORMATS["onnx"]])
 
