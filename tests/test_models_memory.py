@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 import transformers
 from fixtures.models import make_model
 from fixtures.variants import STABLE
@@ -43,6 +44,7 @@ def test_a_model_without_its_processor_is_refused(tmp_path):
     directory = make_model(tmp_path / "m", "wav2vec2", "ABC ")
     model = transformers.Wav2Vec2ForCTC.from_pretrained(directory)
     tokenizer = transformers.Wav2Vec2CTCTokenizer.from_pretrained(directory)
-    for given in ((model, None), (model, tokenizer), (comflp.models.load(directory), None)):
-        with pytest.raises(ComflpError, match="is a model of transformers and its processor"):
+    wrapped = torch.nn.DataParallel(model), transformers.AutoProcessor.from_pretrained(directory)
+    for given in ((model, None), (model, tokenizer), (comflp.models.load(directory), None), wrapped):
+        with pytest.raises(ComflpError, match="is a model of transformers and its processor .* DataParallel wraps out"):
             comflp.models.load(*given)

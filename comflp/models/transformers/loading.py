@@ -98,7 +98,8 @@ def layered(model: PreTrainedModel, processor: ProcessorMixin, language: str | N
     """
     if not isinstance(model, PreTrainedModel) or not all(hasattr(processor, part) for part in ("tokenizer", "feature_extractor")):
         raise ComflpError("what is given in memory is a model of transformers and its processor (of AutoProcessor, or of its own class as "
-                          f"Wav2Vec2Processor), not a {type(model).__name__} and {'nothing' if processor is None else f'a {type(processor).__name__}'}")
+                          f"Wav2Vec2Processor), not a {type(model).__name__} and {'nothing' if processor is None else f'a {type(processor).__name__}'}; "
+                          "take a model that torch.compile or DataParallel wraps out of them")
     name = model.config._name_or_path or f"the {type(model).__name__} given"
     processor = with_own_settings(processor, name)
     types = {parameter.dtype for parameter in model.parameters()}
