@@ -27,8 +27,9 @@ def test_a_default_is_shown_where_there_is_one():
     options.add_argument("--target", default="50%", help="a share")
     shown = options.format_help()
     lines = [" ".join(line.split()) for line in shown.splitlines()]
-    for line in ("--data DATA speech", "--device DEVICE the GPU if there is one", "--note NOTE words", "--force again", "--count COUNT 0% of all (default: 0)",
-                 "--compare COMPARE true or false (default: true)", "--target TARGET a share (default: 50%)"):
+    for line in ("-h, --help show this help message and exit", "--data DATA speech", "--device DEVICE the GPU if there is one", "--note NOTE words",
+                 "--force again", "--count COUNT 0% of all (default: 0)", "--compare COMPARE true or false (default: true)",
+                 "--target TARGET a share (default: 50%)"):
         assert line in lines
     assert "runtimes (default: onnx torch)" in shown
     assert "Do 50% of it.\n\nSay so:\n\n    do.py --here\n\nThe end.\n" in shown

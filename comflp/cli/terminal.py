@@ -187,7 +187,7 @@ class Help(argparse.HelpFormatter):
     """--help with the default of each option that has one, and with the paragraphs of a description as they were written."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.required or action.default is None or action.default is False or action.default in ("", []):
+        if action.required or action.default is None or action.default is False or action.default in ("", [], argparse.SUPPRESS):
             return action.help
         words = action.default if isinstance(action.default, list) else [str(action.default).lower() if action.default is True else action.default]
         return f"{action.help} (default: {' '.join(map(str, words)).replace('%', '%%')})"
