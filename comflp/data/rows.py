@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
@@ -18,6 +20,7 @@ COLUMNS = {
     "speaker": ("speaker", "speaker_id", "spk_id", "client_id"), "id": ("id", "ID", "utt_id", "key"),
 }  # fmt: skip
 """What a table's columns may be called."""
+_OF_AUDIOFOLDER = "file_name"
 _NAMED = 20
 """Columns that a message lists."""
 
@@ -25,7 +28,7 @@ _NAMED = 20
 def table_utterances(path: Path) -> tuple[list[Utterance], list[str]]:
     """Utterances of a table or a manifest, and the file and line of each. Relative paths start from its folder.
 
-    What a manifest says of durations is held to the audio.
+    What a manifest says of durations is held to the audio. The audio files of an AudioFolder (:func:`is_metadata`) are in its ``file_name``.
     """
     is_manifest = path.suffix.lower() in manifests.SUFFIXES
     if is_manifest:
@@ -35,7 +38,7 @@ def table_utterances(path: Path) -> tuple[list[Utterance], list[str]]:
         rows = [(number, dict(zip(header, values))) for number, values in lines]
     if not rows:
         raise DataError(f"{path}:1: there are no rows")
-    columns = find_columns(header, f"{path}:1", COLUMNS)
+    columns = find_columns(header, f"{path}:1", {**COLUMNS, "wav": (_OF_AUDIOFOLDER,)} if is_metadata(path) else COLUMNS)
     check_once(path, header, filter(None, columns.values()))
     faults: list[Fault] = []
     utterances: list[Utterance] = []
@@ -68,15 +71,25 @@ def table_utterances(path: Path) -> tuple[list[Utterance], list[str]]:
 
 
 def metadata_of(folder: Path) -> Path | None:
-    """The table of an AudioFolder of the library datasets, ``metadata.csv`` or ``metadata.jsonl`` with a column ``file_name``; None where there is none."""
-    for path in (folder / "metadata.csv", folder / "metadata.jsonl"):
-        try:
-            with open(path, "rb") as file:
-                if b"file_name" in file.readline(1 << 16):
-                    return path
-        except OSError:
-            continue
-    return None
+    """The table of an AudioFolder of the library datasets (:func:`is_metadata`) in a folder; None where there is none."""
+    return next(filter(is_metadata, (folder / "metadata.csv", folder / "metadata.jsonl")), None)
+
+
+def is_metadata(path: Path) -> bool:
+    """Whether a file is the table of an AudioFolder: ``metadata.csv`` or ``metadata.jsonl``, of which the first line has a column ``file_name``.
+
+    Other programs call other tables so, such as LJSpeech its texts.
+    """
+    if path.name not in ("metadata.csv", "metadata.jsonl"):
+        return False
+    try:
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            line = file.readline(1 << 16)
+    except OSError:
+        return False
+    if path.suffix == ".jsonl":
+        return re.search(rf'"{_OF_AUDIOFOLDER}"\s*:', line) is not None
+    return _OF_AUDIOFOLDER in [name.strip() for name in next(csv.reader([line]), [])]
 
 
 def _repeated(utterances: Sequence[Utterance], places: Sequence[str]) -> Iterator[Fault]:

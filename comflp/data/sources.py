@@ -52,12 +52,13 @@ def read_speech(
         path = Path(speech)
         if (path / "wav.scp").exists():
             return read_data_dir(path, require_text=False, allow_pipes=allow_pipes, progress=progress)
-        path = metadata_of(path) or path
+        saved = path.is_dir() and is_saved(path)
+        path = path if saved else metadata_of(path) or path
         if path.suffix.lower() in (".csv", ".tsv", *manifests.SUFFIXES) and not path.is_dir():
             utterances, places = table_utterances(path)
             return _as_data_dir(utterances, Path(made) / "data", progress, str(path), places)
         if path.is_dir():
-            utterances = _saved(path, Path(made) / "audio") if is_saved(path) else _folder(path)
+            utterances = _saved(path, Path(made) / "audio") if saved else _folder(path)
         elif not path.exists():
             raise ComflpError(f"there is no {path}")
         else:

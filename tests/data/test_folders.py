@@ -65,3 +65,29 @@ def test_the_texts_of_an_audiofolder_are_read(folder, name, content):
         assert [(u.utt_id, u.text) for u in read_speech(given, folder.parent / "made")] == [("one", "the text")]
     (folder / name).write_text("one|a table of something else\n")
     assert ids(folder) == ["one", "two"]
+
+
+@pytest.mark.parametrize("content", ["wav_file_name,label\none,dog\n", "original_file_name\nx\n", "file_name|text\none|the text\n"])
+def test_a_table_of_another_kind_beside_audio_is_none_of_an_audiofolder(folder, content):
+    """A folder of audio files may hold any ``metadata.csv``."""
+    before = ids(folder)
+    (folder / "metadata.csv").write_text(content)
+    (folder / "metadata.jsonl").write_text('{"note": "file_name"}\n')
+    assert ids(folder) == before
+
+
+def test_the_files_of_an_audiofolder_are_those_of_its_file_name(folder):
+    """Whatever else a column says, such as where a file lay at first. A saved dataset is read as that."""
+    (folder / "metadata.csv").write_text("path,audio,file_name,sentence\n/original/x.mp3,x,one.wav,the text\n")
+    for given in (folder, folder / "metadata.csv"):
+        assert [(u.utt_id, u.text) for u in read_speech(given, folder.parent / "made")] == [("one", "the text")]
+    (folder / "state.json").write_text("{}")
+    with pytest.raises(ComflpError, match="state.json has no key '_data_files'"):
+        read_speech(folder, folder.parent / "made")
+
+
+def test_a_damaged_table_of_an_audiofolder_is_told(folder):
+    """And not taken for one of another kind, so that its texts would be left out."""
+    (folder / "metadata.csv").write_text("file_name,text\none.wav\n")
+    with pytest.raises(ComflpError, match=r"metadata\.csv:2: the row has 1 values, the header 2 columns"):
+        read_speech(folder, folder.parent / "made")
