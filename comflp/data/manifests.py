@@ -60,9 +60,10 @@ def _one_value(text: str) -> tuple[str, str]:
 def part_of(row: Mapping[str, Any]) -> Segment | None:
     """The part of its recording that a row means: ``offset`` and ``duration`` of NeMo, ``start`` and ``end`` of WeNet, in seconds; None for all of it.
 
-    A ``duration`` or ``end`` of null is the recording's end, as in NeMo.
+    A ``duration`` or ``end`` of null, or in a table of nothing, is the recording's end, as in NeMo.
 
-    Raises ValueError, with what to say of it, for a row whose part is not two such numbers; SpeechBrain's ``start`` and ``stop`` are of samples.
+    Raises ValueError, with what to say of it, for a row whose part is not two such numbers, or holds
+    nothing; SpeechBrain's ``start`` and ``stop`` are of samples.
     """
     names = next((names for names in (("offset", "duration"), ("start", "end")) if row.get(names[0]) not in (None, "")), None)
     if names is None:
@@ -70,12 +71,14 @@ def part_of(row: Mapping[str, Any]) -> Segment | None:
     if "stop" in row and "end" not in row:
         raise ValueError("start and stop, as SpeechBrain has them, are samples; divide them by the sampling rate and call the columns start and end")
     try:
-        start, end = (float("inf") if name in row and row[name] is None else float(row[name]) for name in names)
+        start, end = (float("inf") if name in row and row[name] in (None, "") else float(row[name]) for name in names)
     except (KeyError, TypeError, ValueError):
-        start = end = float("nan")
-    if not 0 <= start < float("inf") or not end > 0:
-        raise ValueError(f"the row has {names[0]}, and {' and '.join(names)} are not both numbers of seconds")
-    return Segment("", start, start + end if names[0] == "offset" else end)
+        raise ValueError(f"the row has {names[0]}, and {' and '.join(names)} are not both numbers of seconds") from None
+    end = start + end if names[0] == "offset" else end
+    if not 0 <= start < end:
+        said = " and ".join(f"{name} {row[name]}" for name in names)
+        raise ValueError(f"{said} are no part of a recording: one begins at 0 s or later, and ends after that")
+    return Segment("", start, end)
 
 
 def seconds_of(row: Mapping[str, Any], part: Segment | None) -> float:

@@ -92,9 +92,24 @@ def test_a_part_of_no_duration_goes_on_to_the_end(manifest):
     rows = [{"audio_filepath": "call/a.wav", "offset": offset, "duration": None, "text": "one"} for offset in (0, 1.25)]
     assert [(u.utt_id, u.duration) for u in manifest(*rows)] == [("call_a_0000000", 2.0), ("call_a_0001250", 0.75)]
     assert [u.duration for u in manifest({"key": "x", "wav": "b.wav", "txt": "one", "start": 0.5, "end": None})] == [0.5]
-    for wrong in ({"offset": float("nan"), "duration": 1}, {"offset": -1, "duration": 2}, {"offset": 0, "duration": float("nan")}, {"offset": 0}):
-        with pytest.raises(ComflpError, match="train.json:1: the row has offset, and offset and duration are not both numbers of seconds"):
-            manifest({"audio_filepath": "b.wav", **wrong})
+    with pytest.raises(ComflpError, match="train.json:1: the row has offset, and offset and duration are not both numbers of seconds"):
+        manifest({"audio_filepath": "b.wav", "offset": 0})
+
+
+@pytest.mark.parametrize(("first", "second", "values"), [
+    ("offset", "duration", (float("nan"), 1)), ("offset", "duration", (-1, 2)), ("offset", "duration", (0, float("nan"))),
+    ("offset", "duration", (0, 0)), ("offset", "duration", (0, -1)), ("start", "end", (0.5, 0.25)),
+])  # fmt: skip
+def test_a_part_that_holds_nothing_is_told_by_its_numbers(manifest, first, second, values):
+    said = rf"train\.json:1: {first} {values[0]} and {second} {values[1]} are no part of a recording: one begins at 0 s or later, and ends after that$"
+    with pytest.raises(ComflpError, match=said) as error:
+        manifest({"audio_filepath": "b.wav", first: values[0], second: values[1]})
+    assert str(error.value).count("\n") == 1, "one fault, and none of files that nobody wrote"
+
+
+def test_a_table_leaves_the_end_of_a_part_empty(tmp_path, manifest):
+    (tmp_path / "parts.csv").write_text("wav,offset,duration,text\nb.wav,0.5,,one\n")
+    assert [u.duration for u in read_speech(tmp_path / "parts.csv", tmp_path / "made")] == [0.5]
 
 
 def test_a_part_that_is_not_there_and_a_manifest_of_nothing(manifest):
