@@ -6,6 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 from fixtures.models import make_model
+from fixtures.training import train
 from fixtures.whisper import make_whisper
 from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq
 
@@ -16,7 +17,8 @@ from comflp.inference.measure_costs import measure_costs
 from comflp.inference.speech import Speech
 from comflp.models.verify import noise_batch, verify_saved
 from comflp.proposal import PruningProposal, joined
-from comflp.repair import repair
+from comflp.repair.calibration import Calibration
+from comflp.repair.judge import Judge
 
 HALF = (torch.float16, torch.bfloat16)
 
@@ -67,13 +69,37 @@ def test_what_is_made_of_a_half_precision_model_has_its_type_and_half_the_bytes(
 @pytest.mark.filterwarnings("ignore:.*utterances would do")
 @pytest.mark.parametrize("make", [ctc, whisper])
 def test_a_repaired_model_is_measured_as_it_is_saved(tmp_path, make, make_data):
-    deep = comflp.models.load(make(tmp_path / "deep", torch.float16))
+    """Each map is rounded before it is judged, and before the layers after it are refitted on what it gives."""
+    deep = comflp.models.load(make(tmp_path / "deep", torch.bfloat16))
     proposal = second_of_each(deep)
-    repaired = repair(Speech(deep, make_data(12)), deep.prune(proposal))
+    calibration = Calibration(Speech(deep, make_data(12)))
+    repaired = calibration.repair(deep.prune(proposal))
     changed = [p for p, q in zip(repaired.parameters(), deep.prune(proposal).parameters()) if not torch.equal(p, q)]
-    assert changed and all(torch.equal(parameter, parameter.half().float()) for parameter in changed)
+    assert changed and all(torch.equal(parameter, parameter.bfloat16().float()) for parameter in changed)
     repaired.save(tmp_path / "repaired")
     verify_saved(repaired, tmp_path / "repaired")
+    loaded = comflp.models.load(tmp_path / "repaired").eval()
+    with torch.no_grad():
+        found = Judge(loaded, calibration.held_out.begun_by(loaded), calibration.held_targets).divergence()
+    assert repaired.origin["pruning"][-1]["repair"]["divergence"][1] == pytest.approx(found, rel=1e-4)
+
+
+def test_a_trained_model_is_measured_as_it_is_saved(tmp_path, make_data):
+    model = comflp.models.load(ctc(tmp_path / "deep", torch.bfloat16))
+    found = train(model, make_data(6), tmp_path / "train", number_of_epochs=1)
+    assert not any(torch.equal(p, q) for p, q in zip(found.model.parameters(), comflp.models.load(tmp_path / "deep").parameters()) if p.ndim > 1)
+    assert all(torch.equal(parameter, parameter.bfloat16().float()) for parameter in found.model.parameters())
+
+
+def test_a_vector_that_the_library_draws_says_nothing_of_the_checkpoint(tmp_path):
+    """Old checkpoints lack what SpecAugment puts in place of frames."""
+    directory = ctc(tmp_path / "deep", torch.float16)
+    weights = safetensors.torch.load_file(directory / "model.safetensors")
+    del weights["wav2vec2.masked_spec_embed"]
+    safetensors.torch.save_file(weights, directory / "model.safetensors", {"format": "pt"})
+    model = comflp.models.load(directory)
+    model.save(tmp_path / "saved")
+    assert model.weight_type == torch.float16 and types_on_disk(tmp_path / "saved") == {torch.float16}
 
 
 def test_trained_weights_are_rounded_where_they_are_saved(tmp_path):

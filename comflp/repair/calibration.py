@@ -75,7 +75,6 @@ class Calibration:
             judged = self.held_out.after(refit.untouched) if refit.as_pruned else self.held_out.begun_by(repaired)
             judge = Judge(repaired, judged, self.held_targets, refit.untouched, self.lenient)
             refit.run(judge, progress)
-            repaired.round_weights()  # what is measured is what will lie on disk
             divergence = [judge.before, judge.divergence()]
         if self.states.frames < refit.widest:
             enough = math.ceil(refit.widest / self.states.frames * self.num_utterances)

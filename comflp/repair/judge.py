@@ -41,14 +41,17 @@ class Judge:
         return total if math.isfinite(total) else math.inf
 
     def decide(self, changes: Changes, names: Iterable[str]) -> None:
-        """Go as much of the way as does not make the divergence worse, or none; either way note the names of what was to change."""
-        back = exchange(changes)
+        """Go as much of the way as does not make the divergence worse, or none; either way note the names of what was to change.
+
+        New values are what :meth:`LayeredModel.save` writes of them, so that what is measured is what will lie on disk.
+        """
+        back = exchange(self._as_saved(changes))
         if self.lenient:
             self.refitted += names
             return
         for share in _SHARES:
             if share < 1:  # the whole way is there already
-                exchange([(parameter, torch.lerp(old, new.to(old), share)) for (parameter, new), (_, old) in zip(changes, back)])
+                exchange(self._as_saved([(parameter, torch.lerp(old, new.to(old), share)) for (parameter, new), (_, old) in zip(changes, back)]))
             after = self.divergence()
             if after <= self.now:
                 self.now = after
@@ -56,6 +59,9 @@ class Judge:
                 return
         exchange(back)
         self.kept += names
+
+    def _as_saved(self, changes: Changes) -> Changes:
+        return [(parameter, value.to(self.model.weight_type)) for parameter, value in changes]
 
     def advance(self) -> None:
         """The next step of the path is done with: its map will not change again."""

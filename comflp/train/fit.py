@@ -147,6 +147,7 @@ def fit(
         brain.fit(counter, loader, valid_loader)
     weights, best = average_best(brain.checkpointer, h["average"])
     model.load_state_dict(weights)
+    model.round_weights()  # what is measured is what will lie on disk
     after = brain.error_rate_on(valid_loader)
     epochs = [checkpoint.meta["epoch"] for checkpoint in best]
     return FitResult(model.cpu().eval(), brain.log, epochs, before, after, train_set.skipped)

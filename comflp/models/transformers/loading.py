@@ -83,7 +83,7 @@ def load_transformers(name_or_dir: str | Path, model_type: str | None, wanted_la
         processor.chat_template = tokenizer.chat_template
     made = _cut(model, processor, getattr(model.config, "comflp", None) or _origin(name), name, wanted_language)
     if not isinstance(model, normed_head.NormedHeadForCTC):  # whose library form has other numbers
-        made.weight_type = weight_type(model, config)
+        made.weight_type = weight_type(model, config, _SPEC_AUGMENT)
     return made
 
 

@@ -17,15 +17,16 @@ from comflp.models.transformers.logging import quiet
 _HALF = ("float16", "bfloat16")
 
 
-def weight_type(model: PreTrainedModel, config: dict) -> torch.dtype:
+def weight_type(model: PreTrainedModel, config: dict, drawn: tuple[str, ...] = ()) -> torch.dtype:
     """The type that a checkpoint has its parameters in: float16 or bfloat16 where its configuration says so and all of them are such numbers.
 
     config: the content of config.json, which has the type under its name of today or of transformers 4. model: what was loaded, in float32.
+    drawn: endings of the names of parameters that the checkpoint may lack, which the library then draws.
     """
     stated = config.get("dtype", config.get("torch_dtype"))
     if stated in _HALF:
         half = getattr(torch, stated)
-        if all(torch.equal(parameter, parameter.to(half).float()) for parameter in model.parameters()):
+        if all(torch.equal(parameter, parameter.to(half).float()) for name, parameter in model.named_parameters() if not name.endswith(drawn)):
             return half
     return torch.float32
 
