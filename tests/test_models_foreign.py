@@ -55,6 +55,14 @@ def test_pointers_of_files_that_are_not_read_do_no_harm(folder):
     assert comflp.models.load(folder).num_layers == 2
 
 
+def test_a_file_that_cannot_be_read_leaves_the_error_as_it_was(folder):
+    """Beside what is wrong with a directory, its files are looked at for pointers."""
+    (folder / "vocab.json").unlink()
+    (folder / "vocab.json").symlink_to("/proc/self/mem")  # which opens, and cannot be read at its beginning
+    with pytest.raises(ComflpError, match="vocab.json .*link"):
+        comflp.models.load(folder)
+
+
 @pytest.mark.parametrize("entry", ["state_dict", "model"])
 def test_weights_inside_a_checkpoint_of_a_training_program_are_told(folder, entry):
     repacked(folder, lambda weights: {entry: weights, "epoch": 3})

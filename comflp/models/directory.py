@@ -46,15 +46,18 @@ def check_directory(directory: Path) -> None:
 def lfs_pointers(directory: Path) -> list[str]:
     """The names of files of a directory that are pointers of Git LFS, which ``git clone`` leaves where that is not installed.
 
-    Files that no model here is loaded from, such as the weights for other libraries, do not count.
+    Files that no model here is loaded from, such as the weights for other libraries, do not count, nor do those that cannot be read.
     """
-    found = []
-    for path in sorted(directory.iterdir()) if directory.is_dir() else []:
-        if path.is_file() and path.suffix not in _OF_OTHERS:
-            with path.open("rb") as file:
-                if file.read(len(_LFS)) == _LFS:
-                    found.append(path.name)
-    return found
+    files = [path for path in sorted(directory.iterdir()) if path.is_file() and path.suffix not in _OF_OTHERS] if directory.is_dir() else []
+    return [path.name for path in files if _begins_with(path, _LFS)]
+
+
+def _begins_with(path: Path, content: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(content)) == content
+    except OSError:
+        return False
 
 
 def check_links(directory: Path) -> None:
