@@ -33,7 +33,7 @@ numbers in digits and contractions in full, whichever apostrophe they have. (Bri
 them is a file of Whisper's models.)"""
 
 _SPACELESS = (
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
 )
 """Thai, Lao, Burmese, Khmer, kana and Chinese characters."""
 _SPACE_OF_NO_WORD = re.compile(f"(?<={_SPACELESS}) | (?={_SPACELESS})")
@@ -176,6 +176,15 @@ def normalise(text: str, normaliser: str = "none") -> str:
     return plain_text(_normaliser(normaliser)(plain_text(text)))
 
 
+def characters(text: str) -> list[str]:
+    """What CER counts of a text: its characters, of spaces those between words of scripts that have them.
+
+    >>> characters("a b"), len(characters("\\u4f60 \\u597d"))
+    (['a', ' ', 'b'], 2)
+    """
+    return list(_SPACE_OF_NO_WORD.sub("", text))
+
+
 @functools.cache
 def _normaliser(name: str) -> Callable[[str], str]:
     if name not in NORMALISERS:
@@ -271,7 +280,7 @@ class _Split(jiwer.AbstractTransform):
         return [self._split(text) for text in inp]
 
 
-_CHARACTERS = _Split(lambda text: list(_SPACE_OF_NO_WORD.sub("", text)))
+_CHARACTERS = _Split(characters)
 _WORDS = _Split(str.split)
 
 

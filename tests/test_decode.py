@@ -10,7 +10,7 @@ from comflp.errors import ComflpError
 from comflp.inference.decode import decode
 from comflp.models.greedy import greedy_search
 from comflp.inference.device import evaluation
-from comflp.inference.hypothesis_files import worst
+from comflp.inference.hypothesis_files import trn, worst
 from comflp.inference.loop import load_batches, plan_batches
 from comflp.models import load
 from comflp.scoring import ErrorRate
@@ -113,3 +113,13 @@ def test_the_worst_utterances_where_none_is_asked_for():
     data = DataDir("x", [Utterance("u", "a.wav", "a b", "s", 1.0)])
     assert worst(data, {"u": "a b"}, {"u": "a b"}, {"u": ErrorRate(hits=2)}, "wer", 5) == "every utterance is right\n"
     assert worst(data, {"u": "a b"}, {"u": "a"}, {"u": ErrorRate(deletions=1, hits=1)}, "wer", 0) == ""
+
+
+@pytest.mark.parametrize(("text", "metric", "line"), [
+    ("\u4f60\u597d \u4e16\u754c", "cer", "\u4f60 \u597d \u4e16 \u754c (s-u)"),  # Chinese, cut into words
+    ("\u7528 iphone 4", "cer", "\u7528 i p h o n e <space> 4 (s-u)"),
+    ("a cat", "cer", "a <space> c a t (s-u)"),
+    ("\u4f60\u597d \u4e16\u754c", "wer", "\u4f60\u597d \u4e16\u754c (s-u)"),
+])  # fmt: skip
+def test_sclite_counts_the_spaces_that_cer_counts(text, metric, line):
+    assert trn(DataDir("x", [Utterance("u", "u.wav", text, "s", 1.0)]), {"u": text}, metric) == line + "\n"

@@ -101,6 +101,7 @@ def test_a_normaliser_brings_both_sides_to_one_form(normaliser, ref, hyp, errors
     ("\u4f60 \u597d \u4e16 \u754c", "\u4f60\u597d\u4e16\u754c", 0),
     ("\u30cf\u30ea\u30fc\u30dd\u30c3\u30bf\u30fc", "\u30cf\u30ea\u30fc\u30fb\u30dd\u30c3\u30bf\u30fc", 0),  # Japanese, with a middle dot
     ("\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35 \u0e04\u0e23\u0e31\u0e1a", "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35\u0e04\u0e23\u0e31\u0e1a", 0),  # Thai
+    ("\uff8a\uff9b\uff70 \uff83\uff7d\uff84", "\uff8a\uff9b\uff70\uff83\uff7d\uff84", 0),  # kana of half the width
     ("\u7528 iphone \u6253", "\u7528iphone\u6253", 0),
     ("\uc548\ub155 \ud558\uc138\uc694", "\uc548\ub155\ud558\uc138\uc694", 1),  # Korean has spaces
     ("a cat", "acat", 1),

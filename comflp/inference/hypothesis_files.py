@@ -14,7 +14,7 @@ from comflp.data.data_dir import DataDir
 from comflp.inference.decode import Hypotheses
 from comflp.models.layered import LayeredModel
 from comflp.replacing import Kind
-from comflp.scoring import METRICS, ErrorRate, align, normalise, total_of, utterances_errors
+from comflp.scoring import METRICS, ErrorRate, align, characters, normalise, total_of, utterances_errors
 from comflp.stacks import depth_of
 
 
@@ -85,7 +85,7 @@ def trn(data: DataDir, texts: Mapping[str, str], metric: str) -> str:
     for utterance in data:
         text = texts[utterance.utt_id]
         if metric == "cer":
-            text = " ".join("<space>" if character == " " else character for character in text)
+            text = " ".join("<space>" if character == " " else character for character in characters(text))
         lines.append(f"{text} ({utterance.speaker}-{utterance.utt_id})".lstrip() + "\n")
     return "".join(lines)
 
