@@ -79,21 +79,18 @@ class DataDir:
         return fingerprint_value([(utterance.utt_id, utterance.speaker) for utterance in self.utterances])
 
 
-def read_data_dir(
-    path: str | Path, require_text: bool = True, allow_pipes: bool = False, progress: Callable | None = None, named: str | None = None
-) -> DataDir:
+def read_data_dir(path: str | Path, require_text: bool = True, allow_pipes: bool = False, progress: Callable | None = None) -> DataDir:
     """Read and check a data directory.
 
     require_text: whether the file ``text`` must be there. When it is there it is always read.
     allow_pipes: whether wav.scp may hold shell commands. They are refused unless the user asked for them.
     progress: wraps the loop over audio files that are new or have changed, as tqdm does.
-    named: what the user calls the speech that this directory was made of, for messages.
 
     Raises DataError, which lists the first 20 faults, each with file and line.
     """
     utterances, faults = load(Path(path), require_text, allow_pipes, progress=progress)
-    hint = " (utils/validate_data_dir.sh lists all faults)" if named is None and len(faults) > FAULTS_SHOWN else ""
-    stop_at_faults(f"{named} is not usable" if named else f"{path} is not a usable data directory{hint}", faults)
+    hint = " (utils/validate_data_dir.sh lists all faults)" if len(faults) > FAULTS_SHOWN else ""
+    stop_at_faults(f"{path} is not a usable data directory{hint}", faults)
     return DataDir(path, utterances)
 
 

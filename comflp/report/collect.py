@@ -25,7 +25,7 @@ def collect(exp: str | Path, metric: str = "cer") -> Experiment:
     """Read an experiment directory; what is not there yet is left out.
 
     metric: what the utterances' errors are counted by, ``cer`` or ``wer``. Raises ComflpError where there is no such directory or
-    nothing of an experiment in it, a file in it is damaged (the message names it), or it was made by a version that kept models elsewhere.
+    nothing of an experiment in it, a file in it is damaged (the message names it), or names in it hold copies of models.
     """
     layout = Layout(Path(exp))
     records = tuple(_records(layout))  # first: what was changed since it was written is not read
