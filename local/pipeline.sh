@@ -135,7 +135,7 @@ stages_1_to_7() {
 
   if in_stage 1 "time-averaged output of every layer"; then
     launch "$nj" steps/stage1_dump_hidden_states.py ${inference[@]+"${inference[@]}"} ${padded[@]+"${padded[@]}"} \
-      --model "$exp/deep" --data data/probe --out "$exp/hidden"
+      --model "$exp/deep" --data data/probe --measures "$measures" --out "$exp/hidden"
   fi
 
   if in_stage 2 "correlation between layers"; then

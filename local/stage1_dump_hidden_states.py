@@ -13,7 +13,7 @@ from inference_options import how, inference_parser, load_model, on_own_hypothes
 
 from comflp.artifacts import fingerprint_model, require
 from comflp.processes import processes
-from comflp.measures import Speech
+from comflp.measures import HIDDEN, Speech, measure_named
 from comflp.record import Stage
 
 
@@ -25,12 +25,18 @@ def main():
                            help="directory for hidden.ark, hidden.scp and frame_cosine.npy; for a folder of them a stack, where the model has several")
     arguments.add_argument("--padded-mean", action="store_true",
                            help="average over padded frames too, as the released code does; a vector then depends on its batch")
+    arguments.add_argument("--measures", type=option_types.names, default="",
+                           help="what stage 2 is to measure: where no measure of these reads hidden states, none are written; they are if left out")
     options = arguments.parse_args()
     with processes() as ranks:
         dump(options, ranks)
 
 
 def dump(options, ranks):
+    if options.measures and HIDDEN not in [measure_named(name).source for name in options.measures.split()]:
+        if ranks.is_main:
+            print(f"no hidden states are needed: none of the measures ({options.measures}) reads them")
+        return
     out = Path(options.out)
     data = read_data(options.data, options, require_text=False)
     stage = Stage(

@@ -82,9 +82,17 @@ def test_stage1_writes_what_the_library_gives_and_is_then_up_to_date(recipe):
     utt_ids, hidden = hidden_states.read(recipe / "exp" / "hidden")
     assert len(utt_ids) == 12 and hidden.shape == (12, 7, 16)
     assert read(recipe / "exp" / "hidden" / "record.json")["inputs"]["model"] == fingerprint_model(recipe / "exp" / "deep")
-    assert "up to date" in script("stage1_dump_hidden_states.py", *arguments, cwd=recipe)
+    assert "up to date" in script("stage1_dump_hidden_states.py", *arguments, "--measures", "skip_kl dc", cwd=recipe)
     said = script("stage1_dump_hidden_states.py", *arguments, "--padded-mean", cwd=recipe, expect=1)
     assert "padded_mean" in said and "--force" in said and "Traceback" not in said
+
+
+def test_stage1_writes_nothing_where_no_measure_reads_hidden_states(recipe):
+    arguments = ("--model", "exp/deep", "--data", "data/valid", "--out", "exp/hidden")
+    said = script("stage1_dump_hidden_states.py", *arguments, "--measures", "skip_kl skip_ctc", cwd=recipe)
+    assert said.strip() == "no hidden states are needed: none of the measures (skip_kl skip_ctc) reads them"
+    assert not (recipe / "exp" / "hidden").exists()
+    assert "there is no measure 'skp_kl'" in script("stage1_dump_hidden_states.py", *arguments, "--measures", "skp_kl", cwd=recipe, expect=1)
 
 
 def test_stage4_writes_rankings_proposals_and_baselines(recipe):

@@ -46,7 +46,7 @@ TAKEN_VALUES = [
     ("*/add_noise.py", "--snr", "-1", NUMBER),
     ("*/stage3*", "--keep", "", NONE),
     ("*/make_strings.py", "--unseen-speakers", "", NONE),
-    ("*/stage4*", "--(measures|reverse-measures|baselines)", "", NONE),
+    ("*/stage[14]*", "--(measures|reverse-measures|baselines)", "", NONE),
     ("*/stage6*", "--models", "", NONE),
     ("*/fetch_model.py", "--model", "²|nan|1000000001", "a name that a model of the hub may have"),
     ("*/launch.py", "", r"[\s\S]*", "it starts what it is told; that says what is wrong"),
