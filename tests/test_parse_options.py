@@ -177,6 +177,15 @@ def test_what_is_wrong_is_said_and_nothing_runs(script, arguments, message):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["audit.sh", "setup_env.sh"])
+def test_help_of_a_script_without_options_says_what_it_is_for_and_begins_nothing(name, tmp_path):
+    done = subprocess.run(["bash", str(REPOSITORY / "utils" / name), "--help"], cwd=tmp_path, env={**os.environ, "PATH": "/usr/bin:/bin"},
+                          capture_output=True, text=True, timeout=60)
+    text = (REPOSITORY / "utils" / name).read_text(encoding="utf-8")
+    first = next(line for line in text.splitlines()[1:] if line.startswith("# "))
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith(first[2:] + "\n") and "Options:" not in done.stdout
+
+
 @pytest.mark.parametrize("recipe", sorted(path.parent.name for path in REPOSITORY.glob("recipes/*/run.sh")))
 def test_every_recipe_has_stages_and_help(recipe):
     done = subprocess.run(

@@ -4,8 +4,13 @@
 # pip-audit gets an environment of its own, for the time of the report; nothing of the project is changed.
 # Exit status: 0 when none is known or the packages could not be looked up (the report says which), 1 when one is.
 set -euo pipefail
+called_from=$PWD
 unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# options
+# end of options
+. utils/parse_options.sh
 . utils/setup_env.sh
 
 folder=$(mktemp -d)

@@ -48,6 +48,7 @@ _options_line() { # NAME: its line in the block; fails when there is no such opt
 _options_help() {
   local _options_row _options_shown
   sed -n -e 1d -e '/^#/!q' -e 's/^# \{0,1\}//p' "$_options_script"
+  if [ -z "$(_options_block)" ]; then return; fi # a script that has none
   printf '\nOptions:\n'
   _options_block | while IFS= read -r _options_row; do
     case $_options_row in

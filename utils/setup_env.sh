@@ -10,6 +10,11 @@
 #   COMFLP_TORCH=cpu                 PyTorch without CUDA, 1.7 GB; where an index that pip knows has such wheels
 # A script that needs more than the recipes do says so before it sources this file: COMFLP_EXTRAS=test.
 
+if [ "$0" = "${BASH_SOURCE[0]}" ] && [ "${1:-}" = --help ]; then # run by itself by somebody who wants to know what it does
+  sed -n -e 1d -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"
+  exit 0
+fi
+
 unset CDPATH # with it cd may go, and print, elsewhere
 COMFLP_ROOT=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 export COMFLP_ROOT
