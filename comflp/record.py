@@ -16,7 +16,7 @@ from collections import defaultdict
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Iterable, Mapping
+from typing import Any, Iterable, Iterator, Mapping
 
 from comflp import __version__
 from comflp.artifacts import check_file, fingerprint_file, fingerprint_model, fingerprint_value, read_json, write_json
@@ -163,12 +163,7 @@ class Stage:
             raise ComflpError(f"{work} is no longer the work of this process: {who} since; this process ends, and changes nothing more")
 
     def _changed(self, options: Mapping[str, Any], origin: Mapping[str, str]) -> list[str]:
-        return [
-            f"{key}: {_short(before.get(key))} before, {_short(now.get(key))} now"
-            for before, now in ((options, self.options), (origin, self.origin))
-            for key in sorted({*before, *now})
-            if before.get(key) != now.get(key)
-        ]
+        return [*_differences(options, self.options), *_differences(origin, self.origin)]
 
     def _compare(self, place: str | Path, what: str, options: Mapping[str, Any], origin: Mapping[str, str]) -> None:
         changed = self._changed(options, origin)
@@ -292,6 +287,16 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    """What changed, a text a key; of an option that is a mapping itself the keys in it: ``search.beam_size: 10 before, 50 now``."""
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new, f"{within}{key}.")
+        elif old != new:
+            yield f"{within}{key}: {_short(old)} before, {_short(new)} now"
 
 
 def _short(value: Any) -> str:

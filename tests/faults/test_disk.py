@@ -135,6 +135,16 @@ def test_an_output_that_is_lost_or_damaged_is_made_again(tmp_path, damage):
     assert not stage.up_to_date()
 
 
+def test_what_changed_within_an_option_is_named(tmp_path):
+    search = {"decoder": "beam", "beam_size": 50, "lm": None}
+    stage = Stage(tmp_path / "record.json", "stage", {"search": search, "kind": "a"}, {})
+    stage.finish([])
+    with pytest.raises(ComflpError, match=r"made otherwise .search.beam_size: 50 before, 10 now; search.lm: null before, \"lm.arpa\" now.;"):
+        Stage(tmp_path / "record.json", "stage", {"search": {**search, "beam_size": 10, "lm": "lm.arpa"}, "kind": "a"}, {}).up_to_date()
+    with pytest.raises(ComflpError, match=r"made otherwise .search: {\"beam_size.* before, null now.;"):
+        Stage(tmp_path / "record.json", "stage", {"search": None, "kind": "a"}, {}).up_to_date()
+
+
 def test_unfinished_work_is_gone_on_with_by_the_same_stage_only(tmp_path):
     """Or a checkpoint of one proposal would become the start of another."""
     for _ in range(2):
