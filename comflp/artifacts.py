@@ -22,6 +22,8 @@ from comflp.replacing import MODEL, TEMPORARY_PREFIX, Kind, check_replaceable, s
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _DISK_MESSAGES = re.compile(r"No space left|File too large|quota exceeded|StorageFull|FileTooLarge|PytorchStreamWriter|inline_container|^System error\.$")
 """What other libraries say when a write of theirs fails, the last of them libsndfile."""
+LFS_POINTER = b"version https://git-lfs"
+"""What a file begins with that Git LFS left in the place of another."""
 _LITTLE = 1 << 20
 """Free bytes of a disk that is as good as full."""
 

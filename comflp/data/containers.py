@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
+from comflp.artifacts import LFS_POINTER
 from comflp.data import mp3
 from comflp.errors import ComflpError
 
@@ -34,7 +35,7 @@ HEAD = 1024
 """Bytes by which the beginning of a file tells what it is."""
 _OTHERS = (
     (rb"\s*\Z", "it is empty: copy it again"),
-    (rb"version https://git-lfs", "it is a pointer of Git LFS in the place of the audio: git lfs pull fetches that"),
+    (re.escape(LFS_POINTER), "it is a pointer of Git LFS in the place of the audio: git lfs pull fetches that"),
     (rb"\s*<(!doctype|html|\?xml)", "it is a web page or XML, as a download that failed leaves it: fetch the audio again"),
     (rb"NIST_1A.*embedded-shorten", "it is compressed with shorten: sph2pipe -f wav OLD NEW.wav converts it"),
     (rb"PK\x03\x04|\x1f\x8b|BZh|7z\xbc\xaf", "it is an archive: unpack it"),

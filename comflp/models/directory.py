@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Iterator
 
-from comflp.artifacts import check_file, read_json
+from comflp.artifacts import LFS_POINTER, check_file, read_json
 from comflp.errors import ComflpError
 
 LARGEST_SIZE = 10**7
@@ -16,9 +16,6 @@ MOST_LAYERS = 1000
 
 EXPORT = "export.json"
 """What every export has in its directory, and no model."""
-
-_LFS = b"version https://git-lfs.github.com/spec/"
-"""What a pointer of Git LFS begins with."""
 
 _OF_OTHERS = (".h5", ".msgpack", ".ot", ".onnx", ".md")
 """Endings of files that no model is loaded from."""
@@ -49,7 +46,7 @@ def lfs_pointers(directory: Path) -> list[str]:
     Files that no model here is loaded from, such as the weights for other libraries, do not count, nor do those that cannot be read.
     """
     files = [path for path in sorted(directory.iterdir()) if path.is_file() and path.suffix not in _OF_OTHERS] if directory.is_dir() else []
-    return [path.name for path in files if _begins_with(path, _LFS)]
+    return [path.name for path in files if _begins_with(path, LFS_POINTER)]
 
 
 def _begins_with(path: Path, content: bytes) -> bool:
